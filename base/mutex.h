@@ -1,0 +1,68 @@
+// std::mutex with clang's thread-safety annotations; build with -Wthread-safety to have them checked.
+//
+// absl::Mutex is not used: Debian's build of it is not instrumented, so ThreadSanitizer would see races that are none.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+#if defined(__clang__)
+#define BALLAST_TSA(x) __attribute__((x))
+#else
+#define BALLAST_TSA(x)
+#endif
+#define GUARDED_BY(x) BALLAST_TSA(guarded_by(x))
+#define PT_GUARDED_BY(x) BALLAST_TSA(pt_guarded_by(x))
+#define REQUIRES(...) BALLAST_TSA(requires_capability(__VA_ARGS__))
+#define EXCLUDES(...) BALLAST_TSA(locks_excluded(__VA_ARGS__))
+#define NO_THREAD_SAFETY_ANALYSIS BALLAST_TSA(no_thread_safety_analysis)
+
+namespace ballast {
+
+class BALLAST_TSA(capability("mutex")) Mutex {
+ public:
+  void Lock() BALLAST_TSA(acquire_capability()) { mutex_.lock(); }
+  void Unlock() BALLAST_TSA(release_capability()) { mutex_.unlock(); }
+
+ private:
+  friend class CondVar;
+  std::mutex mutex_;
+};
+
+class BALLAST_TSA(scoped_lockable) MutexLock {
+ public:
+  explicit MutexLock(Mutex& mutex) BALLAST_TSA(acquire_capability(mutex)) : mutex_(mutex) { mutex_.Lock(); }
+  ~MutexLock() BALLAST_TSA(release_capability()) { mutex_.Unlock(); }
+  MutexLock(const MutexLock&) = delete;
+  MutexLock& operator=(const MutexLock&) = delete;
+
+ private:
+  Mutex& mutex_;
+};
+
+// Waits release the mutex and take it again; wake-ups may be spurious, so wait in a loop over the condition.
+class CondVar {
+ public:
+  void Wait(Mutex& mutex) REQUIRES(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    condition_.wait(lock);
+    lock.release();
+  }
+  // False when `deadline` passed first.
+  bool WaitUntil(Mutex& mutex, std::chrono::steady_clock::time_point deadline) REQUIRES(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    // The system clock's wait is used because ThreadSanitizer of GCC 12 does not know pthread_cond_clockwait.
+    auto left = deadline - std::chrono::steady_clock::now();
+    bool signalled = condition_.wait_until(lock, std::chrono::system_clock::now() + left) == std::cv_status::no_timeout;
+    lock.release();
+    return signalled;
+  }
+  void Signal() { condition_.notify_one(); }
+  void SignalAll() { condition_.notify_all(); }
+
+ private:
+  std::condition_variable condition_;
+};
+
+}  // namespace ballast

@@ -1,0 +1,58 @@
+# Target functions of the project: every library, program and test is declared through one of these, so that warnings,
+# sanitizers and the include root are the same everywhere.
+
+add_library(ballast_flags INTERFACE)
+target_include_directories(ballast_flags INTERFACE ${CMAKE_SOURCE_DIR})
+# Contracted multiply-adds would make results depend on the compiler's choice; results are promised bit for bit.
+target_compile_options(ballast_flags INTERFACE -Wall -Wextra -Werror -ffp-contract=off)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(ballast_flags INTERFACE -Wthread-safety)
+endif()
+if(BALLAST_SANITIZE)
+  target_compile_options(ballast_flags INTERFACE -fsanitize=${BALLAST_SANITIZE} -fno-omit-frame-pointer
+                         -fno-sanitize-recover=all)
+  target_link_options(ballast_flags INTERFACE -fsanitize=${BALLAST_SANITIZE})
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  # The base dir lets one cache serve several build folders and checkouts.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      ${CCACHE_PROGRAM})
+endif()
+
+# ballast_library(NAME SRCS a.cc b.cc DEPS x y): a static library. The link line is the list of what it may use.
+function(ballast_library name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  if(ARG_SRCS)
+    add_library(${name} STATIC ${ARG_SRCS})
+    target_link_libraries(${name} PUBLIC ballast_flags ${ARG_DEPS})
+    set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  else()
+    add_library(${name} INTERFACE)
+    target_link_libraries(${name} INTERFACE ballast_flags ${ARG_DEPS})
+  endif()
+endfunction()
+
+# ballast_program(NAME SRCS main.cc DEPS x y): an executable in build/bin.
+function(ballast_program name)
+  cmake_parse_arguments(ARG "" "" "SRCS;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SRCS})
+  target_link_libraries(${name} PRIVATE ballast_flags ${ARG_DEPS})
+endfunction()
+
+# ballast_test(NAME SRCS x_test.cc DEPS x LABELS unit TIMEOUT 60): a GoogleTest program; every TEST is a ctest test.
+function(ballast_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  add_executable(${name} ${ARG_SRCS})
+  target_link_libraries(${name} PRIVATE ballast_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
+                       PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()

@@ -1,0 +1,202 @@
+// The messages between a worker daemon and the coordinator, as plain values. wire/ turns them into protobuf; the simulator
+// carries them as they are.
+//
+// Level-triggered: on (re-)attach the leader sends again whatever applies of Assign, Stage, Commit and Withdraw, so every
+// message may arrive twice, late, or after a newer one. A receiver must be able to tell from the stamp alone.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "plan/job_config.h"
+#include "plan/load.h"
+#include "plan/plan.h"
+#include "protocol/header.h"
+
+namespace ballast {
+
+// Where a rank runs and how its peers reach it.
+struct Member {
+  Rank rank;
+  WorkerId worker;
+  Incarnation incarnation;
+  int local_rank = 0;             // index of the rank within its daemon
+  std::string node;               // node name, for the topology
+  std::string data_address;       // host or address that peers connect to for tensors
+  std::string neighbour_address;  // host:port of the daemon's liveness listener
+  friend bool operator==(const Member&, const Member&) = default;
+};
+
+// Term, job and generation of a control message. A worker obeys a message only if term >= the highest it has seen and the
+// generation is its own.
+struct Stamp {
+  Term term;
+  JobId job;
+  Generation generation;
+  friend bool operator==(const Stamp&, const Stamp&) = default;
+};
+
+// ---- worker -> coordinator ----
+
+// First message of every stream: who is here and what it holds.
+struct Hello {
+  int protocol_version = 0;
+  WorkerId worker;
+  Incarnation incarnation;
+  std::string node;
+  std::map<std::string, std::string> labels;
+  std::string device;  // "cpu", "cuda"
+  int ranks = 0;
+  std::string data_address;
+  std::string neighbour_address;
+  // What the worker is in the middle of; zeros and empty when idle.
+  Term highest_term;
+  JobId job;
+  Generation generation;
+  PlanVersion active;
+  PlanVersion staged;
+  PlanDigest staged_digest;
+  PlanVersion committed;
+  Step step;  // last completed
+};
+
+// Answers carry the term they answer, so that an old answer cannot count for a new question (F8).
+struct Staged {
+  Stamp stamp;
+  Incarnation incarnation;
+  PlanVersion version;
+  PlanDigest digest;
+};
+struct Rejected {
+  Stamp stamp;
+  Incarnation incarnation;
+  PlanVersion version;
+  PlanDigest digest;
+  std::string reason;
+};
+// Every rank of this worker runs `version` since `switch_step`.
+struct Active {
+  Stamp stamp;
+  Incarnation incarnation;
+  PlanVersion version;
+  Step switch_step;
+};
+// Rendezvous of the generation's communicator: the coordinator relays every value to all members.
+struct RendezvousPut {
+  Stamp stamp;
+  std::string key;
+  std::string value;  // bytes
+};
+// All ranks of this worker are connected and about to run the start step.
+struct Started {
+  Stamp stamp;
+  Incarnation incarnation;
+};
+// What one step did; the daemon that hosts the reporting rank (rank 0) sends it. Global figures.
+struct StepReport {
+  JobId job;
+  Generation generation;
+  Step step;
+  PlanVersion plan;
+  double loss = 0;            // mean cross-entropy per token, nats
+  double load_balance_loss = 0;
+  double z_loss = 0;
+  double gradient_norm = 0;
+  double step_seconds = 0;
+  int64_t tokens = 0;         // tokens trained in this step
+  StepLoad load;              // assignments per (layer, expert)
+  std::vector<std::vector<int64_t>> rank_tokens;  // [layer][rank] assignments computed there, as the step ran
+};
+// Mean held-out loss of one source after step `step` (0: before the first).
+struct EvaluationReport {
+  JobId job;
+  Generation generation;
+  Step step;
+  std::string source;
+  double loss = 0;
+};
+// This worker no longer reaches a peer; its communicator is aborted.
+struct LostPeer {
+  Stamp stamp;
+  Rank rank;          // the peer
+  std::string detail;
+};
+// Training cannot go on, on any rank: a non-finite value, unequal splits, out of memory, unreadable data.
+struct JobFailure {
+  Stamp stamp;
+  Step step;
+  std::string cause;
+};
+// All ranks of this worker have finished: the last step, or the step at which a stop was carried out.
+struct Finished {
+  Stamp stamp;
+  Step step;
+  bool stopped = false;
+};
+
+using WorkerMessage = std::variant<Hello, Staged, Rejected, Active, RendezvousPut, Started, StepReport, EvaluationReport,
+                                   LostPeer, JobFailure, Finished>;
+
+// ---- coordinator -> worker ----
+
+// Answer to Hello; lease and heartbeat are the stream's business, not the core's.
+struct Welcome {
+  Term term;
+};
+// The stream ends after it. `retry` is false when the worker should exit (protocol version, duplicate name).
+struct Refused {
+  std::string reason;
+  bool retry = false;
+};
+// A new generation. Accepting it clears staged, committed, pending and every table (F5).
+struct Assign {
+  Stamp stamp;
+  std::shared_ptr<const JobConfig> job;
+  std::vector<Member> members;  // by rank
+  PlanPtr plan;                 // active at start_step
+  Step start_step;
+};
+struct Stage {
+  Stamp stamp;
+  PlanPtr plan;
+};
+struct Commit {
+  Stamp stamp;
+  PlanVersion version;
+  PlanDigest digest;
+  Step planted_not_before;  // only the planted bug F4 fills and reads it
+};
+struct Withdraw {
+  Stamp stamp;
+  PlanVersion version;
+  PlanDigest digest;
+};
+struct RendezvousValue {
+  Stamp stamp;
+  std::string key;
+  std::string value;
+};
+struct StepRequest {
+  Stamp stamp;
+  RequestId id;
+  RequestKind kind = RequestKind::kNone;
+};
+// Leave every collective at once; the generation is over.
+struct Abort {
+  Stamp stamp;
+  std::string reason;
+};
+
+using CoordinatorMessage =
+    std::variant<Welcome, Refused, Assign, Stage, Commit, Withdraw, RendezvousValue, StepRequest, Abort>;
+
+// One line, for logs and transcripts: "Stage{term 2 job demo gen 1 v3 digest 1f2e..}".
+std::string ToString(const WorkerMessage& message);
+std::string ToString(const CoordinatorMessage& message);
+
+}  // namespace ballast

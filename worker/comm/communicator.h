@@ -1,0 +1,68 @@
+// Communicator: messages between the ranks of one generation.
+//
+// Operations only enqueue and return a Pending; Wait says how it went. A lost peer is a Status, never a hang. Every rank
+// enqueues every operation in the same order, also with zero bytes. The rank's own thread calls everything but Abort().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "worker/backend/backend.h"
+
+namespace ballast {
+
+struct SendOp {
+  Rank to;
+  const void* data = nullptr;
+  size_t bytes = 0;
+};
+struct RecvOp {
+  Rank from;
+  void* data = nullptr;
+  size_t bytes = 0;
+};
+
+// An operation under way. Buffers must stay as they are until Wait returned.
+class Pending {
+ public:
+  virtual ~Pending() = default;
+};
+
+struct CommStats {
+  int64_t operations = 0;     // exchanges and all-gathers enqueued
+  int64_t messages_sent = 0;  // to other ranks, of more than 0 bytes
+  int64_t bytes_sent = 0;     // to other ranks
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual Rank rank() const = 0;
+  virtual int size() const = 0;
+
+  // Grouped send and receive. At most one op per peer and direction; what a peer sends here must be what is received
+  // there, byte for byte. Zero-byte ops may be left out on both sides. An op to itself is a copy.
+  virtual std::unique_ptr<Pending> Exchange(Stream& stream, std::vector<SendOp> sends, std::vector<RecvOp> recvs) = 0;
+
+  // Every rank's bytes to every rank: rank r's part, bytes[r] long, lands at out + sum(bytes[0..r)). `bytes` is equal on
+  // all ranks.
+  virtual std::unique_ptr<Pending> AllGather(Stream& stream, const void* in, const std::vector<size_t>& bytes,
+                                             void* out) = 0;
+
+  // OK; Aborted after Abort(); Unavailable naming the peer when one is lost; DeadlineExceeded. After anything but OK the
+  // communicator is dead: every later operation fails at once.
+  virtual absl::Status Wait(Pending& pending, Time deadline) = 0;
+
+  // Wakes every Wait within 100 ms. From any thread, any number of times.
+  virtual void Abort(const std::string& reason) = 0;
+
+  virtual CommStats stats() const = 0;
+};
+
+}  // namespace ballast

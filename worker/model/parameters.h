@@ -1,0 +1,27 @@
+// ModelParameters: where the model finds compute weights and leaves gradients on this rank.
+#pragma once
+
+#include "base/ids.h"
+#include "worker/backend/backend.h"
+
+namespace ballast {
+
+// One expert slot's tensors: w1 and w3 are [intermediate, hidden], w2 is [hidden, intermediate].
+struct ExpertTensors {
+  Matrix w1, w2, w3;
+  Matrix w1_gradient, w2_gradient, w3_gradient;
+};
+
+// Views stay valid until the next switch of plans. Gradients are accumulated over the microbatches of a step by the model;
+// who implements this zeroes them before the first.
+class ModelParameters {
+ public:
+  virtual ~ModelParameters() = default;
+  // Dense parameter by index into ParameterLayout::parameters(); vectors are [1, n].
+  virtual Matrix weight(int parameter) const = 0;
+  virtual Matrix gradient(int parameter) const = 0;
+  // The slot `index` of MoE layer `layer` on this rank. Requires that the plan in force fills it.
+  virtual ExpertTensors slot(LayerId layer, int index) const = 0;
+};
+
+}  // namespace ballast
