@@ -12,6 +12,10 @@
 #else
 #define BALLAST_TSA(x)
 #endif
+// absl's headers define these three as well, with the same meaning.
+#undef GUARDED_BY
+#undef PT_GUARDED_BY
+#undef NO_THREAD_SAFETY_ANALYSIS
 #define GUARDED_BY(x) BALLAST_TSA(guarded_by(x))
 #define PT_GUARDED_BY(x) BALLAST_TSA(pt_guarded_by(x))
 #define REQUIRES(...) BALLAST_TSA(requires_capability(__VA_ARGS__))

@@ -1,7 +1,8 @@
 // Communicator: messages between the ranks of one generation.
 //
-// Operations only enqueue and return a Pending; Wait says how it went. A lost peer is a Status, never a hang. Every rank
-// enqueues every operation in the same order, also with zero bytes. The rank's own thread calls everything but Abort().
+// Operations only enqueue and return a Pending; Wait says how it went. A lost peer is a Status, never a hang.
+// Every rank enqueues every operation in the same order, also with zero bytes. The rank's own thread calls
+// everything but Abort().
 #pragma once
 
 #include <cstddef>
@@ -46,17 +47,18 @@ class Communicator {
   virtual Rank rank() const = 0;
   virtual int size() const = 0;
 
-  // Grouped send and receive. At most one op per peer and direction; what a peer sends here must be what is received
-  // there, byte for byte. Zero-byte ops may be left out on both sides. An op to itself is a copy.
-  virtual std::unique_ptr<Pending> Exchange(Stream& stream, std::vector<SendOp> sends, std::vector<RecvOp> recvs) = 0;
+  // Grouped send and receive. At most one op per peer and direction; what a peer sends here must be what is
+  // received there, byte for byte. Zero-byte ops may be left out on both sides. An op to itself is a copy.
+  virtual std::unique_ptr<Pending> Exchange(Stream& stream, std::vector<SendOp> sends,
+                                            std::vector<RecvOp> recvs) = 0;
 
-  // Every rank's bytes to every rank: rank r's part, bytes[r] long, lands at out + sum(bytes[0..r)). `bytes` is equal on
-  // all ranks.
+  // Every rank's bytes to every rank: rank r's part, bytes[r] long, lands at out + sum(bytes[0..r)). `bytes`
+  // is equal on all ranks.
   virtual std::unique_ptr<Pending> AllGather(Stream& stream, const void* in, const std::vector<size_t>& bytes,
                                              void* out) = 0;
 
-  // OK; Aborted after Abort(); Unavailable naming the peer when one is lost; DeadlineExceeded. After anything but OK the
-  // communicator is dead: every later operation fails at once.
+  // OK; Aborted after Abort(); Unavailable naming the peer when one is lost; DeadlineExceeded. After anything
+  // but OK the communicator is dead: every later operation fails at once.
   virtual absl::Status Wait(Pending& pending, Time deadline) = 0;
 
   // Wakes every Wait within 100 ms. From any thread, any number of times.
