@@ -1,8 +1,9 @@
 // AllToAll: how the rows of one MoE layer travel from their source to the ranks that compute them, and back.
 //
-// Rows: one per assignment (token, k). Source order: assignments sorted by (expert, canonical order), cut by the split's
-// shares, so that what goes to one host is one run per expert. Host order: by slot index, and inside a slot by source rank
-// and then source order, which is canonical order: global sequence index, position, k.
+// Rows: one per assignment (token, k). Source order: assignments sorted by (expert, canonical order), cut by
+// the split's shares, so that what goes to one host is one run per expert. Host order: by slot index, and
+// inside a slot by source rank and then source order, which is canonical order: global sequence index,
+// position, k.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
 #include "worker/schedule/compressor.h"
+#include "worker/schedule/scratch.h"
 
 namespace ballast {
 
@@ -35,11 +37,11 @@ struct RouteSegment {
 // The whole exchange of one microbatch and layer, the same value on every rank. Pure data.
 struct Route {
   int ranks = 0;
-  std::vector<RouteSegment> segments;                // ordered by (source, expert, host)
-  std::vector<int64_t> source_rows;                  // [rank] rows sent (all its assignments)
-  std::vector<int64_t> host_rows;                    // [rank] rows computed
-  std::vector<std::vector<int64_t>> slot_rows;       // [rank][slot index]
-  uint64_t hash = 0;                                 // of the split
+  std::vector<RouteSegment> segments;           // ordered by (source, expert, host)
+  std::vector<int64_t> source_rows;             // [rank] rows sent (all its assignments)
+  std::vector<int64_t> host_rows;               // [rank] rows computed
+  std::vector<std::vector<int64_t>> slot_rows;  // [rank][slot index]
+  uint64_t hash = 0;                            // of the split
 };
 
 // From the split of the gathered counts. `slots` are the layer's.
@@ -53,14 +55,16 @@ struct AllToAllContext {
   Stream& stream;
   const Topology& topology;
   Time deadline;
+  AllToAllScratch& scratch;  // of the calling thread
 };
 
 class AllToAll {
  public:
   virtual ~AllToAll() = default;
   virtual std::string name() const = 0;
-  // Moves rows along the route. Dispatch: `in` is [source_rows, H] in source order, `out` is [host_rows, H] in host
-  // order; combine: the other way round. Rows come back unreduced. Local rows pass through the compressor too.
+  // Moves rows along the route. Dispatch: `in` is [source_rows, H] in source order, `out` is [host_rows, H]
+  // in host order; combine: the other way round. Rows come back unreduced. Local rows pass through the
+  // compressor too.
   virtual absl::Status Exchange(const AllToAllContext& context, const Route& route, Direction direction,
                                 const Compressor& compressor, Matrix in, Matrix out) const = 0;
 };

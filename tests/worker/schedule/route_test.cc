@@ -1,0 +1,68 @@
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/worker/schedule/random_route.h"
+#include "worker/schedule/two_level.h"
+
+namespace ballast {
+namespace {
+
+TEST(Route, SmallCaseByHand) {
+  // Rank 0 holds experts 1 and 0 (in this order), rank 1 holds expert 0 and a hole.
+  LayerPlan layer;
+  layer.slots = {{ExpertId(1), ExpertId(0)}, {Slot(), ExpertId(0)}};
+  Split split;
+  split.hash = 99;
+  split.shares = {{{{Rank(0), 1, 2}, {Rank(1), 1, 3}}, {{Rank(0), 0, 4}}},
+                  {{{Rank(1), 1, 5}}, {{Rank(0), 0, 6}}}};
+  Route route = MakeRoute(split, layer, 2);
+  EXPECT_EQ(route.hash, 99u);
+  EXPECT_EQ(route.source_rows, (std::vector<int64_t>{9, 11}));
+  EXPECT_EQ(route.host_rows, (std::vector<int64_t>{12, 8}));
+  EXPECT_EQ(route.slot_rows, (std::vector<std::vector<int64_t>>{{10, 2}, {0, 8}}));
+  ASSERT_EQ(route.segments.size(), 5u);
+  std::vector<int64_t> source_offsets, host_offsets;
+  for (const RouteSegment& s : route.segments) {
+    source_offsets.push_back(s.source_offset);
+    host_offsets.push_back(s.host_offset);
+  }
+  EXPECT_EQ(source_offsets, (std::vector<int64_t>{0, 2, 5, 0, 5}));
+  EXPECT_EQ(host_offsets, (std::vector<int64_t>{10, 0, 0, 3, 4}));
+}
+
+TEST(Route, EveryRowHasOnePlaceAndCanonicalOrder) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE(seed);
+    Rng rng(seed);
+    int ranks = static_cast<int>(rng.Between(1, 6));
+    int experts = static_cast<int>(rng.Between(1, 9));
+    RandomRoute random = MakeRandomRoute(rng, ranks, experts);
+    std::vector<std::vector<int>> source_hits(ranks), host_hits(ranks);
+    for (int r = 0; r < ranks; ++r) {
+      source_hits[r].assign(random.route.source_rows[r], 0);
+      host_hits[r].assign(random.route.host_rows[r], 0);
+    }
+    std::map<std::pair<int, int>, std::pair<int64_t, int>> last;  // (host, slot) -> (offset, source)
+    for (const RouteSegment& s : random.route.segments) {
+      EXPECT_EQ(random.layer.slots[s.host.index()][s.slot], Slot(s.expert));
+      for (int64_t i = 0; i < s.rows; ++i) {
+        ++source_hits[s.source.index()][s.source_offset + i];
+        ++host_hits[s.host.index()][s.host_offset + i];
+      }
+      auto [it, first] = last.try_emplace({s.host.value(), s.slot}, s.host_offset, s.source.value());
+      if (!first) {
+        EXPECT_GT(s.host_offset, it->second.first) << "inside a slot, rows come by rising source";
+        EXPECT_GT(s.source.value(), it->second.second);
+        it->second = {s.host_offset, s.source.value()};
+      }
+    }
+    for (int r = 0; r < ranks; ++r) {
+      for (int hits : source_hits[r]) EXPECT_EQ(hits, 1);
+      for (int hits : host_hits[r]) EXPECT_EQ(hits, 1);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ballast
