@@ -14,9 +14,9 @@ enum class DType { kFloat32, kFloat64, kBFloat16 };
 
 // The MoE feed-forward of every transformer layer (all layers are MoE layers, as in Mixtral).
 struct MoeConfig {
-  int experts = 0;                 // E per layer
-  int top_k = 0;                   // 1..E
-  int intermediate_size = 0;       // width of the SwiGLU inside one expert
+  int experts = 0;                      // E per layer
+  int top_k = 0;                        // 1..E
+  int intermediate_size = 0;            // width of the SwiGLU inside one expert
   double load_balance_coefficient = 0;  // per-sequence load-balance loss, averaged over the global batch
   double z_loss_coefficient = 0;
 };
@@ -61,8 +61,8 @@ struct OptimizerConfig {  // AdamW (Loshchilov and Hutter, arXiv 1711.05101)
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
-  double weight_decay = 0;   // on matrices alone, not on norms
-  double clip_norm = 1.0;    // of the global gradient; 0 = no clipping
+  double weight_decay = 0;  // on matrices alone, not on norms
+  double clip_norm = 1.0;   // of the global gradient; 0 = no clipping
 };
 
 struct TrainingConfig {
@@ -70,27 +70,27 @@ struct TrainingConfig {
   int global_batch_sequences = 0;
   int microbatch_sequences = 0;  // per rank and microbatch, at most
   uint64_t seed = 0;
-  int64_t evaluate_every = 0;     // steps; 0 = before the first and after the last step only
-  int evaluation_sequences = 0;   // per source and evaluation
+  int64_t evaluate_every = 0;    // steps; 0 = before the first and after the last step only
+  int evaluation_sequences = 0;  // per source and evaluation
 };
 
 // Where experts may live and what may move; see docs/design.md for homes and slots.
 struct PlacementConfig {
   int ranks = 0;
-  int slots_per_rank = 0;                    // expert slots of one rank in each MoE layer
+  int slots_per_rank = 0;                     // expert slots of one rank in each MoE layer
   int64_t block_elements = int64_t{1} << 20;  // longest block of a parameter
-  int64_t home_elements_per_rank = 0;        // home capacity of one rank, in parameters; 0 = twice the even share
-  int64_t home_move_bytes_max = 0;           // of one plan and rank (in or out); 0 = 64 MiB
+  int64_t home_elements_per_rank = 0;  // home capacity of one rank, in parameters; 0 = twice the even share
+  int64_t home_move_bytes_max = 0;     // of one plan and rank (in or out); 0 = 64 MiB
 };
 
 struct PlannerConfig {
-  std::string strategy = "greedy";     // a name of the planner registry
-  int64_t plan_every_steps = 10;       // looked at this often; it moves only when that pays
-  int64_t warmup_steps = 5;            // no plan before this many steps were observed
-  double min_gain = 0.05;              // predicted gain of imbalance below which nothing moves
-  double predictor_ewma = 0.3;         // weight of the newest sample
-  int64_t horizon_steps = 50;          // steps over which a plan must pay for its slot writes
-  double slot_write_cost = 0.02;       // of one slot write, in units of one layer's balanced step
+  std::string strategy = "greedy";  // a name of the planner registry
+  int64_t plan_every_steps = 10;    // looked at this often; it moves only when that pays
+  int64_t warmup_steps = 5;         // no plan before this many steps were observed
+  double min_gain = 0.05;           // predicted gain of imbalance below which nothing moves
+  double predictor_ewma = 0.3;      // weight of the newest sample
+  int64_t horizon_steps = 50;       // steps over which a plan must pay for its slot writes
+  double slot_write_cost = 0.02;    // of one slot write, in units of one layer's balanced step
 };
 
 // The all-to-all of every MoE layer of the first plan; later plans may differ.

@@ -1,7 +1,7 @@
 // ParameterLayout: all parameters of a model in global order, cut into the fixed blocks that homes own.
 //
-// The layout is a function of the model and of block_elements alone, never of the number of ranks, so that any rank may
-// own any block and a change of world size moves no boundary.
+// The layout is a function of the model and of block_elements alone, never of the number of ranks, so that
+// any rank may own any block and a change of world size moves no boundary.
 #pragma once
 
 #include <cstdint>

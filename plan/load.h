@@ -18,10 +18,18 @@ struct StepLoad {
 // max / mean of rank loads; 1 when nothing was routed.
 double MaxOverMean(const std::vector<int64_t>& rank_tokens);
 
+// The same for ranks of unequal speed: the busiest rank's tokens / speed over (all tokens / all speeds).
+double MaxOverMean(const std::vector<int64_t>& rank_tokens, const std::vector<uint32_t>& speeds);
+
 // Mean over layers of max/mean when each expert's tokens of `load` sit whole on its contiguous rank.
 double ContiguousImbalance(const StepLoad& load, int ranks);
 
-// Mean over layers of max/mean when `load` is split over the plan's slots in the best way (exact split, as one microbatch).
+// max/mean (with speeds) of one layer when `tokens`, by expert, are split over its slots in the best way
+// (exact split, as one microbatch). Requires that every expert with tokens has a slot.
+double LayerImbalance(const std::vector<int64_t>& tokens, const LayerPlan& layer,
+                      const std::vector<uint32_t>& speeds);
+
+// Mean of LayerImbalance over the layers of `plan`.
 double PlannedImbalance(const StepLoad& load, const PlanBody& plan);
 
 }  // namespace ballast

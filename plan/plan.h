@@ -1,6 +1,7 @@
 // Plan: where every expert computes (slots) and where every block is owned (homes), and how tokens travel.
 //
-// A plan is immutable. The planner makes a PlanBody, the coordinator core stamps it; ranks run it from one agreed step on.
+// A plan is immutable. The planner makes a PlanBody, the coordinator core stamps it; ranks run it from one
+// agreed step on.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,8 @@ namespace ballast {
 // What a slot holds; nullopt = empty.
 using Slot = std::optional<ExpertId>;
 
-// How an expert's tokens are split over its slots: kExact balances the microbatch's actual counts over the ranks,
-// kFractions follows `fractions`, kEven gives each slot the same share.
+// How an expert's tokens are split over its slots: kExact balances the microbatch's actual counts over the
+// ranks, kFractions follows `fractions`, kEven gives each slot the same share.
 enum class SplitKind : uint8_t { kExact = 1, kFractions = 2, kEven = 3 };
 
 struct SplitPolicy {
@@ -52,11 +53,11 @@ struct LayerPlan {
 };
 
 struct PlanBody {
-  std::vector<Rank> homes;             // [block], dense and expert blocks
-  std::vector<uint32_t> speeds;        // [rank], relative speed in parts per 2^16 of a healthy rank; not 0
-  std::vector<LayerPlan> layers;       // [MoE layer]
-  std::string reason;                  // why this plan, for people
-  double predicted_step_seconds = 0;   // 0 = not predicted
+  std::vector<Rank> homes;            // [block], dense and expert blocks
+  std::vector<uint32_t> speeds;       // [rank], relative speed in parts per 2^16 of a healthy rank; not 0
+  std::vector<LayerPlan> layers;      // [MoE layer]
+  std::string reason;                 // why this plan, for people
+  double predicted_step_seconds = 0;  // 0 = not predicted
   friend bool operator==(const PlanBody&, const PlanBody&) = default;
 };
 
@@ -76,7 +77,8 @@ struct Plan {
 };
 using PlanPtr = std::shared_ptr<const Plan>;
 
-// plan/'s own canonical little-endian encoding of stamp and body: equal plans, and only they, have equal bytes.
+// plan/'s own canonical little-endian encoding of stamp and body: equal plans, and only they, have equal
+// bytes.
 std::string CanonicalBytes(const Plan& plan);
 
 // SHA-256 over CanonicalBytes, the first 8 bytes read big-endian.

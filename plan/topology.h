@@ -10,8 +10,8 @@
 namespace ballast {
 
 struct Topology {
-  std::vector<NodeId> node_of_rank;      // [rank]; nodes are numbered 0.. in order of their lowest rank
-  std::vector<std::string> node_names;   // [node]
+  std::vector<NodeId> node_of_rank;     // [rank]; nodes are numbered 0.. in order of their lowest rank
+  std::vector<std::string> node_names;  // [node]
 
   int ranks() const { return static_cast<int>(node_of_rank.size()); }
   int nodes() const { return static_cast<int>(node_names.size()); }
