@@ -148,7 +148,8 @@ using WorkerMessage = std::variant<Hello, Staged, Rejected, Active, RendezvousPu
 struct Welcome {
   Term term;
 };
-// The stream ends after it. `retry` is false when the worker should exit (protocol version, duplicate name).
+// The stream ends after it. `retry` is false when the worker should exit (another protocol version); true when waiting may
+// help (another process of that name is attached, the coordinator does not lead).
 struct Refused {
   std::string reason;
   bool retry = false;

@@ -1,0 +1,168 @@
+// What goes into the coordinator's core and what comes out of it, as values.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "coordinator/records.h"
+#include "coordinator/store.h"
+#include "plan/job_config.h"
+#include "plan/plan.h"
+#include "protocol/messages.h"
+
+namespace ballast {
+
+using StreamId =
+    Id<struct StreamTag, int64_t>;  // one attachment of one worker; never used twice in a process
+using ReplyToken = Id<struct ReplyTag, int64_t>;  // one waiting request of an operator
+
+// Both clocks, read by the driver.
+struct Now {
+  Time time;            // for deadlines
+  int64_t unix_ms = 0;  // for people
+};
+
+// ---- events ----
+
+// The store answered Acquire and Load. First event of a core; again after AcquireLeadership.
+struct LeadershipWon {
+  Term term;
+  StoreContents contents;
+};
+// A stream opened and its first message was `hello`; its identity is checked. One worker name may have one
+// stream only: the core closes the older one, or refuses the newer.
+struct WorkerAttached {
+  StreamId stream;
+  Hello hello;
+};
+struct StreamClosed {
+  StreamId stream;
+};
+// Any message of an attached stream but Hello.
+struct WorkerSaid {
+  StreamId stream;
+  WorkerMessage message;
+};
+// The StoreWrite that the driver was carrying out failed, or its result is unknown. The driver has dropped
+// the actions behind it. The answer is Exit.
+struct StoreFailed {
+  absl::Status status;
+};
+struct SubmitJob {
+  ReplyToken reply;
+  std::shared_ptr<const JobConfig> config;
+};
+struct StopJob {
+  ReplyToken reply;
+  JobId job;
+  std::string who;   // for the reason, as "operator/anna"
+  bool now = false;  // do not wait for a step boundary: abort the ranks, the job is FAILED
+};
+// Makes a plan's content from the content it is based on. Pure; InvalidArgument names the field.
+using PlanEdit = std::function<absl::StatusOr<PlanBody>(const PlanBody& base, const JobConfig& job)>;
+struct PushPlan {
+  ReplyToken reply;
+  JobId job;
+  PlanVersion base_version;  // must be the active plan
+  Step not_before_step;      // 0 = as soon as every rank is ready
+  std::string reason;        // empty = "pushed by <who>"
+  PlanEdit edit;
+  bool dry_run = false;  // validate and compare only
+  std::string who;
+};
+struct RollbackPlan {
+  ReplyToken reply;
+  JobId job;
+  PlanVersion to;  // 0 = the one that was active before the present one
+  std::string who;
+};
+struct Adopt {
+  ReplyToken reply;
+  std::string who;
+};
+// Deadlines are looked at; a few times a second.
+struct Tick {};
+
+using Event = std::variant<LeadershipWon, WorkerAttached, StreamClosed, WorkerSaid, StoreFailed, SubmitJob,
+                           StopJob, PushPlan, RollbackPlan, Adopt, Tick>;
+
+// ---- actions ----
+
+// Must be durable before any later action of the list is carried out. On any error the driver drops the rest
+// of the list and hands StoreFailed to the core.
+struct StoreWrite {
+  Transaction transaction;
+};
+// Messages to one stream keep their order. One that cannot be queued breaks the stream; none is ever dropped
+// alone. The stream is closed after a Refused.
+struct Send {
+  StreamId stream;
+  CoordinatorMessage message;
+};
+struct CloseStream {
+  StreamId stream;
+  std::string reason;
+};
+// Answers one request. OK fills what applies: `job` (submit, stop), `plan` and `text` (push, rollback;
+// version 0 and no digest after a dry run), `term` (adopt).
+struct Reply {
+  ReplyToken token;
+  absl::Status status;
+  JobId job;
+  PlanRecord plan;
+  std::string text;
+  Term term;
+};
+// For the log and for those who watch the job. `text` is a sentence of its own: "step 120: plan 3 active:
+// ...".
+struct JobEvent {
+  enum class Kind : uint8_t { kState = 1, kPlan = 2, kAlarm = 3 };
+  JobId job;
+  Kind kind = Kind::kState;
+  Step step;            // last completed, or the first step under a plan that became active
+  PlanVersion version;  // of kPlan; 0 = no version yet (a proposal that was not accepted)
+  std::string text;
+};
+struct StepEvent {
+  JobId job;
+  StepPoint point;
+};
+struct EvaluationEvent {
+  JobId job;
+  EvaluationPoint point;
+};
+using WatchEvent = std::variant<JobEvent, StepEvent, EvaluationEvent>;
+struct Publish {
+  WatchEvent event;
+};
+// A line for the log alone.
+struct Note {
+  std::string text;
+  bool warning = false;
+};
+// Call StateStore::Acquire(at_least) and Load, then hand LeadershipWon to the core (after adopt). The rest of
+// the list goes on before.
+struct AcquireLeadership {
+  Term at_least;
+};
+// The process must end, and not lead again before it has read the store anew.
+struct Exit {
+  std::string reason;
+};
+
+using Action = std::variant<StoreWrite, Send, CloseStream, Reply, Publish, Note, AcquireLeadership, Exit>;
+using Actions = std::vector<Action>;
+
+// One line each, for logs and transcripts.
+std::string ToString(const Event& event);
+std::string ToString(const Action& action);
+
+}  // namespace ballast

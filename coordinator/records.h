@@ -1,0 +1,121 @@
+// The values that the coordinator's store keeps: everything a new leader needs to go on where the last one
+// stopped.
+//
+// All else (who is attached, who has staged, the load history) is rebuilt from the workers' Hellos and
+// reports.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "plan/job_config.h"
+#include "plan/plan.h"
+#include "protocol/header.h"
+#include "protocol/messages.h"
+
+namespace ballast {
+
+enum class JobState : uint8_t {
+  kQueued = 1,      // waits for enough idle ranks
+  kStarting = 2,    // assigned; not every worker has reported Started
+  kRunning = 3,     // trains
+  kRecovering = 4,  // between two generations
+  kStopping = 5,    // a stop request is on its way to a step boundary
+  kSucceeded = 6,   // final: all steps done, or stopped on request
+  kFailed = 7,      // final
+};
+const char* ToString(JobState state);
+inline bool IsFinal(JobState state) { return state == JobState::kSucceeded || state == JobState::kFailed; }
+
+enum class PlanState : uint8_t {
+  kProposed = 1,    // durable before the first Stage leaves
+  kCommitted = 2,   // durable before the first Commit leaves; a generation's first plan begins here
+  kActive = 3,      // every rank reported it; it stays so when a later plan becomes active
+  kAborted = 4,     // durable before the first Withdraw leaves; never committed
+  kSuperseded = 5,  // committed, but the generation ended before it was active
+};
+const char* ToString(PlanState state);
+
+// Who asked for a plan.
+enum class PlanOrigin : uint8_t { kFirst = 1, kPlanner = 2, kPushed = 3, kRollback = 4, kHomeMoves = 5 };
+const char* ToString(PlanOrigin origin);
+
+// One training step as it ran, for people.
+struct StepPoint {
+  Step step;
+  PlanVersion plan;
+  double loss = 0;
+  double tokens_per_s = 0;
+  double imbalance = 0;             // mean over layers of busiest rank / mean, as the step ran
+  double contiguous_imbalance = 0;  // the same counts under the contiguous plan
+  double gradient_norm = 0;
+  double eta_s = 0;  // until the last step, at the recent pace
+  friend bool operator==(const StepPoint&, const StepPoint&) = default;
+};
+
+// Mean held-out loss of one source after `step` (0: before the first).
+struct EvaluationPoint {
+  Step step;
+  std::string source;
+  double loss = 0;
+  friend bool operator==(const EvaluationPoint&, const EvaluationPoint&) = default;
+};
+
+// Key: config->name.
+struct JobRecord {
+  std::shared_ptr<const JobConfig> config;  // never null
+  JobState state = JobState::kQueued;
+  std::string reason;  // why it is in this state; empty when there is nothing to say
+  int64_t order = 0;   // of submission, rising over all jobs of the store
+  int64_t submitted_unix_ms = 0;
+  Generation generation;     // the newest; 0 = never started
+  PlanVersion last_version;  // the highest ever proposed: versions are never used twice
+  PlanVersion active;        // the last plan known active on every rank: a cache, the workers know better
+  RequestId last_request;    // the highest id ever sent
+  RequestKind last_request_kind = RequestKind::kNone;
+  std::vector<Rank> wanted_homes;  // where the homes are going in bounded pieces; empty = nowhere
+  int64_t plans_committed = 0;     // without the first plan of the job
+  int64_t slot_writes = 0;         // of the plans that became active, without the first
+  // Progress, as far as a write for another reason carried it along (the newest is in memory).
+  Step step;
+  double trained_seconds = 0;
+  int64_t trained_tokens = 0;
+  std::vector<StepPoint> last_steps;         // rising, at most kLastStepsMax
+  std::vector<EvaluationPoint> evaluations;  // by step, then in order of arrival, at most kEvaluationsMax
+                                             // (the oldest stays, then the newest)
+};
+inline constexpr size_t kLastStepsMax = 20;
+inline constexpr size_t kEvaluationsMax = 2000;
+
+// Key: plan->stamp.job, plan->stamp.version.
+struct PlanRecord {
+  PlanPtr plan;  // never null; its stamp names job, generation, version, base and not_before_step
+  PlanDigest digest;
+  PlanState state = PlanState::kProposed;
+  PlanOrigin origin = PlanOrigin::kFirst;
+  std::string outcome;    // why it was aborted or superseded
+  bool rejected = false;  // aborted because a worker refused its content
+  Step switch_step;       // the first step under it; 0 = not active yet
+  int64_t slot_writes = 0;
+  int64_t home_moves = 0;
+  int64_t home_bytes = 0;       // moved, over all ranks
+  double imbalance_before = 0;  // predicted; 0 = not predicted
+  double imbalance_after = 0;
+  int64_t proposed_unix_ms = 0;
+};
+
+// Key: job, generation.
+struct GenerationRecord {
+  JobId job;
+  Generation generation;
+  std::vector<Member> members;  // by rank
+  PlanVersion plan;             // active at start_step
+  Step start_step;
+  bool ended = false;
+  std::string reason;  // why it ended
+};
+
+}  // namespace ballast

@@ -1,0 +1,45 @@
+// What people and programs may read of the coordinator's state, as copies.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "coordinator/records.h"
+
+namespace ballast {
+
+struct JobStatus {
+  JobRecord record;  // with the newest progress: step, last_steps, evaluations, trained_*
+  std::vector<StepPoint>
+      recent_steps;               // rising; since this coordinator leads, at least the record's last_steps
+  std::vector<WorkerId> workers;  // of the newest generation, by rank, each once
+  double tokens_per_s = 0;        // trained tokens / seconds in steps, over the whole run
+  double eta_s = 0;               // 0 when final or unknown
+  PlanVersion in_flight;          // proposed or committed and not yet active; 0 = none
+};
+
+struct WorkerStatus {
+  WorkerId name;
+  bool attached = false;
+  Incarnation incarnation;
+  std::string node;
+  std::string device;
+  int ranks = 0;
+  std::string data_address;
+  std::map<std::string, std::string> labels;
+  JobId job;  // that it works for; empty = idle
+  Generation generation;
+  Step step;                // last completed, as far as known
+  PlanVersion active_plan;  // as far as known
+};
+
+struct LeaderStatus {
+  Term term;             // 0 = not leading yet
+  std::string refusing;  // why it refuses to lead until adopted; empty = it leads
+  bool leading() const { return term.value() > 0 && refusing.empty(); }
+};
+
+}  // namespace ballast

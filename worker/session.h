@@ -1,0 +1,149 @@
+// Session: what a worker daemon may promise and must obey, as a state machine without threads, clocks or
+// sockets.
+//
+// It holds the four cells of the switch for its daemon (active, pending, staged, committed), checks every
+// message of the coordinator against term, job and generation, and says what the daemon has to do. The daemon
+// calls it under one mutex: the agent thread with messages, the rank threads with what their fences decided.
+//
+// Level-triggered: the daemon sends `send` if a stream is open and forgets it otherwise. After a
+// re-attachment the session answers Welcome with everything that may have been lost.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/ids.h"
+#include "plan/layout.h"
+#include "plan/plan.h"
+#include "plan/validate.h"
+#include "protocol/messages.h"
+#include "protocol/planted_bugs.h"
+#include "worker/step_coordination.h"
+
+namespace ballast {
+
+// Start the ranks of a new generation (after the old one's threads have ended).
+struct StartGeneration {
+  Assign assign;
+  std::vector<Rank> local_ranks;  // by local_rank: local_ranks[i] runs on device i of this daemon
+};
+// Leave every collective and end the rank threads of this generation. Comes before a StartGeneration of the
+// same answer.
+struct AbortGeneration {
+  JobId job;
+  Generation generation;
+  std::string reason;
+};
+
+// To be carried out in the order of the fields.
+struct SessionActions {
+  std::vector<std::string> notes;  // for the log
+  std::optional<AbortGeneration> abort;
+  std::optional<StartGeneration> start;
+  std::vector<RendezvousValue> rendezvous;  // of the running generation: for its rendezvous store
+  std::vector<WorkerMessage> send;
+  bool leave = false;  // the coordinator refused this process for good: end it, the reason is in notes
+};
+
+struct SessionOptions {
+  // Who this daemon is; the cells of Hello are filled by the session.
+  Hello identity;
+  // What this daemon can still hold: called at Stage and at Assign with the local ranks; an error rejects the
+  // plan. May be null.
+  using MemoryCheck = std::function<absl::Status(const JobConfig& job, const ParameterLayout& layout,
+                                                 const PlanBody& plan, const std::vector<Rank>& local_ranks)>;
+  MemoryCheck memory_check;
+  PlantedBugs bugs;
+};
+
+class Session {
+ public:
+  explicit Session(SessionOptions options);
+
+  // First message of a new stream.
+  Hello MakeHello() const;
+  SessionActions OnMessage(const CoordinatorMessage& message);
+
+  // ---- from the rank threads; each names its rank, and is ignored after the generation was aborted ----
+
+  // Connected and about to run the start step.
+  SessionActions OnStarted(Generation generation, Rank rank);
+  SessionActions OnDecided(Generation generation, Rank rank, PlanVersion version, Step switch_step);
+  SessionActions OnActive(Generation generation, Rank rank, PlanVersion version, Step switch_step);
+  SessionActions OnStepDone(Generation generation, Rank rank, Step step);
+  SessionActions OnFinished(Generation generation, Rank rank, Step step, bool stopped);
+  // The communicator lost `peer`; the daemon has aborted its ranks itself.
+  SessionActions OnLostPeer(Generation generation, Rank peer, const std::string& detail);
+  SessionActions OnFailure(Generation generation, Step step, const std::string& cause);
+  SessionActions OnRendezvousPut(Generation generation, const std::string& key, const std::string& value);
+
+  // ---- reads ----
+
+  // For a rank's next header.
+  HeaderCells Cells() const;
+  // For Fence::HeldPlan: the promised plan of that version and digest, or null.
+  PlanPtr Held(PlanVersion version, PlanDigest digest) const;
+  Term highest_term() const { return highest_term_; }
+  // Of the generation that was accepted last, running or not; empty and 0 = none yet, or released by the
+  // coordinator.
+  const JobId& job() const { return job_; }
+  Generation generation() const { return generation_; }
+  // The plan that every local rank runs; null = no generation.
+  const PlanPtr& active() const { return active_; }
+
+ private:
+  // What is known of one local rank.
+  struct RankState {
+    bool started = false;
+    bool finished = false;
+    Step step;            // last completed
+    PlanVersion decided;  // highest
+    PlanVersion active;
+    Step switch_step;  // of `active`
+  };
+
+  SessionActions OnWelcome(const Welcome& welcome);
+  SessionActions OnAssign(const Assign& assign);
+  SessionActions OnStage(const Stage& stage);
+  SessionActions OnCommit(const Commit& commit);
+  SessionActions OnWithdraw(const Withdraw& withdraw);
+  SessionActions OnRequest(const StepRequest& request);
+  SessionActions OnAbort(const Abort& abort);
+
+  // Checks the stamp and learns a higher term; an explanation when the message must be ignored.
+  std::optional<std::string> Obey(const Stamp& stamp);
+  // OK when `plan` may be promised now.
+  absl::Status MayStage(const Plan& plan, PlanDigest digest) const;
+  RankState* Find(Generation generation, Rank rank);
+  void Clear();
+  Stamp CurrentStamp() const { return {highest_term_, job_, generation_}; }
+
+  const SessionOptions options_;
+  Term highest_term_;
+  std::map<JobId, Generation>
+      newest_;  // highest generation accepted or aborted, of every job seen: older ones are dead
+  // The generation.
+  JobId job_;
+  Generation generation_;
+  bool running_ = false;  // its ranks have been started and not aborted
+  std::optional<Assign> assign_;
+  std::optional<ParameterLayout> layout_;
+  PlanLimits limits_;
+  std::map<Rank, RankState> ranks_;  // local ones
+  // The cells.
+  PlanPtr active_;
+  PlanPtr staged_;
+  PlanDigest staged_digest_;
+  PlanVersion committed_;
+  RequestId request_;
+  RequestKind request_kind_ = RequestKind::kNone;
+  // Said once and repeated after every Welcome of this generation.
+  std::vector<WorkerMessage> lasting_;
+};
+
+}  // namespace ballast
