@@ -12,11 +12,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/ids.h"
 #include "plan/layout.h"
 #include "plan/plan.h"
@@ -27,6 +29,13 @@
 
 namespace ballast {
 
+// One run of a job's ranks. Generations count per job, so it takes both to tell two runs apart.
+struct RunId {
+  JobId job;
+  Generation generation;
+  friend bool operator==(const RunId&, const RunId&) = default;
+};
+
 // Start the ranks of a new generation (after the old one's threads have ended).
 struct StartGeneration {
   Assign assign;
@@ -35,8 +44,7 @@ struct StartGeneration {
 // Leave every collective and end the rank threads of this generation. Comes before a StartGeneration of the
 // same answer.
 struct AbortGeneration {
-  JobId job;
-  Generation generation;
+  RunId run;
   std::string reason;
 };
 
@@ -69,18 +77,18 @@ class Session {
   Hello MakeHello() const;
   SessionActions OnMessage(const CoordinatorMessage& message);
 
-  // ---- from the rank threads; each names its rank, and is ignored after the generation was aborted ----
+  // ---- from the rank threads; ignored unless `run` is the generation that is running ----
 
   // Connected and about to run the start step.
-  SessionActions OnStarted(Generation generation, Rank rank);
-  SessionActions OnDecided(Generation generation, Rank rank, PlanVersion version, Step switch_step);
-  SessionActions OnActive(Generation generation, Rank rank, PlanVersion version, Step switch_step);
-  SessionActions OnStepDone(Generation generation, Rank rank, Step step);
-  SessionActions OnFinished(Generation generation, Rank rank, Step step, bool stopped);
+  SessionActions OnStarted(const RunId& run, Rank rank);
+  SessionActions OnDecided(const RunId& run, Rank rank, PlanVersion version, Step switch_step);
+  SessionActions OnActive(const RunId& run, Rank rank, PlanVersion version, Step switch_step);
+  SessionActions OnStepDone(const RunId& run, Rank rank, Step step);
+  SessionActions OnFinished(const RunId& run, Rank rank, Step step, bool stopped);
   // The communicator lost `peer`; the daemon has aborted its ranks itself.
-  SessionActions OnLostPeer(Generation generation, Rank peer, const std::string& detail);
-  SessionActions OnFailure(Generation generation, Step step, const std::string& cause);
-  SessionActions OnRendezvousPut(Generation generation, const std::string& key, const std::string& value);
+  SessionActions OnLostPeer(const RunId& run, Rank peer, const std::string& detail);
+  SessionActions OnFailure(const RunId& run, Step step, const std::string& cause);
+  SessionActions OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value);
 
   // ---- reads ----
 
@@ -89,10 +97,9 @@ class Session {
   // For Fence::HeldPlan: the promised plan of that version and digest, or null.
   PlanPtr Held(PlanVersion version, PlanDigest digest) const;
   Term highest_term() const { return highest_term_; }
-  // Of the generation that was accepted last, running or not; empty and 0 = none yet, or released by the
-  // coordinator.
-  const JobId& job() const { return job_; }
-  Generation generation() const { return generation_; }
+  // The generation that was accepted last, whether its ranks still run or have failed or finished; empty =
+  // none, or released by the coordinator.
+  const RunId& run() const { return run_; }
   // The plan that every local rank runs; null = no generation.
   const PlanPtr& active() const { return active_; }
 
@@ -115,29 +122,38 @@ class Session {
   SessionActions OnRequest(const StepRequest& request);
   SessionActions OnAbort(const Abort& abort);
 
-  // Checks the stamp and learns a higher term; an explanation when the message must be ignored.
+  // Learn the message's term and compare its generation; an explanation when the message must be ignored.
+  std::optional<std::string> ObeyTerm(Term term);
   std::optional<std::string> Obey(const Stamp& stamp);
+  // The local ranks by local_rank, or why the assignment cannot be carried out here.
+  absl::StatusOr<std::vector<Rank>> CheckAssign(const Assign& assign, ParameterLayout& layout) const;
   // OK when `plan` may be promised now.
   absl::Status MayStage(const Plan& plan, PlanDigest digest) const;
-  RankState* Find(Generation generation, Rank rank);
+  // Some local rank has decided a plan that another one does not run yet.
+  bool Pending() const { return pending_ != nullptr; }
+  RankState* Find(const RunId& run, Rank rank);
   void Clear();
-  Stamp CurrentStamp() const { return {highest_term_, job_, generation_}; }
+  Stamp CurrentStamp() const { return {highest_term_, run_.job, run_.generation}; }
+  SessionActions Say(WorkerMessage message, bool lasting);
 
   const SessionOptions options_;
   Term highest_term_;
-  std::map<JobId, Generation>
-      newest_;  // highest generation accepted or aborted, of every job seen: older ones are dead
+  // Highest generation accepted or aborted, of every job this process has worked for: those up to it are
+  // over.
+  std::map<JobId, Generation> newest_;
   // The generation.
-  JobId job_;
-  Generation generation_;
-  bool running_ = false;  // its ranks have been started and not aborted
-  std::optional<Assign> assign_;
-  std::optional<ParameterLayout> layout_;
+  RunId run_;
+  bool running_ = false;  // its ranks were started, and have neither failed nor been aborted
+  std::shared_ptr<const JobConfig> job_;
+  std::vector<Rank> local_ranks_;
+  ParameterLayout layout_;
   PlanLimits limits_;
   std::map<Rank, RankState> ranks_;  // local ones
   // The cells.
   PlanPtr active_;
-  PlanPtr staged_;
+  PlanPtr pending_;  // decided by a local rank, not yet active at all of them
+  PlanPtr staged_;  // the promise; kept until the plan is active at all local ranks, because their fences ask
+                    // for it
   PlanDigest staged_digest_;
   PlanVersion committed_;
   RequestId request_;

@@ -1,0 +1,325 @@
+// What the coordinator says. What the ranks say is in session_ranks.cc.
+#include "worker/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "protocol/version.h"
+
+namespace ballast {
+namespace {
+
+SessionActions Noted(std::string note) {
+  SessionActions actions;
+  actions.notes.push_back(std::move(note));
+  return actions;
+}
+
+void SetTerm(WorkerMessage& message, Term term) {
+  std::visit(
+      [term](auto& m) {
+        if constexpr (requires { m.stamp; }) m.stamp.term = term;
+      },
+      message);
+}
+
+}  // namespace
+
+Session::Session(SessionOptions options) : options_(std::move(options)) {}
+
+Hello Session::MakeHello() const {
+  Hello hello = options_.identity;
+  hello.protocol_version = kProtocolVersion;
+  hello.highest_term = highest_term_;
+  hello.job = run_.job;
+  hello.generation = run_.generation;
+  if (active_ != nullptr) hello.active = active_->stamp.version;
+  if (staged_ != nullptr) {
+    hello.staged = staged_->stamp.version;
+    hello.staged_digest = staged_digest_;
+  }
+  hello.committed = committed_;
+  bool first = true;
+  for (const auto& [rank, state] : ranks_) {
+    hello.step = first ? state.step : std::min(hello.step, state.step);
+    first = false;
+  }
+  return hello;
+}
+
+SessionActions Session::OnMessage(const CoordinatorMessage& message) {
+  struct Visitor {
+    Session& session;
+    SessionActions operator()(const Welcome& m) const { return session.OnWelcome(m); }
+    SessionActions operator()(const Refused& m) const {
+      SessionActions actions = Noted(absl::StrCat("the coordinator refused this worker: ", m.reason));
+      actions.leave = !m.retry;
+      return actions;
+    }
+    SessionActions operator()(const Assign& m) const { return session.OnAssign(m); }
+    SessionActions operator()(const Stage& m) const { return session.OnStage(m); }
+    SessionActions operator()(const Commit& m) const { return session.OnCommit(m); }
+    SessionActions operator()(const Withdraw& m) const { return session.OnWithdraw(m); }
+    SessionActions operator()(const RendezvousValue& m) const {
+      if (auto ignored = session.Obey(m.stamp)) return Noted(*ignored);
+      SessionActions actions;
+      if (session.running_) actions.rendezvous.push_back(m);
+      return actions;
+    }
+    SessionActions operator()(const StepRequest& m) const { return session.OnRequest(m); }
+    SessionActions operator()(const Abort& m) const { return session.OnAbort(m); }
+  };
+  return std::visit(Visitor{*this}, message);
+}
+
+std::optional<std::string> Session::ObeyTerm(Term term) {
+  if (term < highest_term_ && !Planted(options_.bugs, PlantedBug::kTermUnchecked)) {
+    return absl::StrCat("ignored a message of term ", term.value(), ": term ", highest_term_.value(),
+                        " leads");
+  }
+  // A new leader changes nothing about the promise: only Withdraw or a new generation releases it (F1).
+  if (term > highest_term_ && Planted(options_.bugs, PlantedBug::kStagedDroppedOnNewTerm)) staged_ = nullptr;
+  highest_term_ = term;
+  return std::nullopt;
+}
+
+std::optional<std::string> Session::Obey(const Stamp& stamp) {
+  if (auto ignored = ObeyTerm(stamp.term)) return ignored;
+  if (RunId{stamp.job, stamp.generation} == run_) return std::nullopt;
+  std::string here = run_.job.empty() ? "this worker is idle"
+                                      : absl::StrCat("this worker is in generation ", run_.generation.value(),
+                                                     " of job ", run_.job.value());
+  return absl::StrCat("ignored a message for generation ", stamp.generation.value(), " of job ",
+                      stamp.job.value(), ": ", here);
+}
+
+SessionActions Session::OnWelcome(const Welcome& welcome) {
+  if (auto ignored = ObeyTerm(welcome.term)) return Noted(*ignored);
+  SessionActions actions;
+  actions.send = lasting_;
+  for (WorkerMessage& message : actions.send) SetTerm(message, highest_term_);
+  return actions;
+}
+
+SessionActions Session::OnAssign(const Assign& assign) {
+  if (auto ignored = ObeyTerm(assign.stamp.term)) return Noted(*ignored);
+  const RunId run{assign.stamp.job, assign.stamp.generation};
+  if (run == run_) return {};  // said again by a new leader
+  Generation& newest = newest_[run.job];
+  if (run.generation <= newest) {
+    return Noted(absl::StrCat("ignored the assignment to generation ", run.generation.value(), " of job ",
+                              run.job.value(), ": it is over"));
+  }
+  for (const Member& member : assign.members) {
+    if (member.worker != options_.identity.worker || member.incarnation == options_.identity.incarnation)
+      continue;
+    return Noted(absl::StrCat("ignored the assignment to generation ", run.generation.value(), " of job ",
+                              run.job.value(), ": it is for another process of this name"));
+  }
+
+  ParameterLayout layout;
+  absl::StatusOr<std::vector<Rank>> local_ranks = CheckAssign(assign, layout);
+  SessionActions actions;
+  if (running_) actions.abort = AbortGeneration{run_, "the coordinator assigned another generation"};
+  Clear();
+  newest = run.generation;
+  run_ = run;
+  if (!local_ranks.ok()) {
+    actions.send = Say(JobFailure{CurrentStamp(), Step(),
+                                  absl::StrCat("worker ", options_.identity.worker.value(),
+                                               " cannot run its ranks: ", local_ranks.status().message())},
+                       /*lasting=*/true)
+                       .send;
+    return actions;
+  }
+  running_ = true;
+  job_ = assign.job;
+  layout_ = std::move(layout);
+  limits_ = LimitsFor(*job_, layout_, static_cast<int>(assign.members.size()));
+  local_ranks_ = *std::move(local_ranks);
+  active_ = assign.plan;
+  for (Rank rank : local_ranks_) {
+    RankState& state = ranks_[rank];
+    state.step = assign.start_step.Plus(-1);
+    state.active = active_->stamp.version;
+    state.switch_step = assign.start_step;
+  }
+  actions.start = StartGeneration{assign, local_ranks_};
+  return actions;
+}
+
+absl::StatusOr<std::vector<Rank>> Session::CheckAssign(const Assign& assign, ParameterLayout& layout) const {
+  if (assign.job == nullptr || assign.plan == nullptr)
+    return absl::InvalidArgumentError("no job or no plan in Assign");
+  const PlanStamp& stamp = assign.plan->stamp;
+  if (assign.job->name != assign.stamp.job || stamp.job != assign.stamp.job ||
+      stamp.generation != assign.stamp.generation || stamp.version.value() < 1) {
+    return absl::InvalidArgumentError("job, plan and stamp of Assign do not belong together");
+  }
+  if (assign.start_step.value() < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("start_step: found ", assign.start_step.value(), ", allowed 1.."));
+  }
+  const int ranks = options_.identity.ranks;
+  std::vector<std::optional<Rank>> by_device(ranks > 0 ? ranks : 0);
+  for (size_t i = 0; i < assign.members.size(); ++i) {
+    const Member& member = assign.members[i];
+    if (member.rank != Rank(static_cast<int>(i))) {
+      return absl::InvalidArgumentError(absl::StrCat("members[", i, "].rank: found ", member.rank.value()));
+    }
+    if (member.worker != options_.identity.worker) continue;
+    if (member.local_rank < 0 || member.local_rank >= ranks || by_device[member.local_rank].has_value()) {
+      return absl::InvalidArgumentError(absl::StrCat("members[", i, "].local_rank: found ", member.local_rank,
+                                                     ", allowed each of 0..", ranks - 1, " once"));
+    }
+    by_device[member.local_rank] = member.rank;
+  }
+  std::vector<Rank> local_ranks;
+  for (const std::optional<Rank>& rank : by_device) {
+    if (!rank.has_value()) break;
+    local_ranks.push_back(*rank);
+  }
+  const auto mine =
+      std::count_if(by_device.begin(), by_device.end(), [](const auto& rank) { return rank.has_value(); });
+  if (local_ranks.empty() || mine != static_cast<int64_t>(local_ranks.size())) {
+    return absl::InvalidArgumentError("the ranks of this worker do not take its devices from the first on");
+  }
+  BALLAST_ASSIGN_OR_RETURN(layout,
+                           ParameterLayout::Make(assign.job->model, assign.job->placement.block_elements));
+  const PlanLimits limits = LimitsFor(*assign.job, layout, static_cast<int>(assign.members.size()));
+  BALLAST_RETURN_IF_ERROR(ValidatePlan(assign.plan->body, layout, limits));
+  if (options_.memory_check) {
+    BALLAST_RETURN_IF_ERROR(options_.memory_check(*assign.job, layout, assign.plan->body, local_ranks));
+  }
+  return local_ranks;
+}
+
+SessionActions Session::OnStage(const Stage& stage) {
+  if (auto ignored = Obey(stage.stamp)) return Noted(*ignored);
+  if (stage.plan == nullptr) return Noted("ignored a Stage without a plan");
+  const PlanVersion version = stage.plan->stamp.version;
+  const PlanDigest digest = Digest(*stage.plan);
+  if (active_ != nullptr && version <= active_->stamp.version) {
+    if (version < active_->stamp.version) {
+      return Noted(absl::StrCat("ignored Stage of plan ", version.value(), ": plan ",
+                                active_->stamp.version.value(), " is active"));
+    }
+    return Say(
+        Active{CurrentStamp(), options_.identity.incarnation, version, ranks_.begin()->second.switch_step},
+        false);
+  }
+  absl::Status may = MayStage(*stage.plan, digest);
+  if (!may.ok()) {
+    return Say(
+        Rejected{stage.stamp, options_.identity.incarnation, version, digest, std::string(may.message())},
+        false);
+  }
+  const bool promised = staged_ != nullptr && staged_->stamp.version == version;
+  if (!promised) {
+    staged_ = stage.plan;
+    staged_digest_ = digest;
+  }
+  return Say(Staged{stage.stamp, options_.identity.incarnation, version, digest}, false);
+}
+
+absl::Status Session::MayStage(const Plan& plan, PlanDigest digest) const {
+  if (!running_) return absl::FailedPreconditionError("the ranks of this worker do not run");
+  const PlanStamp& stamp = plan.stamp;
+  if (stamp.job != run_.job || stamp.generation != run_.generation) {
+    return absl::InvalidArgumentError("the plan is of another job or generation than its message");
+  }
+  const bool overlap = Planted(options_.bugs, PlantedBug::kStageWhilePending);
+  if (staged_ != nullptr && !(overlap && staged_->stamp.version != stamp.version)) {
+    if (staged_->stamp.version != stamp.version) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("plan ", staged_->stamp.version.value(), " is promised and not resolved yet"));
+    }
+    if (staged_digest_ != digest && !Planted(options_.bugs, PlantedBug::kDigestUnchecked)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("plan ", stamp.version.value(), " is promised with another content"));
+    }
+    return absl::OkStatus();  // the promise stands: it was checked when it was given
+  }
+  if (Pending() && !overlap) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("plan ", pending_->stamp.version.value(), " is pending"));
+  }
+  if (stamp.base_version != active_->stamp.version && !overlap) {
+    return absl::FailedPreconditionError(absl::StrCat("base_version: found ", stamp.base_version.value(),
+                                                      ", the active plan is ",
+                                                      active_->stamp.version.value()));
+  }
+  BALLAST_RETURN_IF_ERROR(ValidatePlan(plan.body, layout_, limits_));
+  BALLAST_RETURN_IF_ERROR(ValidateTransition(active_->body, plan.body, layout_, limits_));
+  if (options_.memory_check)
+    BALLAST_RETURN_IF_ERROR(options_.memory_check(*job_, layout_, plan.body, local_ranks_));
+  return absl::OkStatus();
+}
+
+SessionActions Session::OnCommit(const Commit& commit) {
+  if (auto ignored = Obey(commit.stamp)) return Noted(*ignored);
+  committed_ = std::max(committed_, commit.version);
+  if (staged_ == nullptr || staged_->stamp.version != commit.version) return {};
+  if (Planted(options_.bugs, PlantedBug::kNotBeforeInCommit)) {
+    auto changed = std::make_shared<Plan>(*staged_);
+    changed->stamp.not_before_step = commit.planted_not_before;
+    staged_ = changed;
+  }
+  if (staged_digest_ == commit.digest) return {};
+  return Noted(
+      absl::StrCat("plan ", commit.version.value(), " was committed with another digest than promised here"));
+}
+
+SessionActions Session::OnWithdraw(const Withdraw& withdraw) {
+  if (auto ignored = Obey(withdraw.stamp)) return Noted(*ignored);
+  if (staged_ == nullptr || staged_->stamp.version != withdraw.version || staged_digest_ != withdraw.digest)
+    return {};
+  for (const auto& [rank, state] : ranks_) {
+    if (state.decided < withdraw.version) continue;
+    return Noted(absl::StrCat("ignored Withdraw of plan ", withdraw.version.value(), ": rank ", rank.value(),
+                              " has decided it"));
+  }
+  staged_ = nullptr;
+  staged_digest_ = PlanDigest();
+  return {};
+}
+
+SessionActions Session::OnRequest(const StepRequest& request) {
+  if (auto ignored = Obey(request.stamp)) return Noted(*ignored);
+  if (request.id > request_) {
+    request_ = request.id;
+    request_kind_ = request.kind;
+  }
+  return {};
+}
+
+SessionActions Session::OnAbort(const Abort& abort) {
+  if (auto ignored = ObeyTerm(abort.stamp.term)) return Noted(*ignored);
+  const RunId run{abort.stamp.job, abort.stamp.generation};
+  // Also for a generation that this worker has not heard of: its Assign may still be on its way.
+  Generation& newest = newest_[run.job];
+  newest = std::max(newest, run.generation);
+  SessionActions actions;
+  if (run != run_) return actions;
+  actions.abort = AbortGeneration{run, abort.reason};
+  Clear();
+  return actions;
+}
+
+void Session::Clear() {
+  run_ = RunId();
+  running_ = false;
+  job_ = nullptr;
+  local_ranks_.clear();
+  ranks_.clear();
+  active_ = pending_ = staged_ = nullptr;
+  staged_digest_ = PlanDigest();
+  committed_ = PlanVersion();
+  request_ = RequestId();
+  request_kind_ = RequestKind::kNone;
+  lasting_.clear();
+}
+
+}  // namespace ballast

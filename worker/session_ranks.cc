@@ -1,0 +1,123 @@
+// What the rank threads say, and what they read.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "worker/session.h"
+
+namespace ballast {
+
+SessionActions Session::Say(WorkerMessage message, bool lasting) {
+  if (lasting) lasting_.push_back(message);
+  SessionActions actions;
+  actions.send.push_back(std::move(message));
+  return actions;
+}
+
+Session::RankState* Session::Find(const RunId& run, Rank rank) {
+  if (!running_ || run != run_) return nullptr;
+  auto it = ranks_.find(rank);
+  BALLAST_CHECK(it != ranks_.end()) << "rank " << rank << " is not a rank of worker "
+                                    << options_.identity.worker;
+  return &it->second;
+}
+
+SessionActions Session::OnStarted(const RunId& run, Rank rank) {
+  RankState* state = Find(run, rank);
+  if (state == nullptr || state->started) return {};
+  state->started = true;
+  const bool all =
+      std::all_of(ranks_.begin(), ranks_.end(), [](const auto& entry) { return entry.second.started; });
+  if (!all) return {};
+  return Say(Started{CurrentStamp(), options_.identity.incarnation}, /*lasting=*/true);
+}
+
+SessionActions Session::OnDecided(const RunId& run, Rank rank, PlanVersion version, Step switch_step) {
+  RankState* state = Find(run, rank);
+  if (state == nullptr) return {};
+  (void)switch_step;  // told again by OnActive
+  state->decided = version;
+  if (staged_ != nullptr && staged_->stamp.version == version) pending_ = staged_;
+  return {};
+}
+
+SessionActions Session::OnActive(const RunId& run, Rank rank, PlanVersion version, Step switch_step) {
+  RankState* state = Find(run, rank);
+  if (state == nullptr || version <= state->active) return {};
+  state->active = version;
+  state->switch_step = switch_step;
+  for (const auto& [other, other_state] : ranks_) {
+    if (other_state.active != version) return {};
+    if (other_state.switch_step == switch_step) continue;
+    return OnFailure(
+        run, switch_step,
+        absl::StrCat("ranks ", rank.value(), " and ", other.value(), " switched to plan ", version.value(),
+                     " at steps ", switch_step.value(), " and ", other_state.switch_step.value()));
+  }
+  if (pending_ == nullptr || pending_->stamp.version != version) {
+    return OnFailure(run, switch_step,
+                     absl::StrCat("rank ", rank.value(), " runs plan ", version.value(), ", which was not decided here"));
+  }
+  active_ = std::move(pending_);
+  pending_ = nullptr;
+  if (staged_ != nullptr && staged_->stamp.version <= version) {
+    staged_ = nullptr;
+    staged_digest_ = PlanDigest();
+  }
+  return Say(Active{CurrentStamp(), options_.identity.incarnation, version, switch_step}, /*lasting=*/false);
+}
+
+SessionActions Session::OnStepDone(const RunId& run, Rank rank, Step step) {
+  RankState* state = Find(run, rank);
+  if (state == nullptr) return {};
+  state->step = std::max(state->step, step);
+  // A step takes all ranks of the generation: everybody is connected, the rendezvous is over.
+  std::erase_if(lasting_,
+                [](const WorkerMessage& message) { return std::holds_alternative<RendezvousPut>(message); });
+  return {};
+}
+
+SessionActions Session::OnFinished(const RunId& run, Rank rank, Step step, bool stopped) {
+  RankState* state = Find(run, rank);
+  if (state == nullptr || state->finished) return {};
+  state->finished = true;
+  state->step = std::max(state->step, step);
+  const bool all =
+      std::all_of(ranks_.begin(), ranks_.end(), [](const auto& entry) { return entry.second.finished; });
+  if (!all) return {};
+  return Say(Finished{CurrentStamp(), step, stopped}, /*lasting=*/true);
+}
+
+SessionActions Session::OnLostPeer(const RunId& run, Rank peer, const std::string& detail) {
+  if (!running_ || run != run_) return {};
+  running_ = false;
+  return Say(LostPeer{CurrentStamp(), peer, detail}, /*lasting=*/true);
+}
+
+SessionActions Session::OnFailure(const RunId& run, Step step, const std::string& cause) {
+  if (!running_ || run != run_) return {};
+  running_ = false;
+  return Say(JobFailure{CurrentStamp(), step, cause}, /*lasting=*/true);
+}
+
+SessionActions Session::OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value) {
+  if (!running_ || run != run_) return {};
+  return Say(RendezvousPut{CurrentStamp(), key, value}, /*lasting=*/true);
+}
+
+HeaderCells Session::Cells() const {
+  return HeaderCells{.staged = staged_,
+                     .staged_digest = staged_digest_,
+                     .committed = committed_,
+                     .request = request_,
+                     .request_kind = request_kind_};
+}
+
+PlanPtr Session::Held(PlanVersion version, PlanDigest digest) const {
+  if (staged_ == nullptr || staged_->stamp.version != version) return nullptr;
+  if (staged_digest_ != digest && !Planted(options_.bugs, PlantedBug::kDigestUnchecked)) return nullptr;
+  return staged_;
+}
+
+}  // namespace ballast
