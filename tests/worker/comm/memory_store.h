@@ -1,0 +1,41 @@
+// Rendezvous in one process.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/mutex.h"
+#include "worker/comm/rendezvous.h"
+
+namespace ballast {
+
+class MemoryStore final : public RendezvousStore {
+ public:
+  absl::Status Put(const std::string& key, const std::string& value) override {
+    MutexLock lock(mutex_);
+    values_[key] = value;
+    arrived_.SignalAll();
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::string> Get(const std::string& key, Time deadline) override {
+    MutexLock lock(mutex_);
+    while (values_.count(key) == 0) {
+      if (!arrived_.WaitUntil(mutex_, deadline) && values_.count(key) == 0) {
+        return absl::DeadlineExceededError(absl::StrCat("nobody has put \"", key, "\""));
+      }
+    }
+    return values_[key];
+  }
+  std::map<std::string, std::string> values() {
+    MutexLock lock(mutex_);
+    return values_;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar arrived_;
+  std::map<std::string, std::string> values_ GUARDED_BY(mutex_);
+};
+
+}  // namespace ballast

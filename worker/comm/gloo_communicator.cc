@@ -1,0 +1,232 @@
+#include "worker/comm/gloo_communicator.h"
+
+#include <gloo/context.h>
+#include <gloo/transport/unbound_buffer.h>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <list>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/mutex.h"
+#include "base/status_macros.h"
+#include "worker/comm/gloo_connect.h"
+
+namespace ballast {
+namespace {
+
+using gloo::transport::UnboundBuffer;
+
+Time Now() { return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now()); }
+
+// The buffers that a wait may hang on, and whether it still may.
+class Outstanding {
+ public:
+  using Handle = std::list<UnboundBuffer*>::iterator;
+
+  Handle Add(UnboundBuffer* buffer) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (aborted_.has_value()) Wake(buffer);
+    return buffers_.insert(buffers_.end(), buffer);
+  }
+  void Remove(Handle handle) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    buffers_.erase(handle);
+  }
+  // True for the first call.
+  bool Abort(const std::string& reason) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (aborted_.has_value()) return false;
+    aborted_ = reason;
+    for (UnboundBuffer* buffer : buffers_) Wake(buffer);
+    return true;
+  }
+  std::optional<std::string> aborted() const EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return aborted_;
+  }
+
+ private:
+  // A wake-up before the wait counts for it.
+  static void Wake(UnboundBuffer* buffer) {
+    buffer->abortWaitRecv();
+    buffer->abortWaitSend();
+  }
+
+  mutable Mutex mutex_;
+  std::list<UnboundBuffer*> buffers_ GUARDED_BY(mutex_);
+  std::optional<std::string> aborted_ GUARDED_BY(mutex_);
+};
+
+// One message under way. Its destruction waits until Gloo has let go of the memory.
+class Message {
+ public:
+  Message(std::shared_ptr<Outstanding> outstanding, std::unique_ptr<UnboundBuffer> buffer, Rank peer)
+      : outstanding_(std::move(outstanding)),
+        buffer_(std::move(buffer)),
+        peer_(peer),
+        handle_(outstanding_->Add(buffer_.get())) {}
+  ~Message() { outstanding_->Remove(handle_); }
+  Message(const Message&) = delete;
+  Message& operator=(const Message&) = delete;
+
+  UnboundBuffer& buffer() { return *buffer_; }
+  Rank peer() const { return peer_; }
+
+ private:
+  const std::shared_ptr<Outstanding> outstanding_;
+  const std::unique_ptr<UnboundBuffer> buffer_;
+  const Rank peer_;
+  const Outstanding::Handle handle_;
+};
+
+struct GlooPending final : Pending {
+  std::vector<std::unique_ptr<Message>> recvs, sends;
+};
+
+class GlooCommunicator final : public Communicator {
+ public:
+  GlooCommunicator(Rank rank, int size, std::shared_ptr<gloo::Context> context)
+      : rank_(rank),
+        size_(size),
+        context_(std::move(context)),
+        outstanding_(std::make_shared<Outstanding>()) {}
+
+  Rank rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+  std::unique_ptr<Pending> Exchange(Stream&, std::vector<SendOp> sends, std::vector<RecvOp> recvs) override {
+    auto pending = std::make_unique<GlooPending>();
+    const uint64_t tag = static_cast<uint64_t>(stats_.operations++);
+    const SendOp* to_self = nullptr;
+    // Receives first: a peer's data then finds its place at once.
+    for (const RecvOp& recv : recvs) {
+      if (recv.bytes == 0 || recv.from == rank_) continue;
+      if (Message* message = Make(recv.from, recv.data, recv.bytes, pending->recvs)) {
+        Enqueue(recv.from, [&] { message->buffer().recv(recv.from.value(), tag); });
+      }
+    }
+    for (const SendOp& send : sends) {
+      if (send.bytes == 0) continue;
+      if (send.to == rank_) {
+        to_self = &send;
+        continue;
+      }
+      if (Message* message = Make(send.to, const_cast<void*>(send.data), send.bytes, pending->sends)) {
+        Enqueue(send.to, [&] { message->buffer().send(send.to.value(), tag); });
+      }
+      ++stats_.messages_sent;
+      stats_.bytes_sent += static_cast<int64_t>(send.bytes);
+    }
+    for (const RecvOp& recv : recvs) {
+      if (recv.bytes == 0 || recv.from != rank_) continue;
+      BALLAST_CHECK(to_self != nullptr && to_self->bytes == recv.bytes)
+          << "an op to itself has no counterpart";
+      std::memmove(recv.data, to_self->data, recv.bytes);
+    }
+    return pending;
+  }
+
+  std::unique_ptr<Pending> AllGather(Stream& stream, const void* in, const std::vector<size_t>& bytes,
+                                     void* out) override {
+    BALLAST_CHECK(static_cast<int>(bytes.size()) == size_) << "one part per rank";
+    std::vector<SendOp> sends;
+    std::vector<RecvOp> recvs;
+    char* to = static_cast<char*>(out);
+    for (int r = 0; r < size_; ++r) {
+      sends.push_back({Rank(r), in, bytes[rank_.index()]});
+      recvs.push_back({Rank(r), to, bytes[r]});
+      to += bytes[r];
+    }
+    return Exchange(stream, std::move(sends), std::move(recvs));
+  }
+
+  absl::Status Wait(Pending& pending, Time deadline) override {
+    auto& mine = static_cast<GlooPending&>(pending);
+    for (auto& message : mine.recvs) {
+      WaitFor(message->peer(), deadline, [&](auto timeout) { return message->buffer().waitRecv(timeout); });
+    }
+    for (auto& message : mine.sends) {
+      WaitFor(message->peer(), deadline, [&](auto timeout) { return message->buffer().waitSend(timeout); });
+    }
+    if (auto reason = outstanding_->aborted(); reason.has_value() && failure_.ok()) {
+      failure_ = absl::AbortedError(*reason);
+    }
+    // The caller may free its memory from here on.
+    mine.recvs.clear();
+    mine.sends.clear();
+    return failure_;
+  }
+
+  void Abort(const std::string& reason) override {
+    // Closing tells the peers; it would not wake a wait of our own.
+    if (outstanding_->Abort(reason) && context_ != nullptr) context_->closeConnections();
+  }
+
+  CommStats stats() const override { return stats_; }
+
+ private:
+  // Null when the communicator is dead already.
+  Message* Make(Rank peer, void* data, size_t bytes, std::vector<std::unique_ptr<Message>>& to) {
+    if (!failure_.ok()) return nullptr;
+    to.push_back(std::make_unique<Message>(outstanding_, context_->createUnboundBuffer(data, bytes), peer));
+    return to.back().get();
+  }
+
+  // Gloo reports by exceptions; they end here.
+  template <class Function>
+  void Enqueue(Rank peer, const Function& function) {
+    try {
+      function();
+    } catch (const std::exception& error) {
+      Fail(peer, error.what(), /*late=*/false);
+    }
+  }
+
+  template <class Function>
+  void WaitFor(Rank peer, Time deadline, const Function& wait) {
+    if (!failure_.ok()) return;
+    try {
+      // 0 would mean no limit.
+      auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Now());
+      if (!wait(std::max(left, std::chrono::milliseconds(1)))) Fail(peer, "aborted", /*late=*/false);
+    } catch (const std::exception& error) {
+      Fail(peer, error.what(), Now() >= deadline);
+    }
+  }
+
+  void Fail(Rank peer, const std::string& what, bool late) {
+    if (!failure_.ok()) return;
+    if (auto reason = outstanding_->aborted()) {
+      failure_ = absl::AbortedError(*reason);
+    } else if (late) {
+      failure_ =
+          absl::DeadlineExceededError(absl::StrCat("rank ", peer.value(), " did not answer in time: ", what));
+    } else {
+      failure_ = absl::UnavailableError(absl::StrCat("rank ", peer.value(), " is lost: ", what));
+    }
+    Abort(std::string(failure_.message()));
+  }
+
+  const Rank rank_;
+  const int size_;
+  const std::shared_ptr<gloo::Context> context_;  // null with one rank
+  const std::shared_ptr<Outstanding> outstanding_;
+  absl::Status failure_;  // rank thread alone
+  CommStats stats_;       // rank thread alone
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Communicator>> ConnectGloo(const GlooOptions& options,
+                                                          RendezvousStore& store) {
+  BALLAST_ASSIGN_OR_RETURN(std::shared_ptr<gloo::Context> context, ConnectGlooMesh(options, store));
+  return std::make_unique<GlooCommunicator>(options.rank, options.size, std::move(context));
+}
+
+}  // namespace ballast

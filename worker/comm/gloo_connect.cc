@@ -1,0 +1,85 @@
+#include "worker/comm/gloo_connect.h"
+
+#include <gloo/rendezvous/context.h>
+#include <gloo/rendezvous/store.h>
+#include <gloo/transport/tcp/device.h>
+
+#include <algorithm>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace ballast {
+namespace {
+
+Time Now() { return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now()); }
+
+// Thrown through Gloo, which knows exceptions alone, and caught in ConnectGlooMesh.
+struct StatusError : std::runtime_error {
+  explicit StatusError(absl::Status s) : std::runtime_error(s.ToString()), status(std::move(s)) {}
+  absl::Status status;
+};
+
+class StoreAdapter final : public gloo::rendezvous::Store {
+ public:
+  StoreAdapter(RendezvousStore& store, std::string prefix, Time deadline)
+      : store_(store), prefix_(std::move(prefix)), deadline_(deadline) {}
+
+  void set(const std::string& key, const std::vector<char>& data) override {
+    absl::Status status = store_.Put(prefix_ + key, std::string(data.begin(), data.end()));
+    if (!status.ok()) throw StatusError(status);
+  }
+  std::vector<char> get(const std::string& key) override {
+    absl::StatusOr<std::string> value = store_.Get(prefix_ + key, deadline_);
+    if (!value.ok()) throw StatusError(value.status());
+    return std::vector<char>(value->begin(), value->end());
+  }
+  void wait(const std::vector<std::string>& keys) override {
+    for (const std::string& key : keys) get(key);
+  }
+  void wait(const std::vector<std::string>& keys, const std::chrono::milliseconds&) override { wait(keys); }
+
+ private:
+  RendezvousStore& store_;
+  const std::string prefix_;
+  const Time deadline_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<gloo::Context>> ConnectGlooMesh(const GlooOptions& options,
+                                                               RendezvousStore& store) {
+  if (options.size == 1) return std::shared_ptr<gloo::Context>();
+  std::shared_ptr<gloo::transport::Device> device;
+  try {
+    gloo::transport::tcp::attr attributes;
+    attributes.hostname = options.data_address;
+    device = gloo::transport::tcp::CreateDevice(attributes);
+  } catch (const std::exception& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot bind to the data address \"", options.data_address, "\": ", error.what()));
+  }
+  try {
+    auto context = std::make_shared<gloo::rendezvous::Context>(options.rank.value(), options.size);
+    // Gloo waits up to five times its timeout for one connection.
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(options.deadline - Now());
+    context->setTimeout(std::max(left / 5, std::chrono::milliseconds(1)));
+    StoreAdapter adapter(store, absl::StrCat("generation ", options.generation.value(), "/rank "),
+                         options.deadline);
+    context->connectFullMesh(adapter, device);
+    return std::shared_ptr<gloo::Context>(std::move(context));
+  } catch (const StatusError& error) {
+    return error.status;
+  } catch (const std::exception& error) {
+    std::string text = absl::StrCat("rank ", options.rank.value(), " could not connect to its ",
+                                    options.size - 1, " peers: ", error.what());
+    if (Now() >= options.deadline) return absl::DeadlineExceededError(text);
+    return absl::UnavailableError(text);
+  }
+}
+
+}  // namespace ballast
