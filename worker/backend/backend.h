@@ -1,13 +1,17 @@
 // Backend: the operations that a MoE transformer needs, on one kind of device.
 //
-// The CPU body (backend/cpu) is the oracle; other bodies are compared with it operation by operation. All tensors are dense
-// and row-major. Operations enqueue on a Stream and return; on the CPU they have run when they return. Sizes that disagree
-// are our own mistake (CHECK). No operation allocates, and no result depends on how rows are spread over ranks.
-// One thread uses one Stream at a time.
+// The CPU body (backend/cpu) is the oracle; other bodies are compared with it operation by operation. All
+// tensors are dense and row-major. Operations enqueue on a Stream and return; on the CPU they have run when
+// they return. Sizes that disagree are our own mistake (CHECK). The same operation on the same sizes and
+// values gives the same bits, wherever its buffers lie; a row of a matrix product may differ in its last bits
+// when the number of rows beside it differs. Memory that an operation only writes may hold anything before,
+// NaN too. No operation allocates, but for scratch of a Stream that grows to the largest shape seen. One
+// thread uses one Stream at a time; threads with different Streams may share a Backend.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -49,7 +53,7 @@ class Stream {
 
 struct AttentionShape {
   int64_t sequences = 0;
-  int64_t length = 0;      // tokens per sequence; rows are [sequence][position]
+  int64_t length = 0;  // tokens per sequence; rows are [sequence][position]
   int heads = 0;
   int key_value_heads = 0;
   int head_size = 0;
@@ -60,22 +64,24 @@ struct AdamWStep {
   double beta1 = 0;
   double beta2 = 0;
   double epsilon = 0;
-  double weight_decay = 0;      // 0 for parameters that are not decayed
-  double gradient_scale = 1;    // clipping factor, applied to the gradient first
-  int64_t step = 0;             // 1 for the first update (bias correction)
+  double weight_decay = 0;    // 0 for parameters that are not decayed
+  double gradient_scale = 1;  // clipping factor, applied to the gradient first
+  int64_t step = 0;           // 1 for the first update (bias correction)
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
 
-  virtual std::string name() const = 0;   // "cpu"
-  virtual DType dtype() const = 0;        // of activations, compute weights and gradients
+  virtual std::string name() const = 0;  // "cpu"
+  virtual DType dtype() const = 0;       // of activations, compute weights and gradients
   size_t element_bytes() const { return DTypeBytes(dtype()); }
 
   // Zeroed memory; ResourceExhausted names bytes asked and in use. `label` is for the memory report.
   virtual absl::StatusOr<Buffer> Allocate(size_t bytes, const std::string& label) = 0;
+  // What is allocated and not yet freed; together and by label. From any thread.
   virtual size_t allocated_bytes() const = 0;
+  virtual std::map<std::string, size_t> allocated_bytes_by_label() const = 0;
   virtual std::unique_ptr<Stream> NewStream() = 0;
   // Waits until everything enqueued has run.
   virtual absl::Status Synchronize(Stream& stream) = 0;
@@ -89,8 +95,8 @@ class Backend {
   virtual void Add(Stream& stream, Matrix x, Matrix y) = 0;
   // x *= factor
   virtual void Scale(Stream& stream, double factor, Matrix x) = 0;
-  // Sum of squares over `elements` values, added up in index order in double, written to *out (host memory once the
-  // stream is synchronized).
+  // Sum of squares over `elements` values, added up in index order in double, written to *out (host memory
+  // once the stream is synchronized).
   virtual void SumOfSquares(Stream& stream, const void* data, int64_t elements, double* out) = 0;
 
   // ---- matrix products ----
@@ -105,60 +111,65 @@ class Backend {
   // out[i] = table[ids[i]]. Ids are in range (the data reader checked them).
   virtual void EmbeddingForward(Stream& stream, const int32_t* ids, Matrix table, Matrix out) = 0;
   // table_gradient[ids[i]] += out_gradient[i], in the order of i.
-  virtual void EmbeddingBackward(Stream& stream, const int32_t* ids, Matrix out_gradient, Matrix table_gradient) = 0;
+  virtual void EmbeddingBackward(Stream& stream, const int32_t* ids, Matrix out_gradient,
+                                 Matrix table_gradient) = 0;
   // out = x / rms(x) * weight, rms over a row; inverse_rms [rows] is kept for the backward.
   virtual void RmsNormForward(Stream& stream, Matrix x, const void* weight, double epsilon, Matrix out,
                               void* inverse_rms) = 0;
   // x_gradient += ..., weight_gradient += ... (rows in order).
   virtual void RmsNormBackward(Stream& stream, Matrix x, const void* weight, const void* inverse_rms,
                                Matrix out_gradient, Matrix x_gradient, void* weight_gradient) = 0;
-  // Rotates each head of x [sequences * length, heads * head_size] in place by its position ("rotate half" pairing, as in
-  // the Mixtral files); backward rotates the other way.
-  virtual void Rope(Stream& stream, Matrix x, const AttentionShape& shape, int heads, double theta, bool backward) = 0;
-  // Causal grouped-query attention. q [T, heads * head_size], k and v [T, key_value_heads * head_size]; probabilities
-  // [sequences * heads, length * length] are kept for the backward.
-  virtual void AttentionForward(Stream& stream, Matrix q, Matrix k, Matrix v, const AttentionShape& shape, Matrix out,
-                                void* probabilities) = 0;
+  // Rotates each head of x [sequences * length, heads * head_size] in place by its position ("rotate half"
+  // pairing, as in the Mixtral files); backward rotates the other way.
+  virtual void Rope(Stream& stream, Matrix x, const AttentionShape& shape, int heads, double theta,
+                    bool backward) = 0;
+  // Causal grouped-query attention. q [T, heads * head_size], k and v [T, key_value_heads * head_size];
+  // probabilities [sequences * heads, length * length] are kept for the backward. The gradients of q, k and v
+  // are overwritten.
+  virtual void AttentionForward(Stream& stream, Matrix q, Matrix k, Matrix v, const AttentionShape& shape,
+                                Matrix out, void* probabilities) = 0;
   virtual void AttentionBackward(Stream& stream, Matrix q, Matrix k, Matrix v, const AttentionShape& shape,
-                                 const void* probabilities, Matrix out_gradient, Matrix q_gradient, Matrix k_gradient,
-                                 Matrix v_gradient) = 0;
-  // Row losses (nats) in double, and logits_gradient = (softmax - onehot) * scale; logits and logits_gradient may be the
-  // same memory. scale is 1 / tokens of the global batch.
-  virtual void CrossEntropy(Stream& stream, Matrix logits, const int32_t* targets, double scale, double* row_loss,
-                            Matrix logits_gradient) = 0;
+                                 const void* probabilities, Matrix out_gradient, Matrix q_gradient,
+                                 Matrix k_gradient, Matrix v_gradient) = 0;
+  // Row losses (nats) in double, and logits_gradient = (softmax - onehot) * scale; logits and logits_gradient
+  // may be the same memory. scale is 1 / tokens of the global batch.
+  virtual void CrossEntropy(Stream& stream, Matrix logits, const int32_t* targets, double scale,
+                            double* row_loss, Matrix logits_gradient) = 0;
 
   // ---- MoE ----
-  // Softmax over E, top k (ties: lowest expert), renormalised weights. logits, probabilities [T, E]; experts [T, k];
-  // weights [T, k]; log_sum_exp [T] in double.
+  // Softmax over E, top k (ties: lowest expert), renormalised weights. logits, probabilities [T, E]; experts
+  // [T, k]; weights [T, k]; log_sum_exp [T] in double.
   virtual void RouterForward(Stream& stream, Matrix logits, int top_k, Matrix probabilities, int32_t* experts,
                              Matrix weights, double* log_sum_exp) = 0;
-  // logits_gradient = through the renormalised top-k weights (weights_gradient [T, k]), through the probabilities
-  // (probabilities_gradient [T, E], from the load-balance loss) and z_scale * d(log_sum_exp^2) per row.
+  // logits_gradient = through the renormalised top-k weights (weights_gradient [T, k]), through the
+  // probabilities (probabilities_gradient [T, E], from the load-balance loss) and z_scale * d(log_sum_exp^2)
+  // per row.
   virtual void RouterBackward(Stream& stream, Matrix probabilities, const int32_t* experts, Matrix weights,
-                              Matrix weights_gradient, Matrix probabilities_gradient, const double* log_sum_exp,
-                              double z_scale, Matrix logits_gradient) = 0;
+                              Matrix weights_gradient, Matrix probabilities_gradient,
+                              const double* log_sum_exp, double z_scale, Matrix logits_gradient) = 0;
   // out[i] = in[index[i]].
   virtual void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) = 0;
   // out[index[i]] = in[i]; indices are distinct.
   virtual void ScatterRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) = 0;
   // out[t] = sum over k, in k order, of weights[t, k] * rows[row_of[t * top_k + k]].
-  virtual void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights, Matrix out) = 0;
+  virtual void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
+                              Matrix out) = 0;
   // rows_gradient[row_of[t * top_k + k]] = weights[t, k] * out_gradient[t];
   // weights_gradient[t, k] = <out_gradient[t], rows[row_of[t * top_k + k]]>.
-  virtual void CombineBackward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights, Matrix out_gradient,
-                               Matrix rows_gradient, Matrix weights_gradient) = 0;
+  virtual void CombineBackward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
+                               Matrix out_gradient, Matrix rows_gradient, Matrix weights_gradient) = 0;
   // out[t] += sum over k, in k order, of rows[row_of[t * top_k + k]]: gradient of dispatch at the source.
   virtual void SumRows(Stream& stream, Matrix rows, const int64_t* row_of, int top_k, Matrix out) = 0;
   // hidden = silu(gate) * up; all [rows, intermediate].
   virtual void SwigluForward(Stream& stream, Matrix gate, Matrix up, Matrix hidden) = 0;
-  virtual void SwigluBackward(Stream& stream, Matrix gate, Matrix up, Matrix hidden_gradient, Matrix gate_gradient,
-                              Matrix up_gradient) = 0;
+  virtual void SwigluBackward(Stream& stream, Matrix gate, Matrix up, Matrix hidden_gradient,
+                              Matrix gate_gradient, Matrix up_gradient) = 0;
 
   // ---- optimizer ----
-  // One AdamW update of `elements` consecutive values; master and moments are of the backend's master type (float on
-  // every backend but the double one). Writes the new compute weights as well.
-  virtual void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient, void* master,
-                     void* moment1, void* moment2, void* compute_weights) = 0;
+  // One AdamW update of `elements` consecutive values; master and moments are of the backend's master type
+  // (float on every backend but the double one). Writes the new compute weights as well.
+  virtual void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient,
+                     void* master, void* moment1, void* moment2, void* compute_weights) = 0;
   virtual size_t master_bytes() const = 0;  // of one master or moment element
 
   // ---- wire types ----

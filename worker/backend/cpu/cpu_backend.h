@@ -1,0 +1,21 @@
+// The CPU backend: the oracle that other backends are compared with, and what runs where there is no
+// accelerator.
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "worker/backend/backend.h"
+
+namespace ballast {
+
+// Float32 or float64; the master type of the optimizer is the same. InvalidArgument for another type,
+// NotFound when OpenBLAS cannot be loaded. `bytes_max` bounds what may be allocated at one time. May be
+// shared by threads that use different streams; buffers may outlive it. See LoadBlas for the first call in a
+// process.
+absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
+    DType dtype, size_t bytes_max = std::numeric_limits<size_t>::max());
+
+}  // namespace ballast
