@@ -52,6 +52,7 @@ PlanDiff Diff(const PlanBody& from, const PlanBody& to, const ParameterLayout& l
     }
     if (before.split != after.split || before.schedule != after.schedule) ++diff.schedules_changed;
   }
+  for (size_t r = 0; r < ranks; ++r) diff.speeds_changed += from.speeds[r] != to.speeds[r];
   for (size_t b = 0; b < to.homes.size(); ++b) {
     if (from.homes[b] == to.homes[b]) continue;
     const int64_t bytes = layout.blocks()[b].elements * kHomeBytesPerElement;
@@ -73,6 +74,7 @@ std::string PlanDiff::Summary() const {
     parts.push_back(
         absl::StrCat(Count(static_cast<int64_t>(home_moves.size()), "home move"), " (", Size(bytes), ")"));
   }
+  if (speeds_changed) parts.push_back(Count(speeds_changed, "rank speed") + " changed");
   if (schedules_changed) parts.push_back(Count(schedules_changed, "schedule change"));
   return absl::StrJoin(parts, ", ");
 }

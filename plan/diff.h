@@ -32,12 +32,14 @@ struct PlanDiff {
   std::vector<SlotWrite> slot_writes;   // ordered by layer, rank, index
   std::vector<HomeMove> home_moves;     // ordered by block
   int slots_dropped = 0;                // (layer, rank, expert) held before and not after
+  int speeds_changed = 0;               // ranks
   int schedules_changed = 0;            // layers whose split or schedule differs
   std::vector<int64_t> home_bytes_in;   // [rank]
   std::vector<int64_t> home_bytes_out;  // [rank]
 
   bool empty() const {
-    return slot_writes.empty() && home_moves.empty() && !slots_dropped && !schedules_changed;
+    return slot_writes.empty() && home_moves.empty() && !slots_dropped && !speeds_changed &&
+           !schedules_changed;
   }
   // "5 slot writes, 2 home moves (96 KiB)".
   std::string Summary() const;

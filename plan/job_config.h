@@ -83,14 +83,16 @@ struct PlacementConfig {
   int64_t home_move_bytes_max = 0;     // of one plan and rank (in or out); 0 = 64 MiB
 };
 
+// When the planner acts; coordinator/planner/accept.h has the rule.
 struct PlannerConfig {
   std::string strategy = "greedy";  // a name of the planner registry
-  int64_t plan_every_steps = 10;    // looked at this often; it moves only when that pays
-  int64_t warmup_steps = 5;         // no plan before this many steps were observed
-  double min_gain = 0.05;           // predicted gain of imbalance below which nothing moves
-  double predictor_ewma = 0.3;      // weight of the newest sample
-  int64_t horizon_steps = 50;       // steps over which a plan must pay for its slot writes
-  double slot_write_cost = 0.02;    // of one slot write, in units of one layer's balanced step
+  int64_t plan_every_steps =
+      10;  // looked at this often, and not sooner after a switch; it moves only when that pays
+  int64_t warmup_steps = 5;  // no plan before this many steps were observed
+  double min_gain = 0.05;    // predicted gain below which nothing moves, as a share of the present imbalance
+  double predictor_ewma = 0.3;    // weight of the newest sample, above 0 and at most 1
+  int64_t horizon_steps = 50;     // a plan must have paid for its slot writes within the last so many steps
+  double slot_write_cost = 0.02;  // of one slot write, in units of one layer's balanced step
 };
 
 // The all-to-all of every MoE layer of the first plan; later plans may differ.

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "plan/balance.h"
 #include "plan/contiguous.h"
+#include "plan/split.h"
 
 namespace ballast {
 
@@ -36,19 +36,25 @@ double ContiguousImbalance(const StepLoad& load, int ranks) {
 }
 
 double LayerImbalance(const std::vector<int64_t>& tokens, const LayerPlan& layer,
-                      const std::vector<uint32_t>& speeds) {
+                      const std::vector<uint32_t>& plan_speeds, const std::vector<uint32_t>& speeds) {
   const auto hosts = layer.Hosts(static_cast<int>(tokens.size()));
-  const Quotas quotas = BalanceExactly(tokens, hosts, speeds);
-  return MaxOverMean(RankTokens(quotas, hosts, static_cast<int>(speeds.size())), speeds);
+  const absl::StatusOr<Quotas> quotas = ComputeQuotas(tokens, layer, hosts, plan_speeds);
+  BALLAST_CHECK_OK(quotas.status());
+  return MaxOverMean(RankTokens(*quotas, hosts, static_cast<int>(speeds.size())), speeds);
+}
+
+double PlannedImbalance(const std::vector<std::vector<int64_t>>& tokens, const PlanBody& plan,
+                        const std::vector<uint32_t>& speeds) {
+  BALLAST_CHECK(tokens.size() == plan.layers.size()) << tokens.size() << " layers of load";
+  if (tokens.empty()) return 1;
+  double sum = 0;
+  for (size_t l = 0; l < tokens.size(); ++l)
+    sum += LayerImbalance(tokens[l], plan.layers[l], plan.speeds, speeds);
+  return sum / static_cast<double>(tokens.size());
 }
 
 double PlannedImbalance(const StepLoad& load, const PlanBody& plan) {
-  BALLAST_CHECK(load.tokens.size() == plan.layers.size()) << load.tokens.size() << " layers of load";
-  double sum = 0;
-  for (size_t l = 0; l < load.tokens.size(); ++l) {
-    sum += LayerImbalance(load.tokens[l], plan.layers[l], plan.speeds);
-  }
-  return load.tokens.empty() ? 1 : sum / static_cast<double>(load.tokens.size());
+  return PlannedImbalance(load.tokens, plan, plan.speeds);
 }
 
 }  // namespace ballast

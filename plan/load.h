@@ -24,12 +24,16 @@ double MaxOverMean(const std::vector<int64_t>& rank_tokens, const std::vector<ui
 // Mean over layers of max/mean when each expert's tokens of `load` sit whole on its contiguous rank.
 double ContiguousImbalance(const StepLoad& load, int ranks);
 
-// max/mean (with speeds) of one layer when `tokens`, by expert, are split over its slots in the best way
-// (exact split, as one microbatch). Requires that every expert with tokens has a slot.
+// max/mean of one layer when `tokens`, by expert, are split over its slots by its split policy (kExact: in
+// the best way) as one microbatch. The split counts on `plan_speeds`; ranks really have `speeds`. 1 when
+// there are no tokens. Requires a valid plan.
 double LayerImbalance(const std::vector<int64_t>& tokens, const LayerPlan& layer,
-                      const std::vector<uint32_t>& speeds);
+                      const std::vector<uint32_t>& plan_speeds, const std::vector<uint32_t>& speeds);
 
-// Mean of LayerImbalance over the layers of `plan`.
+// Mean of LayerImbalance over the layers of `plan`; `tokens` is [layer][expert].
+double PlannedImbalance(const std::vector<std::vector<int64_t>>& tokens, const PlanBody& plan,
+                        const std::vector<uint32_t>& speeds);
+// With the plan's own speeds.
 double PlannedImbalance(const StepLoad& load, const PlanBody& plan);
 
 }  // namespace ballast

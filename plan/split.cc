@@ -79,35 +79,6 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> Fractions(const LayerPlan& lay
   return weights;
 }
 
-// How many tokens of each expert each of its hosts computes.
-absl::StatusOr<Quotas> MakeQuotas(const CountMatrix& counts, const std::vector<int64_t>& tokens,
-                                  const LayerPlan& layer, const Hosts& hosts,
-                                  const std::vector<uint32_t>& speeds, const Topology& topology) {
-  if (layer.split.kind == SplitKind::kExact) {
-    const TokenSources sources{counts, topology};
-    return BalanceExactly(tokens, hosts, speeds, &sources);
-  }
-  std::vector<std::vector<int64_t>> weights;
-  if (layer.split.kind == SplitKind::kFractions) {
-    BALLAST_ASSIGN_OR_RETURN(weights, Fractions(layer, hosts));
-  } else if (layer.split.kind == SplitKind::kEven) {
-    for (const std::vector<Rank>& ranks : hosts) weights.emplace_back(ranks.size(), 1);
-  } else {
-    return absl::InvalidArgumentError(absl::StrCat("split kind: found ", static_cast<int>(layer.split.kind),
-                                                   ", allowed 1 (exact), 2 (fractions), 3 (even)"));
-  }
-  Quotas quotas;
-  for (size_t e = 0; e < tokens.size(); ++e) {
-    const bool some =
-        std::any_of(weights[e].begin(), weights[e].end(), [](int64_t weight) { return weight > 0; });
-    if (tokens[e] > 0 && !some) {
-      return absl::InvalidArgumentError(absl::StrCat("fractions of expert ", e, ": all are 0"));
-    }
-    quotas.push_back(Apportion(tokens[e], weights[e]));
-  }
-  return quotas;
-}
-
 // Sources `rows` of one expert's tokens to its hosts `columns`: takes from both what it hands out.
 class Dealer {
  public:
@@ -189,6 +160,31 @@ uint64_t Hash(const Split& split) {
 
 }  // namespace
 
+absl::StatusOr<Quotas> ComputeQuotas(const std::vector<int64_t>& tokens, const LayerPlan& layer,
+                                     const Hosts& hosts, const std::vector<uint32_t>& speeds,
+                                     const TokenSources* sources) {
+  if (layer.split.kind == SplitKind::kExact) return BalanceExactly(tokens, hosts, speeds, sources);
+  std::vector<std::vector<int64_t>> weights;
+  if (layer.split.kind == SplitKind::kFractions) {
+    BALLAST_ASSIGN_OR_RETURN(weights, Fractions(layer, hosts));
+  } else if (layer.split.kind == SplitKind::kEven) {
+    for (const std::vector<Rank>& ranks : hosts) weights.emplace_back(ranks.size(), 1);
+  } else {
+    return absl::InvalidArgumentError(absl::StrCat("split kind: found ", static_cast<int>(layer.split.kind),
+                                                   ", allowed 1 (exact), 2 (fractions), 3 (even)"));
+  }
+  Quotas quotas;
+  for (size_t e = 0; e < tokens.size(); ++e) {
+    const bool some =
+        std::any_of(weights[e].begin(), weights[e].end(), [](int64_t weight) { return weight > 0; });
+    if (tokens[e] > 0 && !some) {
+      return absl::InvalidArgumentError(absl::StrCat("fractions of expert ", e, ": all are 0"));
+    }
+    quotas.push_back(Apportion(tokens[e], weights[e]));
+  }
+  return quotas;
+}
+
 absl::StatusOr<Split> ComputeSplit(const CountMatrix& counts, const LayerPlan& layer, int experts,
                                    const std::vector<uint32_t>& speeds, const Topology& topology) {
   BALLAST_RETURN_IF_ERROR(CheckSizes(counts, layer, experts, speeds, topology));
@@ -200,7 +196,8 @@ absl::StatusOr<Split> ComputeSplit(const CountMatrix& counts, const LayerPlan& l
           absl::StrCat("expert ", e, " has ", tokens[e], " tokens and no slot"));
     }
   }
-  BALLAST_ASSIGN_OR_RETURN(const Quotas quotas, MakeQuotas(counts, tokens, layer, hosts, speeds, topology));
+  const TokenSources sources{counts, topology};
+  BALLAST_ASSIGN_OR_RETURN(const Quotas quotas, ComputeQuotas(tokens, layer, hosts, speeds, &sources));
 
   Split split;
   split.shares.assign(counts.size(), std::vector<std::vector<Share>>(hosts.size()));

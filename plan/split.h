@@ -32,12 +32,20 @@ struct Split {
   uint64_t hash = 0;
 };
 
-// First how many tokens of each expert every host computes. kExact: so that the busiest rank (tokens / speed)
-// is as little loaded as whole tokens allow (plan/balance.h). kFractions and kEven: by the table or evenly,
-// rounded by largest remainder. Then whose tokens those are: a source's own host takes its tokens first, then
-// hosts of its node, the rest goes in proportion. Shares sum to the counts exactly, by source and by host.
-// Errors: InvalidArgument when sizes do not match, an expert with tokens has no slot (or no fraction), counts
-// are negative or sum to more than kTokensMax, or a speed is 0.
+// How many tokens of each expert its hosts compute. kExact: so that the busiest rank (tokens / speed) is as
+// little loaded as whole tokens allow (plan/balance.h). kFractions and kEven: by the table or evenly, rounded
+// by largest remainder. `tokens` and `hosts` are by expert; requires what BalanceExactly requires.
+// InvalidArgument for an unknown kind, and for a table that misses a slot or gives an expert with tokens
+// nothing.
+absl::StatusOr<Quotas> ComputeQuotas(const std::vector<int64_t>& tokens, const LayerPlan& layer,
+                                     const std::vector<std::vector<Rank>>& hosts,
+                                     const std::vector<uint32_t>& speeds,
+                                     const TokenSources* sources = nullptr);
+
+// The quotas, and whose tokens they are: a source's own host takes its tokens first, then hosts of its node,
+// the rest goes in proportion. Shares sum to the counts exactly, by source and by host. Errors:
+// InvalidArgument when sizes do not match, an expert with tokens has no slot (or no fraction), counts are
+// negative or sum to more than kTokensMax, or a speed is 0.
 absl::StatusOr<Split> ComputeSplit(const CountMatrix& counts, const LayerPlan& layer, int experts,
                                    const std::vector<uint32_t>& speeds, const Topology& topology);
 

@@ -1,0 +1,151 @@
+#include "coordinator/planner/accept.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status_macros.h"
+#include "plan/diff.h"
+
+namespace ballast {
+namespace {
+
+Verdict Rejected(std::string why) { return {false, "rejected: " + std::move(why)}; }
+
+// The cost of one step under both plans, measured on samples from the newest back. Evaluates no more than is
+// asked for.
+class Replay {
+ public:
+  Replay(const PlanInput& input, const PlanBody& next) : input_(input), next_(next) {}
+
+  int64_t size() const { return static_cast<int64_t>(input_.history.samples().size()); }
+  // Imbalance of the sample `age` steps back, 0 being the newest.
+  double before(int64_t age) { return At(age).before; }
+  double after(int64_t age) { return At(age).after; }
+
+ private:
+  struct Pair {
+    double before = 1;
+    double after = 1;
+  };
+  const Pair& At(int64_t age) {
+    while (static_cast<int64_t>(pairs_.size()) <= age) {
+      const auto& sample = input_.history.samples()[static_cast<size_t>(size()) - 1 - pairs_.size()];
+      pairs_.push_back({PlannedImbalance(sample.tokens, input_.current, input_.speeds),
+                        PlannedImbalance(sample.tokens, next_, input_.speeds)});
+    }
+    return pairs_[static_cast<size_t>(age)];
+  }
+
+  const PlanInput& input_;
+  const PlanBody& next_;
+  std::vector<Pair> pairs_;
+};
+
+struct Gain {
+  double before = 0;  // mean imbalances
+  double after = 0;
+  double gain = 0;            // share of `before`
+  double standard_error = 0;  // of the gain
+};
+
+// Over the newest `count` samples.
+Gain MeasureGain(Replay& replay, int64_t count) {
+  Gain result;
+  double squares = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    result.before += replay.before(i);
+    result.after += replay.after(i);
+    const double difference = replay.before(i) - replay.after(i);
+    squares += difference * difference;
+  }
+  const double n = static_cast<double>(count);
+  result.before /= n;
+  result.after /= n;
+  const double mean = result.before - result.after;
+  result.gain = mean / result.before;
+  if (count > 1) {
+    const double variance = std::max(0.0, (squares - n * mean * mean) / (n - 1));
+    result.standard_error = std::sqrt(variance / n) / result.before;
+  }
+  return result;
+}
+
+// The most that the current plan has cost more than the next would have, over any newest part of the history,
+// in balanced layer steps; stops looking when it is above `enough`.
+double Regret(Replay& replay, double layers, double enough) {
+  double sum = 0, most = 0;
+  for (int64_t i = 0; i < replay.size() && most <= enough; ++i) {
+    sum += (replay.before(i) - replay.after(i)) * layers;
+    most = std::max(most, sum);
+  }
+  return most;
+}
+
+}  // namespace
+
+Verdict MayPlan(const PlanInput& input) {
+  const int64_t observed = input.history.observed();
+  const int64_t needed = std::max<int64_t>(1, input.config.warmup_steps);
+  if (observed < needed) {
+    return {false, absl::StrCat("too early: ", observed, " of ", needed, " steps observed")};
+  }
+  const int64_t age = input.now.value() - input.active_since.value() + 1;
+  if (input.active_since.value() > 0 && age < input.config.plan_every_steps) {
+    return {false, absl::StrCat("held down: the plan is active for ", age, " of ",
+                                input.config.plan_every_steps, " steps")};
+  }
+  return {true, ""};
+}
+
+Verdict Accept(const PlanInput& input, const Proposal& proposal) {
+  const PlanDiff diff = Diff(input.current, proposal.body, input.layout);
+  Replay replay(input, proposal.body);
+  if (replay.size() == 0) return Rejected("no load was observed");
+  const int64_t count = std::min(replay.size(), std::max<int64_t>(1, input.config.plan_every_steps));
+  const Gain gain = MeasureGain(replay, count);
+  const double min_gain = input.config.min_gain;
+  if (gain.gain < min_gain) {
+    return Rejected(absl::StrFormat("predicted gain %.3f < %.3g (imbalance %.3f -> %.3f)", gain.gain,
+                                    min_gain, gain.before, gain.after));
+  }
+  if (gain.gain - gain.standard_error < min_gain) {
+    return Rejected(
+        absl::StrFormat("predicted gain %.3f +- %.3f may be noise, needed is %.3g (imbalance %.3f -> %.3f)",
+                        gain.gain, gain.standard_error, min_gain, gain.before, gain.after));
+  }
+  const double writes = static_cast<double>(diff.slot_writes.size());
+  const double cost = writes * input.config.slot_write_cost;
+  const double regret = Regret(replay, static_cast<double>(input.layout.layers()), cost);
+  if (regret <= cost) {
+    return Rejected(absl::StrFormat("%s cost %.3g, more than the %.3g lost so far (imbalance %.3f -> %.3f)",
+                                    diff.Summary(), cost, regret, gain.before, gain.after));
+  }
+  return {true,
+          absl::StrFormat("imbalance %.2f -> %.2f predicted, %s", gain.before, gain.after, diff.Summary())};
+}
+
+absl::StatusOr<PlanDecision> Decide(const Registry<PlannerPtr>& planners, const PlanInput& input) {
+  BALLAST_ASSIGN_OR_RETURN(const PlannerPtr planner, planners.Find(input.config.strategy));
+  const Verdict may = MayPlan(input);
+  if (!may.accepted) return PlanDecision{std::nullopt, false, may.why};
+  std::string why = "no better placement";
+  if (std::optional<Proposal> proposal = planner->Propose(input)) {
+    const Verdict verdict = Accept(input, *proposal);
+    why = verdict.why;
+    if (verdict.accepted) {
+      proposal->body.reason = why;
+      return PlanDecision{std::move(proposal->body), false, why};
+    }
+  }
+  if (std::optional<PlanBody> body = planner->ProposeHomes(input)) {
+    body->reason =
+        absl::StrCat("homes follow their slots: ", Diff(input.current, *body, input.layout).Summary());
+    why = body->reason;
+    return PlanDecision{std::move(*body), true, why};
+  }
+  return PlanDecision{std::nullopt, false, why};
+}
+
+}  // namespace ballast

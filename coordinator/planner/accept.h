@@ -1,0 +1,49 @@
+// The accept rule: does a proposal pay? It says why, both ways.
+//
+// Loads of real training fluctuate, early on a lot. So a proposal must gain on the very steps that were
+// measured and not on the forecast alone; the gain must stand out of its own noise; and what the current plan
+// has cost since the load changed must already exceed what the proposal's slot writes cost (rent or buy: on a
+// load that alternates, moving never costs more than the loss it follows, and alternations whose gap is below
+// the cost move nothing).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "base/registry.h"
+#include "coordinator/planner/planner.h"
+
+namespace ballast {
+
+struct Verdict {
+  bool accepted = false;
+  std::string
+      why;  // "imbalance 1.83 -> 1.06 predicted, 5 slot writes", "rejected: predicted gain 0.012 < 0.05"
+};
+
+// Hold-down, before any work is done: false, with the reason, when too few steps were observed
+// (warmup_steps), or `current` is active for fewer than plan_every_steps. A generation's first plan holds
+// nothing down.
+Verdict MayPlan(const PlanInput& input);
+
+// gain = 1 - after / before, where before and after are the mean imbalances over the samples since the last
+// look (plan_every_steps of them). Accepted when
+//   gain - its standard error >= min_gain, and
+//   the largest sum over a newest part of the history of (before - after) * layers > slot writes *
+//   slot_write_cost.
+Verdict Accept(const PlanInput& input, const Proposal& proposal);
+
+struct PlanDecision {
+  std::optional<PlanBody> body;  // with its reason; nothing when nothing should change
+  bool homes = false;            // the body moves homes alone
+  std::string why;               // the reason, also of a rejection
+};
+
+// One look: hold-down, the strategy named by the config, the accept rule; when nothing else changes, homes
+// may follow their slots (a block away from its slot costs 8 B per parameter and step, its move 12 B once: it
+// pays by the next look). Call every plan_every_steps (or more often: the hold-down counts steps). NotFound
+// when the strategy is not registered.
+absl::StatusOr<PlanDecision> Decide(const Registry<PlannerPtr>& planners, const PlanInput& input);
+
+}  // namespace ballast

@@ -1,0 +1,17 @@
+// The yardstick: stays with what the job started from or an operator pushed.
+#include "coordinator/planner/register.h"
+
+namespace ballast {
+namespace {
+
+class ContiguousPlanner final : public Planner {
+ public:
+  std::optional<Proposal> Propose(const PlanInput&) const override { return std::nullopt; }
+  std::optional<PlanBody> ProposeHomes(const PlanInput&) const override { return std::nullopt; }
+};
+
+}  // namespace
+
+PlannerPtr MakeContiguousPlanner() { return std::make_shared<ContiguousPlanner>(); }
+
+}  // namespace ballast

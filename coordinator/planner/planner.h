@@ -1,0 +1,56 @@
+// Planner: from what was measured to where experts should compute. Strategies implement it; register.h lists
+// them.
+//
+// Everything here is a pure function of its input: the coordinator, the simulator and replay run the same
+// code.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "coordinator/planner/predictor.h"
+#include "plan/job_config.h"
+#include "plan/layout.h"
+#include "plan/plan.h"
+#include "plan/topology.h"
+#include "plan/validate.h"
+
+namespace ballast {
+
+// What a planner may look at. It holds references: they must outlive the call.
+struct PlanInput {
+  const ParameterLayout& layout;
+  const PlanLimits& limits;  // slot and home capacity of every rank
+  const Topology& topology;
+  const PlannerConfig& config;
+  const LoadHistory& history;
+  const PlanBody& current;       // the ACTIVE plan; valid
+  std::vector<uint32_t> speeds;  // [rank] measured, parts per 2^16 of a healthy rank
+  Step now;                      // the newest step that was reported
+  Step active_since;             // the step at which `current` became active; 0 = it is a generation's first
+};
+
+// What a strategy would run next. Its body passes ValidatePlan and ValidateTransition from the current plan.
+struct Proposal {
+  PlanBody body;  // `reason` is filled in by Decide
+  // Mean over layers of the imbalance under the forecast, now and with `body`.
+  double imbalance_before = 1;
+  double imbalance_after = 1;
+};
+
+class Planner {
+ public:
+  virtual ~Planner() = default;
+  // Slots, splits and speeds for a better balance; nothing when the strategy would change nothing. Homes
+  // stay.
+  virtual std::optional<Proposal> Propose(const PlanInput& input) const = 0;
+  // Home moves alone, asked for when no other change is made, so that homes follow slots that have settled.
+  virtual std::optional<PlanBody> ProposeHomes(const PlanInput& input) const = 0;
+};
+using PlannerPtr = std::shared_ptr<const Planner>;
+
+}  // namespace ballast

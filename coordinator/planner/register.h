@@ -1,0 +1,15 @@
+// The list of planner strategies.
+#pragma once
+
+#include "base/registry.h"
+#include "coordinator/planner/planner.h"
+
+namespace ballast {
+
+PlannerPtr MakeContiguousPlanner();
+PlannerPtr MakeGreedyPlanner();
+
+// "contiguous", "greedy".
+const Registry<PlannerPtr>& Planners();
+
+}  // namespace ballast
