@@ -1,0 +1,236 @@
+#include "wire/job_reader.h"
+
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "base/math.h"
+#include "base/status_macros.h"
+#include "wire/field_checker.h"
+
+namespace ballast {
+namespace {
+
+constexpr int kSourcesMax = 64;
+constexpr int kPhasesMax = 1024;
+constexpr int64_t kStepsMax = 1'000'000'000;
+
+ModelConfig CheckModel(const v1::JobSpec::Model& spec, FieldChecker& check) {
+  const ModelConfig defaults;
+  ModelConfig model;
+  model.vocabulary_size = check.Whole("model.vocabulary_size", BALLAST_FIELD(spec, vocabulary_size), {2, 1 << 20}, 257);
+  model.hidden_size = check.Whole("model.hidden_size", BALLAST_FIELD(spec, hidden_size), {1, 1 << 16});
+  model.layers = check.Whole("model.layers", BALLAST_FIELD(spec, layers), {1, 1024});
+  model.attention_heads = check.Whole("model.attention_heads", BALLAST_FIELD(spec, attention_heads), {1, 1024});
+  model.key_value_heads = check.Whole("model.key_value_heads", BALLAST_FIELD(spec, key_value_heads),
+                                      {1, model.attention_heads, "attention_heads"}, model.attention_heads);
+  check.Require(model.attention_heads % model.key_value_heads == 0, "model.key_value_heads",
+                absl::StrCat("found ", model.key_value_heads, ", allowed divisors of ", model.attention_heads,
+                             " (attention_heads)"));
+  if (!spec.has_head_size()) {
+    check.Require(model.hidden_size % model.attention_heads == 0, "model.head_size",
+                  absl::StrCat("found nothing, and hidden_size ", model.hidden_size, " does not divide by ",
+                               model.attention_heads, " (attention_heads)"));
+  }
+  model.head_size = check.Whole("model.head_size", BALLAST_FIELD(spec, head_size), {2, 4096},
+                                model.hidden_size / model.attention_heads);
+  check.Require(model.head_size % 2 == 0, "model.head_size",
+                absl::StrCat("found ", model.head_size, ", allowed even numbers (for the rotary embedding)"));
+  model.rope_theta =
+      check.Real("model.rope_theta", BALLAST_FIELD(spec, rope_theta), {1, 1e12}, defaults.rope_theta);
+  model.rms_norm_epsilon = check.Real("model.rms_norm_epsilon", BALLAST_FIELD(spec, rms_norm_epsilon),
+                                      {.low = 0, .high = 1, .low_open = true}, defaults.rms_norm_epsilon);
+  model.initializer_range = check.Real("model.initializer_range", BALLAST_FIELD(spec, initializer_range),
+                                       {.low = 0, .high = 10, .low_open = true}, defaults.initializer_range);
+
+  const v1::JobSpec::Moe& moe = spec.moe();
+  model.moe.experts = check.Whole("model.moe.experts", BALLAST_FIELD(moe, experts), {1, 4096});
+  model.moe.top_k =
+      check.Whole("model.moe.top_k", BALLAST_FIELD(moe, top_k), {1, model.moe.experts, "number of experts"});
+  model.moe.intermediate_size =
+      check.Whole("model.moe.intermediate_size", BALLAST_FIELD(moe, intermediate_size), {1, 1 << 18});
+  model.moe.load_balance_coefficient = check.Real("model.moe.load_balance_coefficient",
+                                                  BALLAST_FIELD(moe, load_balance_coefficient), {0, 100}, 0.01);
+  model.moe.z_loss_coefficient =
+      check.Real("model.moe.z_loss_coefficient", BALLAST_FIELD(moe, z_loss_coefficient), {0, 100}, 0.001);
+  return model;
+}
+
+// The weights of one phase, in the order of the sources.
+std::vector<double> CheckWeights(const v1::JobSpec::MixturePhase& phase, const std::string& path,
+                                 const std::vector<DataSource>& sources, FieldChecker& check) {
+  std::set<std::string> names;
+  for (const DataSource& source : sources) names.insert(source.name);
+  // A protobuf map has no order; the first complaint must not depend on it.
+  std::set<std::string> given;
+  for (const auto& [name, weight] : phase.weights()) given.insert(name);
+  for (const std::string& name : given) {
+    check.Require(names.count(name) > 0, absl::StrCat(path, ".", name), "found no such source in data.sources");
+  }
+  std::vector<double> weights;
+  double sum = 0;
+  for (const DataSource& source : sources) {
+    auto it = phase.weights().find(source.name);
+    if (it == phase.weights().end()) {
+      check.Require(false, path, absl::StrCat("found no weight of source ", source.name, ", allowed one of every source"));
+      return weights;
+    }
+    weights.push_back(check.Real(absl::StrCat(path, ".", source.name), it->second, {0, 1e9}));
+    sum += weights.back();
+  }
+  check.Require(sum > 0, path, "found weights that are all 0, allowed at least one above 0");
+  return weights;
+}
+
+DataConfig CheckData(const v1::JobSpec::Data& spec, FieldChecker& check) {
+  const DataConfig defaults;
+  DataConfig data;
+  check.Require(spec.sources_size() >= 1 && spec.sources_size() <= kSourcesMax, "data.sources",
+                absl::StrCat("found ", spec.sources_size(), " sources, allowed 1..", kSourcesMax));
+  std::set<std::string> names;
+  for (int i = 0; i < spec.sources_size() && check.ok(); ++i) {
+    std::string path = absl::StrCat("data.sources[", i, "]");
+    DataSource source;
+    source.name = check.Name(path + ".name", BALLAST_FIELD(spec.sources(i), name));
+    check.Require(names.insert(source.name).second, path + ".name",
+                  absl::StrCat("found ", source.name, " a second time, allowed one source of a name"));
+    source.prefix = check.Text(path + ".prefix", BALLAST_FIELD(spec.sources(i), prefix));
+    data.sources.push_back(std::move(source));
+  }
+
+  check.Require(spec.mixture_size() <= kPhasesMax, "data.mixture",
+                absl::StrCat("found ", spec.mixture_size(), " phases, allowed at most ", kPhasesMax));
+  for (int i = 0; i < spec.mixture_size() && check.ok(); ++i) {
+    std::string path = absl::StrCat("data.mixture[", i, "]");
+    const v1::JobSpec::MixturePhase& phase = spec.mixture(i);
+    WholeRange from = i == 0 ? WholeRange{1, 1, "the first phase begins with the job"}
+                             : WholeRange{data.mixture.back().from_step.value() + 1,
+                                          kStepsMax, "after the phase before it"};
+    MixturePhase result;
+    result.from_step = Step(check.Whole(path + ".from_step", BALLAST_FIELD(phase, from_step), from));
+    result.weights = CheckWeights(phase, path + ".weights", data.sources, check);
+    data.mixture.push_back(std::move(result));
+  }
+  if (data.mixture.empty()) data.mixture = {{Step(1), std::vector<double>(data.sources.size(), 1.0)}};
+
+  data.sequence_length = check.Whole("data.sequence_length", BALLAST_FIELD(spec, sequence_length), {1, 1 << 20});
+  data.held_out_fraction =
+      check.Real("data.held_out_fraction", BALLAST_FIELD(spec, held_out_fraction),
+                 {.low = 0, .high = 1, .low_open = true, .high_open = true}, defaults.held_out_fraction);
+  return data;
+}
+
+OptimizerConfig CheckOptimizer(const v1::JobSpec::Optimizer& spec, FieldChecker& check) {
+  const OptimizerConfig defaults;
+  OptimizerConfig optimizer;
+  optimizer.learning_rate = check.Real("optimizer.learning_rate", BALLAST_FIELD(spec, learning_rate),
+                                       {.low = 0, .high = 100, .low_open = true});
+  optimizer.learning_rate_min =
+      check.Real("optimizer.learning_rate_min", BALLAST_FIELD(spec, learning_rate_min),
+                 {.low = 0, .high = optimizer.learning_rate, .why = "learning_rate"}, defaults.learning_rate_min);
+  optimizer.warmup_steps = check.Whole("optimizer.warmup_steps", BALLAST_FIELD(spec, warmup_steps),
+                                       {0, kStepsMax}, defaults.warmup_steps);
+  const RealRange decay = {.low = 0, .high = 1, .high_open = true};
+  optimizer.beta1 = check.Real("optimizer.beta1", BALLAST_FIELD(spec, beta1), decay, defaults.beta1);
+  optimizer.beta2 = check.Real("optimizer.beta2", BALLAST_FIELD(spec, beta2), decay, defaults.beta2);
+  optimizer.epsilon = check.Real("optimizer.epsilon", BALLAST_FIELD(spec, epsilon),
+                                 {.low = 0, .high = 1, .low_open = true}, defaults.epsilon);
+  optimizer.weight_decay =
+      check.Real("optimizer.weight_decay", BALLAST_FIELD(spec, weight_decay), {0, 100}, defaults.weight_decay);
+  optimizer.clip_norm =
+      check.Real("optimizer.clip_norm", BALLAST_FIELD(spec, clip_norm), {0, 1e9}, defaults.clip_norm);
+  return optimizer;
+}
+
+TrainingConfig CheckTraining(const v1::JobSpec::Training& spec, FieldChecker& check) {
+  TrainingConfig training;
+  training.steps = check.Whole("training.steps", BALLAST_FIELD(spec, steps), {1, kStepsMax});
+  training.global_batch_sequences =
+      check.Whole("training.global_batch_sequences", BALLAST_FIELD(spec, global_batch_sequences), {1, 1 << 20});
+  training.microbatch_sequences =
+      check.Whole("training.microbatch_sequences", BALLAST_FIELD(spec, microbatch_sequences),
+                  {1, training.global_batch_sequences, "global_batch_sequences"}, training.global_batch_sequences);
+  training.seed = spec.seed();  // any 64 bits will do
+  training.evaluate_every = check.Whole("training.evaluate_every", BALLAST_FIELD(spec, evaluate_every),
+                                        {0, training.steps, "training.steps"}, 0);
+  training.evaluation_sequences =
+      check.Whole("training.evaluation_sequences", BALLAST_FIELD(spec, evaluation_sequences), {1, 1 << 20}, 8);
+  return training;
+}
+
+PlacementConfig CheckPlacement(const v1::JobSpec::Placement& spec, int experts, FieldChecker& check) {
+  const PlacementConfig defaults;
+  PlacementConfig placement;
+  placement.ranks = check.Whole("placement.ranks", BALLAST_FIELD(spec, ranks), {1, 1 << 16});
+  int64_t least = CeilDiv(experts, placement.ranks);
+  placement.slots_per_rank =
+      check.Whole("placement.slots_per_rank", BALLAST_FIELD(spec, slots_per_rank),
+                  {least, experts, absl::StrCat(placement.ranks, " ranks must hold ", experts, " experts")});
+  placement.block_elements = check.Whole("placement.block_elements", BALLAST_FIELD(spec, block_elements),
+                                         {1, int64_t{1} << 30}, defaults.block_elements);
+  placement.home_elements_per_rank =
+      check.Whole("placement.home_elements_per_rank", BALLAST_FIELD(spec, home_elements_per_rank),
+                  {0, int64_t{1} << 48}, defaults.home_elements_per_rank);
+  placement.home_move_bytes_max =
+      check.Whole("placement.home_move_bytes_max", BALLAST_FIELD(spec, home_move_bytes_max), {0, int64_t{1} << 48},
+                  defaults.home_move_bytes_max);
+  return placement;
+}
+
+PlannerConfig CheckPlanner(const v1::JobSpec::Planner& spec, const KnownNames& known, FieldChecker& check) {
+  const PlannerConfig defaults;
+  PlannerConfig planner;
+  planner.strategy =
+      check.Choice("planner.strategy", BALLAST_FIELD(spec, strategy), known.strategies, defaults.strategy);
+  planner.plan_every_steps = check.Whole("planner.plan_every_steps", BALLAST_FIELD(spec, plan_every_steps),
+                                         {1, kStepsMax}, defaults.plan_every_steps);
+  planner.warmup_steps =
+      check.Whole("planner.warmup_steps", BALLAST_FIELD(spec, warmup_steps), {0, kStepsMax}, defaults.warmup_steps);
+  planner.min_gain = check.Real("planner.min_gain", BALLAST_FIELD(spec, min_gain), {0, 1000}, defaults.min_gain);
+  planner.predictor_ewma = check.Real("planner.predictor_ewma", BALLAST_FIELD(spec, predictor_ewma),
+                                      {.low = 0, .high = 1, .low_open = true}, defaults.predictor_ewma);
+  planner.horizon_steps =
+      check.Whole("planner.horizon_steps", BALLAST_FIELD(spec, horizon_steps), {1, kStepsMax}, defaults.horizon_steps);
+  planner.slot_write_cost =
+      check.Real("planner.slot_write_cost", BALLAST_FIELD(spec, slot_write_cost), {0, 1e6}, defaults.slot_write_cost);
+  return planner;
+}
+
+ScheduleConfig CheckSchedule(const v1::JobSpec::Schedule& spec, const KnownNames& known, FieldChecker& check) {
+  const ScheduleConfig defaults;
+  ScheduleConfig schedule;
+  schedule.all_to_all =
+      check.Choice("schedule.all_to_all", BALLAST_FIELD(spec, all_to_all), known.all_to_alls, defaults.all_to_all);
+  schedule.chunks = check.Whole("schedule.chunks", BALLAST_FIELD(spec, chunks), {1, 64}, defaults.chunks);
+  schedule.dispatch_compressor = check.Choice("schedule.dispatch_compressor", BALLAST_FIELD(spec, dispatch_compressor),
+                                              known.compressors, defaults.dispatch_compressor);
+  schedule.combine_compressor = check.Choice("schedule.combine_compressor", BALLAST_FIELD(spec, combine_compressor),
+                                             known.compressors, defaults.combine_compressor);
+  return schedule;
+}
+
+}  // namespace
+
+absl::StatusOr<JobConfig> JobFromSpec(const v1::JobSpec& spec, const KnownNames& known) {
+  FieldChecker check;
+  JobConfig job;
+  job.name = JobId(check.Name("name", BALLAST_FIELD(spec, name)));
+  job.model = CheckModel(spec.model(), check);
+  job.data = CheckData(spec.data(), check);
+  job.optimizer = CheckOptimizer(spec.optimizer(), check);
+  job.training = CheckTraining(spec.training(), check);
+  job.placement = CheckPlacement(spec.placement(), job.model.moe.experts, check);
+  job.planner = CheckPlanner(spec.planner(), known, check);
+  job.schedule = CheckSchedule(spec.schedule(), known, check);
+  BALLAST_RETURN_IF_ERROR(check.status());
+  return job;
+}
+
+absl::StatusOr<JobConfig> ReadJob(const SourceText& source, const KnownNames& known) {
+  v1::JobSpec spec;
+  BALLAST_ASSIGN_OR_RETURN(FieldPositions positions, ReadStrict(source, &spec));
+  absl::StatusOr<JobConfig> job = JobFromSpec(spec, known);
+  if (!job.ok()) return positions.Locate(job.status());
+  return job;
+}
+
+}  // namespace ballast
