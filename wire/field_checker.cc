@@ -14,7 +14,9 @@ constexpr size_t kNameBytesMax = 63;
 
 std::string Because(const std::string& why) { return why.empty() ? "" : absl::StrCat(" (", why, ")"); }
 
-std::string Describe(const WholeRange& range) { return absl::StrCat(range.low, "..", range.high, Because(range.why)); }
+std::string Describe(const WholeRange& range) {
+  return absl::StrCat(range.low, "..", range.high, Because(range.why));
+}
 
 std::string Describe(const RealRange& range) {
   std::string low = absl::StrCat(range.low_open ? "more than " : "at least ", ShortestDouble(range.low));
@@ -65,12 +67,14 @@ double FieldChecker::Real(const std::string& path, std::optional<double> value, 
 std::string FieldChecker::Text(const std::string& path, const std::optional<std::string>& value,
                                std::optional<std::string> fallback) {
   std::string text = value.has_value() ? *value : fallback.value_or("");
-  Require(!text.empty(), path, absl::StrCat("found ", value.has_value() ? "an empty text" : "nothing", ", allowed text"));
+  Require(!text.empty(), path,
+          absl::StrCat("found ", value.has_value() ? "an empty text" : "nothing", ", allowed text"));
   return text;
 }
 
 std::string FieldChecker::Choice(const std::string& path, const std::optional<std::string>& value,
-                                 const std::vector<std::string>& choices, std::optional<std::string> fallback) {
+                                 const std::vector<std::string>& choices,
+                                 std::optional<std::string> fallback) {
   std::string text = Text(path, value, std::move(fallback));
   bool known = choices.empty() || std::find(choices.begin(), choices.end(), text) != choices.end();
   Require(known, path, absl::StrCat("found ", text, ", allowed ", absl::StrJoin(choices, ", ")));
@@ -78,7 +82,8 @@ std::string FieldChecker::Choice(const std::string& path, const std::optional<st
 }
 
 std::string FieldChecker::Name(const std::string& path, const std::optional<std::string>& value) {
-  std::string found = value.has_value() ? absl::StrCat("\"", value->substr(0, kNameBytesMax + 1), "\"") : "nothing";
+  std::string found =
+      value.has_value() ? absl::StrCat("\"", value->substr(0, kNameBytesMax + 1), "\"") : "nothing";
   Require(value.has_value() && IsName(*value), path,
           absl::StrCat("found ", found, ", allowed a name: 1 to ", kNameBytesMax,
                        " of a-z, 0-9, '-', '_' and '.', beginning and ending with a letter or digit"));

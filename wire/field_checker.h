@@ -1,5 +1,5 @@
-// Checks the scalars of a message one after the other and keeps the first complaint, with the path of the field, what was
-// found and what is allowed.
+// Checks the scalars of a message one after the other and keeps the first complaint, with the path of the
+// field, what was found and what is allowed.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,8 @@ class FieldChecker {
                    std::optional<std::string> fallback = std::nullopt);
   // One of `choices`; with none given, any text.
   std::string Choice(const std::string& path, const std::optional<std::string>& value,
-                     const std::vector<std::string>& choices, std::optional<std::string> fallback = std::nullopt);
+                     const std::vector<std::string>& choices,
+                     std::optional<std::string> fallback = std::nullopt);
   // A name: 1 to 63 of a-z, 0-9, '-', '_' and '.', beginning and ending with a letter or digit.
   std::string Name(const std::string& path, const std::optional<std::string>& value);
 

@@ -1,10 +1,14 @@
 #include "wire/job_reader.h"
 
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "base/math.h"
 #include "base/status_macros.h"
+#include "plan/contiguous.h"
+#include "plan/diff.h"
+#include "plan/validate.h"
 #include "wire/field_checker.h"
 
 namespace ballast {
@@ -12,15 +16,18 @@ namespace {
 
 constexpr int kSourcesMax = 64;
 constexpr int kPhasesMax = 1024;
+constexpr int64_t kExpertsMax = 1 << 17;  // over all layers; bounds what a plan of the job takes
 constexpr int64_t kStepsMax = 1'000'000'000;
 
 ModelConfig CheckModel(const v1::JobSpec::Model& spec, FieldChecker& check) {
   const ModelConfig defaults;
   ModelConfig model;
-  model.vocabulary_size = check.Whole("model.vocabulary_size", BALLAST_FIELD(spec, vocabulary_size), {2, 1 << 20}, 257);
+  model.vocabulary_size =
+      check.Whole("model.vocabulary_size", BALLAST_FIELD(spec, vocabulary_size), {2, 1 << 20}, 257);
   model.hidden_size = check.Whole("model.hidden_size", BALLAST_FIELD(spec, hidden_size), {1, 1 << 16});
   model.layers = check.Whole("model.layers", BALLAST_FIELD(spec, layers), {1, 1024});
-  model.attention_heads = check.Whole("model.attention_heads", BALLAST_FIELD(spec, attention_heads), {1, 1024});
+  model.attention_heads =
+      check.Whole("model.attention_heads", BALLAST_FIELD(spec, attention_heads), {1, 1024});
   model.key_value_heads = check.Whole("model.key_value_heads", BALLAST_FIELD(spec, key_value_heads),
                                       {1, model.attention_heads, "attention_heads"}, model.attention_heads);
   check.Require(model.attention_heads % model.key_value_heads == 0, "model.key_value_heads",
@@ -44,12 +51,15 @@ ModelConfig CheckModel(const v1::JobSpec::Model& spec, FieldChecker& check) {
 
   const v1::JobSpec::Moe& moe = spec.moe();
   model.moe.experts = check.Whole("model.moe.experts", BALLAST_FIELD(moe, experts), {1, 4096});
+  check.Require(int64_t{model.layers} * model.moe.experts <= kExpertsMax, "model.moe.experts",
+                absl::StrCat("found ", model.moe.experts, " in each of ", model.layers, " layers, allowed ",
+                             kExpertsMax, " in all"));
   model.moe.top_k =
       check.Whole("model.moe.top_k", BALLAST_FIELD(moe, top_k), {1, model.moe.experts, "number of experts"});
   model.moe.intermediate_size =
       check.Whole("model.moe.intermediate_size", BALLAST_FIELD(moe, intermediate_size), {1, 1 << 18});
-  model.moe.load_balance_coefficient = check.Real("model.moe.load_balance_coefficient",
-                                                  BALLAST_FIELD(moe, load_balance_coefficient), {0, 100}, 0.01);
+  model.moe.load_balance_coefficient = check.Real(
+      "model.moe.load_balance_coefficient", BALLAST_FIELD(moe, load_balance_coefficient), {0, 100}, 0.01);
   model.moe.z_loss_coefficient =
       check.Real("model.moe.z_loss_coefficient", BALLAST_FIELD(moe, z_loss_coefficient), {0, 100}, 0.001);
   return model;
@@ -64,14 +74,16 @@ std::vector<double> CheckWeights(const v1::JobSpec::MixturePhase& phase, const s
   std::set<std::string> given;
   for (const auto& [name, weight] : phase.weights()) given.insert(name);
   for (const std::string& name : given) {
-    check.Require(names.count(name) > 0, absl::StrCat(path, ".", name), "found no such source in data.sources");
+    check.Require(names.count(name) > 0, absl::StrCat(path, ".", name),
+                  "found no such source in data.sources");
   }
   std::vector<double> weights;
   double sum = 0;
   for (const DataSource& source : sources) {
     auto it = phase.weights().find(source.name);
     if (it == phase.weights().end()) {
-      check.Require(false, path, absl::StrCat("found no weight of source ", source.name, ", allowed one of every source"));
+      check.Require(false, path,
+                    absl::StrCat("found no weight of source ", source.name, ", allowed one of every source"));
       return weights;
     }
     weights.push_back(check.Real(absl::StrCat(path, ".", source.name), it->second, {0, 1e9}));
@@ -103,8 +115,8 @@ DataConfig CheckData(const v1::JobSpec::Data& spec, FieldChecker& check) {
     std::string path = absl::StrCat("data.mixture[", i, "]");
     const v1::JobSpec::MixturePhase& phase = spec.mixture(i);
     WholeRange from = i == 0 ? WholeRange{1, 1, "the first phase begins with the job"}
-                             : WholeRange{data.mixture.back().from_step.value() + 1,
-                                          kStepsMax, "after the phase before it"};
+                             : WholeRange{data.mixture.back().from_step.value() + 1, kStepsMax,
+                                          "after the phase before it"};
     MixturePhase result;
     result.from_step = Step(check.Whole(path + ".from_step", BALLAST_FIELD(phase, from_step), from));
     result.weights = CheckWeights(phase, path + ".weights", data.sources, check);
@@ -112,7 +124,8 @@ DataConfig CheckData(const v1::JobSpec::Data& spec, FieldChecker& check) {
   }
   if (data.mixture.empty()) data.mixture = {{Step(1), std::vector<double>(data.sources.size(), 1.0)}};
 
-  data.sequence_length = check.Whole("data.sequence_length", BALLAST_FIELD(spec, sequence_length), {1, 1 << 20});
+  data.sequence_length =
+      check.Whole("data.sequence_length", BALLAST_FIELD(spec, sequence_length), {1, 1 << 20});
   data.held_out_fraction =
       check.Real("data.held_out_fraction", BALLAST_FIELD(spec, held_out_fraction),
                  {.low = 0, .high = 1, .low_open = true, .high_open = true}, defaults.held_out_fraction);
@@ -124,9 +137,9 @@ OptimizerConfig CheckOptimizer(const v1::JobSpec::Optimizer& spec, FieldChecker&
   OptimizerConfig optimizer;
   optimizer.learning_rate = check.Real("optimizer.learning_rate", BALLAST_FIELD(spec, learning_rate),
                                        {.low = 0, .high = 100, .low_open = true});
-  optimizer.learning_rate_min =
-      check.Real("optimizer.learning_rate_min", BALLAST_FIELD(spec, learning_rate_min),
-                 {.low = 0, .high = optimizer.learning_rate, .why = "learning_rate"}, defaults.learning_rate_min);
+  optimizer.learning_rate_min = check.Real(
+      "optimizer.learning_rate_min", BALLAST_FIELD(spec, learning_rate_min),
+      {.low = 0, .high = optimizer.learning_rate, .why = "learning_rate"}, defaults.learning_rate_min);
   optimizer.warmup_steps = check.Whole("optimizer.warmup_steps", BALLAST_FIELD(spec, warmup_steps),
                                        {0, kStepsMax}, defaults.warmup_steps);
   const RealRange decay = {.low = 0, .high = 1, .high_open = true};
@@ -134,8 +147,8 @@ OptimizerConfig CheckOptimizer(const v1::JobSpec::Optimizer& spec, FieldChecker&
   optimizer.beta2 = check.Real("optimizer.beta2", BALLAST_FIELD(spec, beta2), decay, defaults.beta2);
   optimizer.epsilon = check.Real("optimizer.epsilon", BALLAST_FIELD(spec, epsilon),
                                  {.low = 0, .high = 1, .low_open = true}, defaults.epsilon);
-  optimizer.weight_decay =
-      check.Real("optimizer.weight_decay", BALLAST_FIELD(spec, weight_decay), {0, 100}, defaults.weight_decay);
+  optimizer.weight_decay = check.Real("optimizer.weight_decay", BALLAST_FIELD(spec, weight_decay), {0, 100},
+                                      defaults.weight_decay);
   optimizer.clip_norm =
       check.Real("optimizer.clip_norm", BALLAST_FIELD(spec, clip_norm), {0, 1e9}, defaults.clip_norm);
   return optimizer;
@@ -144,23 +157,23 @@ OptimizerConfig CheckOptimizer(const v1::JobSpec::Optimizer& spec, FieldChecker&
 TrainingConfig CheckTraining(const v1::JobSpec::Training& spec, FieldChecker& check) {
   TrainingConfig training;
   training.steps = check.Whole("training.steps", BALLAST_FIELD(spec, steps), {1, kStepsMax});
-  training.global_batch_sequences =
-      check.Whole("training.global_batch_sequences", BALLAST_FIELD(spec, global_batch_sequences), {1, 1 << 20});
-  training.microbatch_sequences =
-      check.Whole("training.microbatch_sequences", BALLAST_FIELD(spec, microbatch_sequences),
-                  {1, training.global_batch_sequences, "global_batch_sequences"}, training.global_batch_sequences);
+  training.global_batch_sequences = check.Whole("training.global_batch_sequences",
+                                                BALLAST_FIELD(spec, global_batch_sequences), {1, 1 << 20});
+  training.microbatch_sequences = check.Whole(
+      "training.microbatch_sequences", BALLAST_FIELD(spec, microbatch_sequences),
+      {1, training.global_batch_sequences, "global_batch_sequences"}, training.global_batch_sequences);
   training.seed = spec.seed();  // any 64 bits will do
   training.evaluate_every = check.Whole("training.evaluate_every", BALLAST_FIELD(spec, evaluate_every),
                                         {0, training.steps, "training.steps"}, 0);
-  training.evaluation_sequences =
-      check.Whole("training.evaluation_sequences", BALLAST_FIELD(spec, evaluation_sequences), {1, 1 << 20}, 8);
+  training.evaluation_sequences = check.Whole("training.evaluation_sequences",
+                                              BALLAST_FIELD(spec, evaluation_sequences), {1, 1 << 20}, 8);
   return training;
 }
 
 PlacementConfig CheckPlacement(const v1::JobSpec::Placement& spec, int experts, FieldChecker& check) {
   const PlacementConfig defaults;
   PlacementConfig placement;
-  placement.ranks = check.Whole("placement.ranks", BALLAST_FIELD(spec, ranks), {1, 1 << 16});
+  placement.ranks = check.Whole("placement.ranks", BALLAST_FIELD(spec, ranks), {1, 1 << 14});
   int64_t least = CeilDiv(experts, placement.ranks);
   placement.slots_per_rank =
       check.Whole("placement.slots_per_rank", BALLAST_FIELD(spec, slots_per_rank),
@@ -171,46 +184,70 @@ PlacementConfig CheckPlacement(const v1::JobSpec::Placement& spec, int experts, 
       check.Whole("placement.home_elements_per_rank", BALLAST_FIELD(spec, home_elements_per_rank),
                   {0, int64_t{1} << 48}, defaults.home_elements_per_rank);
   placement.home_move_bytes_max =
-      check.Whole("placement.home_move_bytes_max", BALLAST_FIELD(spec, home_move_bytes_max), {0, int64_t{1} << 48},
-                  defaults.home_move_bytes_max);
+      check.Whole("placement.home_move_bytes_max", BALLAST_FIELD(spec, home_move_bytes_max),
+                  {0, int64_t{1} << 48}, defaults.home_move_bytes_max);
   return placement;
 }
 
-PlannerConfig CheckPlanner(const v1::JobSpec::Planner& spec, const KnownNames& known, FieldChecker& check) {
+PlannerConfig CheckPlanner(const v1::JobSpec::Planner& spec, const std::vector<std::string>& strategies,
+                           FieldChecker& check) {
   const PlannerConfig defaults;
   PlannerConfig planner;
   planner.strategy =
-      check.Choice("planner.strategy", BALLAST_FIELD(spec, strategy), known.strategies, defaults.strategy);
+      check.Choice("planner.strategy", BALLAST_FIELD(spec, strategy), strategies, defaults.strategy);
   planner.plan_every_steps = check.Whole("planner.plan_every_steps", BALLAST_FIELD(spec, plan_every_steps),
                                          {1, kStepsMax}, defaults.plan_every_steps);
-  planner.warmup_steps =
-      check.Whole("planner.warmup_steps", BALLAST_FIELD(spec, warmup_steps), {0, kStepsMax}, defaults.warmup_steps);
-  planner.min_gain = check.Real("planner.min_gain", BALLAST_FIELD(spec, min_gain), {0, 1000}, defaults.min_gain);
+  planner.warmup_steps = check.Whole("planner.warmup_steps", BALLAST_FIELD(spec, warmup_steps),
+                                     {0, kStepsMax}, defaults.warmup_steps);
+  planner.min_gain =
+      check.Real("planner.min_gain", BALLAST_FIELD(spec, min_gain), {0, 1000}, defaults.min_gain);
   planner.predictor_ewma = check.Real("planner.predictor_ewma", BALLAST_FIELD(spec, predictor_ewma),
                                       {.low = 0, .high = 1, .low_open = true}, defaults.predictor_ewma);
-  planner.horizon_steps =
-      check.Whole("planner.horizon_steps", BALLAST_FIELD(spec, horizon_steps), {1, kStepsMax}, defaults.horizon_steps);
-  planner.slot_write_cost =
-      check.Real("planner.slot_write_cost", BALLAST_FIELD(spec, slot_write_cost), {0, 1e6}, defaults.slot_write_cost);
+  planner.horizon_steps = check.Whole("planner.horizon_steps", BALLAST_FIELD(spec, horizon_steps),
+                                      {1, kStepsMax}, defaults.horizon_steps);
+  planner.slot_write_cost = check.Real("planner.slot_write_cost", BALLAST_FIELD(spec, slot_write_cost),
+                                       {0, 1e6}, defaults.slot_write_cost);
   return planner;
 }
 
-ScheduleConfig CheckSchedule(const v1::JobSpec::Schedule& spec, const KnownNames& known, FieldChecker& check) {
+// Names and bounds of schedules are the plan's to know: CheckFirstPlan.
+ScheduleConfig CheckSchedule(const v1::JobSpec::Schedule& spec, FieldChecker& check) {
   const ScheduleConfig defaults;
   ScheduleConfig schedule;
   schedule.all_to_all =
-      check.Choice("schedule.all_to_all", BALLAST_FIELD(spec, all_to_all), known.all_to_alls, defaults.all_to_all);
-  schedule.chunks = check.Whole("schedule.chunks", BALLAST_FIELD(spec, chunks), {1, 64}, defaults.chunks);
-  schedule.dispatch_compressor = check.Choice("schedule.dispatch_compressor", BALLAST_FIELD(spec, dispatch_compressor),
-                                              known.compressors, defaults.dispatch_compressor);
-  schedule.combine_compressor = check.Choice("schedule.combine_compressor", BALLAST_FIELD(spec, combine_compressor),
-                                             known.compressors, defaults.combine_compressor);
+      check.Text("schedule.all_to_all", BALLAST_FIELD(spec, all_to_all), defaults.all_to_all);
+  schedule.chunks =
+      check.Whole("schedule.chunks", BALLAST_FIELD(spec, chunks), {1, 1 << 20}, defaults.chunks);
+  schedule.dispatch_compressor = check.Text(
+      "schedule.dispatch_compressor", BALLAST_FIELD(spec, dispatch_compressor), defaults.dispatch_compressor);
+  schedule.combine_compressor = check.Text(
+      "schedule.combine_compressor", BALLAST_FIELD(spec, combine_compressor), defaults.combine_compressor);
   return schedule;
+}
+
+// What only the parts of the plan can tell: that the model can be laid out, and that a first plan fits.
+absl::Status CheckFirstPlan(const JobConfig& job) {
+  BALLAST_ASSIGN_OR_RETURN(ParameterLayout layout,
+                           ParameterLayout::Make(job.model, job.placement.block_elements));
+  BALLAST_ASSIGN_OR_RETURN(PlanBody body, ContiguousPlan(job, layout, job.placement.ranks));
+  const PlanLimits limits = LimitsFor(job, layout, job.placement.ranks);
+  int64_t longest = 0;
+  for (const Block& block : layout.blocks()) longest = std::max(longest, block.elements);
+  FieldChecker check;
+  check.Require(limits.home_move_bytes_max >= longest * kHomeBytesPerElement, "placement.home_move_bytes_max",
+                absl::StrCat("found ", limits.home_move_bytes_max, ", allowed at least ",
+                             longest * kHomeBytesPerElement, " (one block), or 0 for the default"));
+  check.Choice("schedule.all_to_all", job.schedule.all_to_all, limits.all_to_alls);
+  check.Whole("schedule.chunks", job.schedule.chunks, {1, limits.chunks_max});
+  check.Choice("schedule.dispatch_compressor", job.schedule.dispatch_compressor, limits.compressors);
+  check.Choice("schedule.combine_compressor", job.schedule.combine_compressor, limits.compressors);
+  BALLAST_RETURN_IF_ERROR(check.status());
+  return ValidatePlan(body, layout, limits);
 }
 
 }  // namespace
 
-absl::StatusOr<JobConfig> JobFromSpec(const v1::JobSpec& spec, const KnownNames& known) {
+absl::StatusOr<JobConfig> JobFromSpec(const v1::JobSpec& spec, const std::vector<std::string>& strategies) {
   FieldChecker check;
   JobConfig job;
   job.name = JobId(check.Name("name", BALLAST_FIELD(spec, name)));
@@ -219,16 +256,17 @@ absl::StatusOr<JobConfig> JobFromSpec(const v1::JobSpec& spec, const KnownNames&
   job.optimizer = CheckOptimizer(spec.optimizer(), check);
   job.training = CheckTraining(spec.training(), check);
   job.placement = CheckPlacement(spec.placement(), job.model.moe.experts, check);
-  job.planner = CheckPlanner(spec.planner(), known, check);
-  job.schedule = CheckSchedule(spec.schedule(), known, check);
+  job.planner = CheckPlanner(spec.planner(), strategies, check);
+  job.schedule = CheckSchedule(spec.schedule(), check);
   BALLAST_RETURN_IF_ERROR(check.status());
+  BALLAST_RETURN_IF_ERROR(CheckFirstPlan(job));
   return job;
 }
 
-absl::StatusOr<JobConfig> ReadJob(const SourceText& source, const KnownNames& known) {
+absl::StatusOr<JobConfig> ReadJob(const SourceText& source, const std::vector<std::string>& strategies) {
   v1::JobSpec spec;
   BALLAST_ASSIGN_OR_RETURN(FieldPositions positions, ReadStrict(source, &spec));
-  absl::StatusOr<JobConfig> job = JobFromSpec(spec, known);
+  absl::StatusOr<JobConfig> job = JobFromSpec(spec, strategies);
   if (!job.ok()) return positions.Locate(job.status());
   return job;
 }

@@ -29,7 +29,8 @@ class JsonParser {
     node->at = at_;
     if (AtEnd()) return Fail("unexpected end of the file");
     if (depth > kSourceDepthMax) {
-      status_ = SourceError(name_, at_, absl::StrCat("nested deeper than the allowed ", kSourceDepthMax, " levels"));
+      status_ = SourceError(name_, at_,
+                            absl::StrCat("nested deeper than the allowed ", kSourceDepthMax, " levels"));
       return false;
     }
     switch (Peek()) {
@@ -55,7 +56,8 @@ class JsonParser {
       SkipBlanks();
       SourceEntry entry;
       entry.at = at_;
-      if (AtEnd() || Peek() != '"') return Fail(absl::StrCat("expected a key in double quotes, found ", Found()));
+      if (AtEnd() || Peek() != '"')
+        return Fail(absl::StrCat("expected a key in double quotes, found ", Found()));
       if (!String(&entry.key)) return false;
       if (!keys.insert(entry.key).second) {
         status_ = SourceError(name_, entry.at, absl::StrCat("duplicate key \"", entry.key, "\""));
@@ -97,7 +99,8 @@ class JsonParser {
         Next();
         return true;
       }
-      if (static_cast<unsigned char>(c) < 0x20) return Fail("a line end or tab inside a text must be written \\n or \\t");
+      if (static_cast<unsigned char>(c) < 0x20)
+        return Fail("a line end or tab inside a text must be written \\n or \\t");
       Next();
       if (c != '\\') {
         out->push_back(c);
@@ -141,7 +144,8 @@ class JsonParser {
                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                               : 16;
-      if (digit == 16) return Fail(absl::StrCat("expected four hexadecimal digits after \\u, found ", Found()));
+      if (digit == 16)
+        return Fail(absl::StrCat("expected four hexadecimal digits after \\u, found ", Found()));
       *unit = *unit * 16 + digit;
       Next();
     }
@@ -151,7 +155,8 @@ class JsonParser {
   // true, false, null or a number.
   bool Word(SourceNode* node) {
     SourcePosition begin = at_;
-    while (!AtEnd() && (isalnum(static_cast<unsigned char>(Peek())) || Peek() == '+' || Peek() == '-' || Peek() == '.')) {
+    while (!AtEnd() &&
+           (isalnum(static_cast<unsigned char>(Peek())) || Peek() == '+' || Peek() == '-' || Peek() == '.')) {
       node->text.push_back(Peek());
       Next();
     }

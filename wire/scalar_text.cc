@@ -83,7 +83,8 @@ bool LooksLikeNumber(const std::string& text) {
   size_t i = !text.empty() && (text[0] == '-' || text[0] == '+') ? 1 : 0;
   std::string rest = absl::AsciiStrToLower(text.substr(i));
   if (rest == ".inf" || rest == "inf" || rest == "infinity" || rest == ".nan" || rest == "nan") return true;
-  if (rest.empty() || !(IsDigit(rest[0]) || (rest[0] == '.' && rest.size() > 1 && IsDigit(rest[1])))) return false;
+  if (rest.empty() || !(IsDigit(rest[0]) || (rest[0] == '.' && rest.size() > 1 && IsDigit(rest[1]))))
+    return false;
   if (rest.size() > 2 && rest[0] == '0' && (rest[1] == 'x' || rest[1] == 'o')) {
     return rest.find_first_not_of("0123456789abcdef_", 2) == std::string::npos;
   }
@@ -93,15 +94,18 @@ bool LooksLikeNumber(const std::string& text) {
 }
 
 absl::StatusOr<int64_t> ReadInteger(const SourceNode& node, int64_t low, int64_t high) {
-  if (node.kind != SourceNode::Kind::kPlain || !IsWholeNumber(node.text)) return Refused(node, "a whole number");
+  if (node.kind != SourceNode::Kind::kPlain || !IsWholeNumber(node.text))
+    return Refused(node, "a whole number");
   int64_t value = 0;
   auto [end, error] = std::from_chars(node.text.data(), node.text.data() + node.text.size(), value);
-  if (error != std::errc() || value < low || value > high) return Refused(node, absl::StrCat(low, "..", high));
+  if (error != std::errc() || value < low || value > high)
+    return Refused(node, absl::StrCat(low, "..", high));
   return value;
 }
 
 absl::StatusOr<uint64_t> ReadUnsigned(const SourceNode& node, uint64_t high) {
-  if (node.kind != SourceNode::Kind::kPlain || !IsWholeNumber(node.text)) return Refused(node, "a whole number");
+  if (node.kind != SourceNode::Kind::kPlain || !IsWholeNumber(node.text))
+    return Refused(node, "a whole number");
   uint64_t value = 0;
   auto [end, error] = std::from_chars(node.text.data(), node.text.data() + node.text.size(), value);
   if (error != std::errc() || value > high) return Refused(node, absl::StrCat("0..", high));
@@ -136,7 +140,8 @@ absl::StatusOr<std::string> ReadText(const SourceNode& node) {
   for (char c : node.text) {
     unsigned char byte = c;
     if ((byte < 0x20 && byte != '\t' && byte != '\n') || byte == 0x7f) {
-      return absl::InvalidArgumentError(absl::StrFormat("found control character 0x%02x, allowed printable text", byte));
+      return absl::InvalidArgumentError(
+          absl::StrFormat("found control character 0x%02x, allowed printable text", byte));
     }
   }
   return node.text;

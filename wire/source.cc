@@ -1,10 +1,11 @@
 #include "wire/source.h"
 
+#include <sys/stat.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <sys/stat.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -49,13 +50,15 @@ absl::Status SyntaxError(const std::string& name, SourcePosition at, const std::
 
 absl::StatusOr<SourceNode> ParseSource(const SourceText& source) {
   if (source.text.size() > kSourceBytesMax) {
-    return SourceError(source.name, {},
-                       absl::StrCat("the file has ", source.text.size(), " bytes, allowed at most ", kSourceBytesMax));
+    return SourceError(
+        source.name, {},
+        absl::StrCat("the file has ", source.text.size(), " bytes, allowed at most ", kSourceBytesMax));
   }
   size_t bad = FirstInvalidUtf8(source.text);
   if (bad != std::string::npos) {
-    return SourceError(source.name, PositionOf(source.text, bad),
-                       absl::StrFormat("not UTF-8: byte 0x%02x", static_cast<unsigned char>(source.text[bad])));
+    return SourceError(
+        source.name, PositionOf(source.text, bad),
+        absl::StrFormat("not UTF-8: byte 0x%02x", static_cast<unsigned char>(source.text[bad])));
   }
   for (size_t i = 0; i < source.text.size(); ++i) {
     unsigned char c = source.text[i];

@@ -1,4 +1,5 @@
-// Text that people write, as a tree with positions: the common ground of YAML and JSON below the strict reader.
+// Text that people write, as a tree with positions: the common ground of YAML and JSON below the strict
+// reader.
 #pragma once
 
 #include <cstddef>
@@ -50,9 +51,10 @@ struct SourceEntry {
   SourceNode value;
 };
 
-// The file's one document. JSON when the name ends in .json, or when it does not end in .yaml or .yml and the first
-// character is '{' or '['; else YAML. Errors are InvalidArgument, "FILE:LINE:COL: ...": too large, too deep, not UTF-8, a
-// syntax error ("syntax error at line LINE: ..."), no or several documents, a duplicate key, an anchor, alias or tag.
+// The file's one document. JSON when the name ends in .json, or when it does not end in .yaml or .yml and the
+// first character is '{' or '['; else YAML. Errors are InvalidArgument, "FILE:LINE:COL: ...": too large, too
+// deep, not UTF-8, a syntax error ("syntax error at line LINE: ..."), no or several documents, a duplicate
+// key, an anchor, alias or tag.
 absl::StatusOr<SourceNode> ParseSource(const SourceText& source);
 
 // The two halves of ParseSource, for text that is already known to be UTF-8.

@@ -47,7 +47,8 @@ class Reader {
                        Message* message);
   absl::Status ReadScalar(const SourceNode& node, const std::string& path, const FieldDescriptor* field,
                           Message* message);
-  absl::Status UnknownField(const SourceEntry& entry, const std::string& path, const Descriptor* descriptor) const;
+  absl::Status UnknownField(const SourceEntry& entry, const std::string& path,
+                            const Descriptor* descriptor) const;
 
   absl::Status Error(const SourceNode& node, const std::string& path, const std::string& text) const {
     // The key's place says more than the value's; the value's own is for what has no key.
@@ -88,8 +89,8 @@ absl::Status Reader::UnknownField(const SourceEntry& entry, const std::string& p
   key.kind = SourceNode::Kind::kPlain;
   key.text = entry.key;
   return SourceError(positions_.file(), entry.at,
-                     absl::StrCat(Join(path, DescribeFound(key)), ": unknown field", meant, "; there are: ",
-                                  absl::StrJoin(names, ", ")));
+                     absl::StrCat(Join(path, DescribeFound(key)), ": unknown field", meant,
+                                  "; there are: ", absl::StrJoin(names, ", ")));
 }
 
 absl::Status Reader::ReadField(const SourceNode& node, const std::string& path, const FieldDescriptor* field,
@@ -112,7 +113,8 @@ absl::Status Reader::ReadList(const SourceNode& node, const std::string& path, c
     const SourceNode& item = node.items[i];
     Place(item_path, item.at);
     if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-      BALLAST_RETURN_IF_ERROR(ReadMessage(item, item_path, message->GetReflection()->AddMessage(message, field)));
+      BALLAST_RETURN_IF_ERROR(
+          ReadMessage(item, item_path, message->GetReflection()->AddMessage(message, field)));
     } else {
       BALLAST_RETURN_IF_ERROR(ReadScalar(item, item_path, field, message));
     }
@@ -137,7 +139,8 @@ absl::Status Reader::ReadMap(const SourceNode& node, const std::string& path, co
     if (!text.ok()) return Error(node, path, absl::StrCat("a key: ", std::string(text.status().message())));
     Message* map_entry = message->GetReflection()->AddMessage(message, field);
     map_entry->GetReflection()->SetString(map_entry, key, *text);
-    BALLAST_RETURN_IF_ERROR(ReadField(entry.value, value_path, field->message_type()->map_value(), map_entry));
+    BALLAST_RETURN_IF_ERROR(
+        ReadField(entry.value, value_path, field->message_type()->map_value(), map_entry));
   }
   return absl::OkStatus();
 }
@@ -165,14 +168,16 @@ absl::Status Reader::ReadScalar(const SourceNode& node, const std::string& path,
   auto refuse = [&](const absl::Status& status) { return Error(node, path, std::string(status.message())); };
   switch (field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32: {
-      auto value = ReadInteger(node, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max());
+      auto value =
+          ReadInteger(node, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max());
       if (!value.ok()) return refuse(value.status());
       int32_t narrow = static_cast<int32_t>(*value);
       add ? reflection->AddInt32(message, field, narrow) : reflection->SetInt32(message, field, narrow);
       return absl::OkStatus();
     }
     case FieldDescriptor::CPPTYPE_INT64: {
-      auto value = ReadInteger(node, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
+      auto value =
+          ReadInteger(node, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
       if (!value.ok()) return refuse(value.status());
       add ? reflection->AddInt64(message, field, *value) : reflection->SetInt64(message, field, *value);
       return absl::OkStatus();
@@ -203,7 +208,8 @@ absl::Status Reader::ReadScalar(const SourceNode& node, const std::string& path,
       return absl::OkStatus();
     }
     case FieldDescriptor::CPPTYPE_STRING: {
-      BALLAST_CHECK(field->type() == FieldDescriptor::TYPE_STRING) << field->full_name() << " has no text form";
+      BALLAST_CHECK(field->type() == FieldDescriptor::TYPE_STRING)
+          << field->full_name() << " has no text form";
       auto value = ReadText(node);
       if (!value.ok()) return refuse(value.status());
       add ? reflection->AddString(message, field, *value) : reflection->SetString(message, field, *value);
@@ -215,8 +221,9 @@ absl::Status Reader::ReadScalar(const SourceNode& node, const std::string& path,
               ? FindEnumValue(field->enum_type(), node.text)
               : nullptr;
       if (value == nullptr || EnumText(*value) == "unspecified") {
-        return Error(node, path,
-                     absl::StrCat("found ", DescribeFound(node), ", allowed ", EnumChoices(field->enum_type())));
+        return Error(
+            node, path,
+            absl::StrCat("found ", DescribeFound(node), ", allowed ", EnumChoices(field->enum_type())));
       }
       add ? reflection->AddEnum(message, field, value) : reflection->SetEnum(message, field, value);
       return absl::OkStatus();

@@ -1,9 +1,10 @@
-// Reads YAML or JSON into any protobuf message by its descriptor, strictly, and remembers where every field stood.
+// Reads YAML or JSON into any protobuf message by its descriptor, strictly, and remembers where every field
+// stood.
 //
-// Fields have the .proto's own names (snake_case). Refused, each with the path of the field, what was found and what is
-// allowed: unknown fields, duplicate keys, quoted numbers, NaN and infinity, wrong types, integers out of range, null.
-// Enumerations are written in lower case without their prefix (`even` for SPLIT_KIND_EVEN); messages marked
-// `written_as_list` are plain lists.
+// Fields have the .proto's own names (snake_case). Refused, each with the path of the field, what was found
+// and what is allowed: unknown fields, duplicate keys, quoted numbers, NaN and infinity, wrong types,
+// integers out of range, null. Enumerations are written in lower case without their prefix (`even` for
+// SPLIT_KIND_EVEN); messages marked `written_as_list` are plain lists.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -17,7 +18,8 @@
 
 namespace ballast {
 
-// Where the fields of one file stand. Paths read "model.moe.top_k", "layers[0].hosts[2][1]", "data.mixture[1].weights.cpp".
+// Where the fields of one file stand. Paths read "model.moe.top_k", "layers[0].hosts[2][1]",
+// "data.mixture[1].weights.cpp".
 class FieldPositions {
  public:
   FieldPositions() = default;
@@ -26,8 +28,8 @@ class FieldPositions {
   void Add(const std::string& path, SourcePosition at) { positions_[path] = at; }
   // Of the field, or of the nearest one around it that is in the file ("" is the file itself).
   SourcePosition Find(const std::string& path) const;
-  // `status` is an error whose message begins with "PATH: " (as all validation errors do): the same with "FILE:LINE:COL: "
-  // before it. Other messages get "FILE: ". OK stays OK.
+  // `status` is an error whose message begins with "PATH: " (as all validation errors do): the same with
+  // "FILE:LINE:COL: " before it. Other messages get "FILE: ". OK stays OK.
   absl::Status Locate(const absl::Status& status) const;
   const std::string& file() const { return file_; }
 

@@ -7,8 +7,8 @@
 
 namespace ballast {
 
-// Offset of the first byte that does not begin or continue a valid sequence (no overlong forms, no surrogates, nothing
-// above U+10FFFF); npos when all is valid.
+// Offset of the first byte that does not begin or continue a valid sequence (no overlong forms, no
+// surrogates, nothing above U+10FFFF); npos when all is valid.
 size_t FirstInvalidUtf8(const std::string& text);
 
 // Requires a code point of Unicode that is no surrogate.
