@@ -1,0 +1,169 @@
+// Events from workers.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "coordinator/core_state.h"
+#include "coordinator/plans.h"
+#include "coordinator/rollout.h"
+
+namespace ballast {
+
+std::string Core::State::Contradiction(const Hello& hello) const {
+  const std::string who = absl::StrCat("worker ", hello.worker.value());
+  if (hello.highest_term > term) {
+    return absl::StrCat(who, " has seen term ", hello.highest_term.value(), ", this store knows ",
+                        term.value());
+  }
+  if (hello.job.empty() || adopted) return "";
+  auto it = jobs.find(hello.job);
+  const Generation known = it == jobs.end() ? Generation() : it->second.record.generation;
+  if (hello.generation > known) {
+    return absl::StrCat(who, " is in generation ", hello.generation.value(), " of job ", hello.job.value(),
+                        ", this store knows ", known.value());
+  }
+  if (hello.generation == known && hello.active > it->second.record.last_version) {
+    return absl::StrCat(who, " runs plan ", hello.active.value(), " of job ", hello.job.value(),
+                        ", this store knows ", it->second.record.last_version.value());
+  }
+  return "";
+}
+
+void Core::State::On(Env& env, WorkerAttached& event) {
+  highest_seen = std::max(highest_seen, event.hello.highest_term);
+  if (term.value() > 0 && refusing.empty()) {
+    const std::string contradiction = Contradiction(event.hello);
+    if (!contradiction.empty()) RefuseToLead(env, contradiction);
+  }
+  absl::Status leading = Leading();
+  if (!leading.ok()) return env.Send(event.stream, Refused{std::string(leading.message()), /*retry=*/true});
+  Membership::Admission admission = workers.Attach(event.stream, event.hello);
+  if (!admission.refusal.empty()) {
+    env.Log(absl::StrCat("refused worker ", event.hello.worker.value(), ": ", admission.refusal),
+            /*warning=*/true);
+    return env.Send(event.stream, Refused{admission.refusal, admission.retry});
+  }
+  if (admission.replaced.value() > 0) {
+    env.actions.push_back(CloseStream{admission.replaced, "the worker attached again"});
+  }
+  const WorkerEntry& worker = *workers.Find(event.hello.worker);
+  env.Log(absl::StrCat("attached: ", ToString(WorkerMessage(event.hello))));
+  env.Send(event.stream, Welcome{term});
+  Resync(env, worker);
+}
+
+void Core::State::Resync(Env& env, const WorkerEntry& worker) {
+  const Hello& hello = worker.hello;
+  JobEntry* mine = nullptr;  // the job this worker belongs to
+  for (auto& [name, job] : jobs) {
+    if (!job.final() && job.assigned() && job.IsMember(hello.worker)) mine = &job;
+  }
+  const bool same_run =
+      mine != nullptr && hello.job == mine->name() && hello.generation == mine->record.generation;
+  if (!hello.job.empty() && !same_run) {
+    env.Send(worker.stream,
+             Abort{Stamp{term, hello.job, hello.generation}, "this generation of the job is over"});
+    auto it = jobs.find(hello.job);
+    if (it != jobs.end() && !it->second.final() && hello.generation > it->second.record.generation) {
+      // Only after adopt: what this store says of the job is older than what the workers did.
+      FailJob(env, it->second,
+              absl::StrCat("worker ", hello.worker.value(), " was in generation ", hello.generation.value(),
+                           ", which the adopted store does not know"));
+      if (mine == &it->second) return;
+    }
+  }
+  if (mine == nullptr) return;
+  const bool restarted = std::none_of(
+      mine->generation.members.begin(), mine->generation.members.end(),
+      [&](const Member& m) { return m.worker == hello.worker && m.incarnation == hello.incarnation; });
+  if (restarted) {
+    return FailJob(env, *mine, absl::StrCat("worker ", hello.worker.value(), " was restarted"));
+  }
+  ResendJob(env, *mine, worker);
+  ResendPlans(env, *mine, worker);
+}
+
+void Core::State::On(Env& env, StreamClosed& event) {
+  const WorkerEntry* worker = workers.Detach(event.stream);
+  if (worker == nullptr) return;
+  // It may train on without us: nothing but its peers or its next incarnation says that it is gone.
+  env.Log(absl::StrCat("detached: worker ", worker->hello.worker.value()));
+}
+
+void Core::State::On(Env& env, WorkerSaid& event) {
+  WorkerEntry* worker = workers.OfStream(event.stream);
+  if (worker == nullptr || !Leading().ok()) return;
+  const JobId* name = nullptr;
+  Generation generation;
+  std::visit(
+      [&](const auto& m) {
+        if constexpr (requires { m.stamp; }) {
+          name = &m.stamp.job;
+          generation = m.stamp.generation;
+        } else if constexpr (
+            requires {
+              m.generation;
+              m.step;
+              m.load;
+            } || requires { m.source; }) {
+          name = &m.job;
+          generation = m.generation;
+        }
+      },
+      event.message);
+  if (name == nullptr) return;  // a second Hello on one stream says nothing
+  auto it = jobs.find(*name);
+  if (it == jobs.end() || it->second.final() || !it->second.assigned()) return;
+  JobEntry& job = it->second;
+  if (generation != job.record.generation || !job.IsMember(worker->hello.worker)) return;
+  OnMemberSaid(env, job, *worker, event.message);
+}
+
+void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, const WorkerMessage& message) {
+  const std::string who = absl::StrCat("worker ", worker.hello.worker.value());
+  if (const auto* staged = std::get_if<Staged>(&message)) {
+    OnStaged(env, job, worker, *staged);
+  } else if (const auto* rejected = std::get_if<Rejected>(&message)) {
+    OnRejected(env, job, worker, *rejected);
+  } else if (const auto* active = std::get_if<Active>(&message)) {
+    bool behind = false;
+    worker.active = std::max(worker.active, active->version);
+    const std::string failure = OnActive(env, job, worker, *active, behind);
+    if (!failure.empty()) return FailJob(env, job, failure);
+    if (behind)
+      return RefuseToLead(env, absl::StrCat(who, " runs plan ", active->version.value(), " of job ",
+                                            job.name().value(), ", which is only PROPOSED in this store"));
+    ContinueHomeMoves(env, job);
+  } else if (const auto* put = std::get_if<RendezvousPut>(&message)) {
+    OnRendezvousPut(env, job, *put);
+  } else if (std::holds_alternative<Started>(message)) {
+    OnStarted(env, job, worker.hello.worker);
+  } else if (const auto* report = std::get_if<StepReport>(&message)) {
+    absl::StatusOr<StepPoint> point = job.telemetry.OnReport(*report, job.record);
+    if (!point.ok()) {
+      if (!absl::IsAlreadyExists(point.status())) {
+        env.Log(absl::StrCat(who, ": ", std::string(point.status().message())), /*warning=*/true);
+      }
+      return;
+    }
+    worker.step = point->step;
+    env.actions.push_back(Publish{StepEvent{job.name(), *point}});
+    MaybePlan(env, job);
+  } else if (const auto* evaluation = std::get_if<EvaluationReport>(&message)) {
+    if (!Telemetry::OnEvaluation(*evaluation, job.record)) return;
+    env.Store({job.record});
+    env.actions.push_back(Publish{EvaluationEvent{job.name(), job.record.evaluations.back()}});
+  } else if (const auto* lost = std::get_if<LostPeer>(&message)) {
+    std::string peer = absl::StrCat("rank ", lost->rank.value());
+    if (lost->rank.value() >= 0 && lost->rank.index() < job.generation.members.size()) {
+      absl::StrAppend(&peer, " of worker ", job.generation.members[lost->rank.index()].worker.value());
+    }
+    FailJob(env, job, absl::StrCat(who, " lost ", peer, ": ", lost->detail));
+  } else if (const auto* failure = std::get_if<JobFailure>(&message)) {
+    FailJob(env, job, absl::StrCat(who, ": ", failure->cause));
+  } else if (const auto* finished = std::get_if<Finished>(&message)) {
+    OnFinished(env, job, worker.hello.worker, *finished);
+  }
+}
+
+}  // namespace ballast

@@ -1,0 +1,81 @@
+// JobEntry: what the core knows of one job while it leads.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "coordinator/options.h"
+#include "coordinator/records.h"
+#include "coordinator/telemetry.h"
+#include "plan/layout.h"
+#include "plan/topology.h"
+#include "plan/validate.h"
+
+namespace ballast {
+
+// The one plan between PROPOSED and ACTIVE.
+struct InFlight {
+  PlanVersion version;
+  bool committed = false;  // as in its record
+  Time deadline;           // of staging; once committed, of the alarm
+  bool alarmed = false;
+  std::set<WorkerId> staged;        // answered this term, generation and incarnation
+  std::map<WorkerId, Step> active;  // reported, with the switch step
+  Step planted_not_before;          // only the planted bug F4 fills it
+};
+
+// What the members told each other to meet; relayed, and said again to who attaches.
+struct Rendezvous {
+  std::map<std::string, std::string> values;
+  size_t bytes = 0;
+};
+
+struct JobEntry {
+  JobEntry(const JobRecord& job, ParameterLayout job_layout, const CoreOptions& options)
+      : record(job),
+        layout(std::move(job_layout)),
+        limits(LimitsFor(*job.config, layout, job.config->placement.ranks)),
+        telemetry(*job.config, options.recent_steps_max) {}
+
+  const JobConfig& config() const { return *record.config; }
+  const JobId& name() const { return record.config->name; }
+  bool final() const { return IsFinal(record.state); }
+  // A generation exists and has not ended.
+  bool assigned() const { return record.generation.value() > 0 && !generation.ended; }
+  // The record of the plan that every rank runs. Requires assigned().
+  const PlanRecord& active() const { return plans.at(record.active); }
+  bool IsMember(const WorkerId& worker) const {
+    for (const Member& member : generation.members) {
+      if (member.worker == worker) return true;
+    }
+    return false;
+  }
+
+  // Persistent.
+  JobRecord record;
+  std::map<PlanVersion, PlanRecord> plans;
+  GenerationRecord generation;  // the newest; meaningful when record.generation > 0
+
+  // Constant.
+  const ParameterLayout layout;
+  const PlanLimits limits;
+
+  // Derived.
+  Topology topology;
+  std::optional<InFlight> in_flight;
+  std::set<WorkerId> started;
+  std::set<WorkerId> finished;
+  bool stopped_early = false;  // some worker finished because of a stop request
+  Rendezvous rendezvous;
+  Telemetry telemetry;
+  std::map<PlanDigest, std::string>
+      rejected;  // contents that a worker of this generation refused, with its reason
+  Time planner_rests_until;
+  Step last_look;       // step of the planner's last look
+  std::string why_not;  // the planner's last reason to stay, so that only a changed one is told
+};
+
+}  // namespace ballast

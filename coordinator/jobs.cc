@@ -1,0 +1,261 @@
+#include "coordinator/jobs.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "coordinator/planner/register.h"
+#include "coordinator/rollout.h"
+#include "plan/contiguous.h"
+
+namespace ballast {
+namespace {
+
+void ReplyTo(Env& env, ReplyToken token, absl::Status status, const JobId& job) {
+  env.actions.push_back(Reply{
+      .token = token, .status = std::move(status), .job = job, .plan = {}, .text = {}, .term = env.term});
+}
+
+void TellState(Env& env, const JobEntry& job) {
+  std::string text = absl::StrCat("job ", job.name().value(), " is ", ToString(job.record.state));
+  if (!job.record.reason.empty()) absl::StrAppend(&text, ": ", job.record.reason);
+  env.Tell(job, JobEvent::Kind::kState, std::move(text), job.record.step);
+}
+
+// Everything that can be said against a job before any worker has seen it.
+absl::Status CheckJob(const JobConfig& config) {
+  BALLAST_ASSIGN_OR_RETURN(ParameterLayout layout,
+                           ParameterLayout::Make(config.model, config.placement.block_elements));
+  BALLAST_ASSIGN_OR_RETURN(PlanBody first, ContiguousPlan(config, layout, config.placement.ranks));
+  BALLAST_RETURN_IF_ERROR(ValidatePlan(first, layout, LimitsFor(config, layout, config.placement.ranks)));
+  return Planners().Find(config.planner.strategy).status();
+}
+
+std::vector<const WorkerEntry*> IdleWorkers(const JobTable& jobs, const Membership& workers) {
+  std::set<WorkerId> busy;
+  for (const auto& [name, job] : jobs) {
+    if (job.final() || !job.assigned()) continue;
+    for (const Member& member : job.generation.members) busy.insert(member.worker);
+  }
+  std::vector<const WorkerEntry*> idle;
+  for (const auto& [name, worker] : workers.workers()) {
+    if (worker.attached() && busy.count(name) == 0) idle.push_back(&worker);
+  }
+  return idle;
+}
+
+void StartJob(Env& env, JobEntry& job, std::vector<Member> members) {
+  const Step start_step(1);
+  GenerationRecord generation;
+  generation.job = job.name();
+  generation.generation = job.record.generation.Next();
+  generation.members = std::move(members);
+  generation.plan = job.record.last_version.Next();
+  generation.start_step = start_step;
+
+  absl::StatusOr<PlanBody> body = ContiguousPlan(job.config(), job.layout, job.config().placement.ranks);
+  BALLAST_CHECK_OK(body.status());  // checked at submission
+  auto plan = std::make_shared<Plan>();
+  plan->stamp = PlanStamp{job.name(), generation.generation, generation.plan, PlanVersion(), start_step};
+  plan->body = *std::move(body);
+  PlanRecord record;
+  record.plan = plan;
+  record.digest = Digest(*plan);
+  record.state = PlanState::kCommitted;
+  record.origin = PlanOrigin::kFirst;
+  record.proposed_unix_ms = env.now.unix_ms;
+
+  job.record.state = JobState::kStarting;
+  job.record.reason.clear();
+  job.record.generation = generation.generation;
+  job.record.last_version = job.record.active = generation.plan;
+  env.Store({job.record, record, generation});
+  job.plans[generation.plan] = std::move(record);
+  UseGeneration(job, std::move(generation));
+  TellState(env, job);
+  for (const WorkerId& worker : [&] {
+         std::set<WorkerId> names;
+         for (const Member& member : job.generation.members) names.insert(member.worker);
+         return names;
+       }()) {
+    ResendJob(env, job, *env.workers.Find(worker));
+  }
+}
+
+// The generation is over and the job with it.
+void EndJob(Env& env, JobEntry& job, JobState state, const std::string& reason) {
+  job.record.state = state;
+  job.record.reason = reason;
+  job.record.wanted_homes.clear();
+  const std::string outcome = absl::StrCat("the job ended: ", reason.empty() ? ToString(state) : reason);
+  std::vector<RecordWrite> writes = EndRollout(job, outcome);
+  const bool assigned = job.assigned();
+  if (assigned) {
+    job.generation.ended = true;
+    job.generation.reason = outcome;
+    writes.push_back(job.generation);
+    PlanRecord& first = job.plans.at(job.generation.plan);
+    if (first.state == PlanState::kCommitted) {
+      first.state = PlanState::kSuperseded;
+      first.outcome = outcome;
+      writes.push_back(first);
+    }
+  }
+  writes.insert(writes.begin(), job.record);
+  env.Store(std::move(writes));
+  job.rendezvous = Rendezvous();
+  if (assigned) env.SendToMembers(job, Abort{env.StampOf(job), outcome});
+  TellState(env, job);
+}
+
+}  // namespace
+
+JobEntry* AddEntry(JobTable& jobs, const JobRecord& record, const CoreOptions& options) {
+  absl::StatusOr<ParameterLayout> layout =
+      ParameterLayout::Make(record.config->model, record.config->placement.block_elements);
+  BALLAST_CHECK_OK(layout.status());
+  return &jobs.try_emplace(record.config->name, record, *std::move(layout), options).first->second;
+}
+
+void UseGeneration(JobEntry& job, GenerationRecord generation) {
+  std::vector<std::string> nodes;
+  for (const Member& member : generation.members) nodes.push_back(member.node);
+  job.topology = Topology::FromNodeNames(nodes);
+  job.generation = std::move(generation);
+  job.started.clear();
+  job.finished.clear();
+  job.rendezvous = Rendezvous();
+}
+
+void OnSubmit(Env& env, JobTable& jobs, const SubmitJob& submit) {
+  const JobId& name = submit.config->name;
+  if (jobs.count(name) > 0) {
+    return ReplyTo(
+        env, submit.reply,
+        absl::AlreadyExistsError(absl::StrCat("job ", name.value(), " exists; a name is used once")), name);
+  }
+  absl::Status valid = CheckJob(*submit.config);
+  if (!valid.ok()) return ReplyTo(env, submit.reply, valid, name);
+  JobRecord record;
+  record.config = submit.config;
+  record.submitted_unix_ms = env.now.unix_ms;
+  for (const auto& [other, entry] : jobs) record.order = std::max(record.order, entry.record.order);
+  ++record.order;
+  env.Store({record});
+  JobEntry* job = AddEntry(jobs, record, env.options);
+  TellState(env, *job);
+  ReplyTo(env, submit.reply, absl::OkStatus(), name);
+}
+
+void OnStop(Env& env, JobEntry& job, const StopJob& stop) {
+  if (job.final()) {
+    return ReplyTo(env, stop.reply,
+                   absl::FailedPreconditionError(absl::StrCat("job ", job.name().value(), " is ",
+                                                              ToString(job.record.state), " already")),
+                   job.name());
+  }
+  if (!job.assigned()) {
+    EndJob(env, job, JobState::kFailed, absl::StrCat("stopped by ", stop.who, " before it started"));
+  } else if (stop.now) {
+    EndJob(env, job, JobState::kFailed, absl::StrCat("stopped at once by ", stop.who));
+  } else if (job.record.state != JobState::kStopping) {
+    job.record.state = JobState::kStopping;
+    job.record.reason = absl::StrCat("stop requested by ", stop.who);
+    job.record.last_request = job.record.last_request.Next();
+    job.record.last_request_kind = RequestKind::kStop;
+    env.Store({job.record});
+    env.SendToMembers(job, StepRequest{env.StampOf(job), job.record.last_request, RequestKind::kStop});
+    TellState(env, job);
+  }
+  ReplyTo(env, stop.reply, absl::OkStatus(), job.name());
+}
+
+void StartQueued(Env& env, JobTable& jobs) {
+  std::vector<JobEntry*> queued;
+  for (auto& [name, job] : jobs) {
+    if (job.record.state == JobState::kQueued) queued.push_back(&job);
+  }
+  std::sort(queued.begin(), queued.end(),
+            [](const JobEntry* a, const JobEntry* b) { return a->record.order < b->record.order; });
+  for (JobEntry* job : queued) {
+    std::vector<Member> members = AssignRanks(IdleWorkers(jobs, env.workers), job->config().placement.ranks);
+    if (!members.empty()) StartJob(env, *job, std::move(members));
+  }
+}
+
+std::string QueueReason(const JobTable& jobs, const Membership& workers, const JobEntry& job) {
+  int idle = 0;
+  for (const WorkerEntry* worker : IdleWorkers(jobs, workers)) idle += worker->hello.ranks;
+  return absl::StrCat("waits for ", job.config().placement.ranks, " idle ranks; ", idle, " are attached");
+}
+
+void FailJob(Env& env, JobEntry& job, const std::string& reason) {
+  EndJob(env, job, JobState::kFailed, reason);
+}
+
+void OnStarted(Env& env, JobEntry& job, const WorkerId& worker) {
+  job.started.insert(worker);
+  PlanRecord& first = job.plans.at(job.generation.plan);
+  if (first.state != PlanState::kCommitted) return;  // known: said again after an attachment
+  for (const Member& member : job.generation.members) {
+    if (job.started.count(member.worker) == 0) return;
+  }
+  first.state = PlanState::kActive;
+  first.switch_step = job.generation.start_step;
+  job.rendezvous = Rendezvous();
+  if (job.record.state == JobState::kStarting) job.record.state = JobState::kRunning;
+  env.Store({job.record, first});
+  TellState(env, job);
+}
+
+void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished& message) {
+  job.finished.insert(worker);
+  job.stopped_early = job.stopped_early || message.stopped;
+  for (const Member& member : job.generation.members) {
+    if (job.finished.count(member.worker) == 0) return;
+  }
+  job.record.step = std::max(job.record.step, message.step);
+  const std::string reason =
+      job.stopped_early ? absl::StrCat("stopped after step ", message.step.value(), ": ", job.record.reason)
+                        : "";
+  EndJob(env, job, JobState::kSucceeded, reason);
+}
+
+void OnRendezvousPut(Env& env, JobEntry& job, const RendezvousPut& message) {
+  auto [it, added] = job.rendezvous.values.try_emplace(message.key, message.value);
+  if (!added && it->second == message.value) return;  // said again after an attachment
+  if (!added) {
+    job.rendezvous.bytes -= it->second.size();
+    it->second = message.value;
+  } else {
+    job.rendezvous.bytes += message.key.size();
+  }
+  job.rendezvous.bytes += message.value.size();
+  if (job.rendezvous.bytes > env.options.rendezvous_bytes_max) {
+    return FailJob(env, job,
+                   absl::StrCat("rendezvous: ", job.rendezvous.bytes, " bytes, allowed ",
+                                env.options.rendezvous_bytes_max));
+  }
+  env.SendToMembers(job, RendezvousValue{env.StampOf(job), message.key, message.value});
+}
+
+void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker) {
+  const Stamp stamp = env.StampOf(job);
+  if (worker.hello.job != job.name() || worker.hello.generation != job.record.generation) {
+    env.Send(worker.stream, Assign{.stamp = stamp,
+                                   .job = job.record.config,
+                                   .members = job.generation.members,
+                                   .plan = job.plans.at(job.generation.plan).plan,
+                                   .start_step = job.generation.start_step});
+  }
+  for (const auto& [key, value] : job.rendezvous.values)
+    env.Send(worker.stream, RendezvousValue{stamp, key, value});
+  if (job.record.last_request.value() > 0) {
+    env.Send(worker.stream, StepRequest{stamp, job.record.last_request, job.record.last_request_kind});
+  }
+}
+
+}  // namespace ballast

@@ -1,0 +1,41 @@
+// Jobs: from submission to the end; what members say about the run itself.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "coordinator/env.h"
+#include "coordinator/job_entry.h"
+
+namespace ballast {
+
+using JobTable = std::map<JobId, JobEntry>;
+
+// Reply in every case.
+void OnSubmit(Env& env, JobTable& jobs, const SubmitJob& submit);
+void OnStop(Env& env, JobEntry& job, const StopJob& stop);
+
+// Starts queued jobs, oldest first, on the workers that have nothing to do. A job that does not fit yet does
+// not hold up a younger one that does.
+void StartQueued(Env& env, JobTable& jobs);
+// "4 idle ranks are needed, 2 are attached".
+std::string QueueReason(const JobTable& jobs, const Membership& workers, const JobEntry& job);
+
+// The job ends FAILED; its members are told to abort.
+void FailJob(Env& env, JobEntry& job, const std::string& reason);
+
+// From members of the job's generation.
+void OnStarted(Env& env, JobEntry& job, const WorkerId& worker);
+void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished& message);
+void OnRendezvousPut(Env& env, JobEntry& job, const RendezvousPut& message);
+
+// Says again to a member that attached whatever applies to it.
+void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker);
+
+// The entry of a job as the store has it. Needs a config that was checked at submission.
+JobEntry* AddEntry(JobTable& jobs, const JobRecord& record, const CoreOptions& options);
+// Topology of the newest generation.
+void UseGeneration(JobEntry& job, GenerationRecord generation);
+
+}  // namespace ballast

@@ -1,0 +1,24 @@
+// Plans: where contents come from (an operator's push, a rollback, the planner, the rest of a home move) and
+// what is checked before one is proposed. All take the same way from there: rollout.h.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "coordinator/env.h"
+#include "coordinator/rollout.h"
+
+namespace ballast {
+
+// Replies in every case. Nothing changes on an error.
+void OnPush(Env& env, JobEntry& job, const PushPlan& push);
+void OnRollback(Env& env, JobEntry& job, const RollbackPlan& rollback);
+
+// After a step was reported: a look of the planner when it is time for one.
+void MaybePlan(Env& env, JobEntry& job);
+// After a plan became active: the next piece of a home move under way.
+void ContinueHomeMoves(Env& env, JobEntry& job);
+
+// `target` with the slots of every rank ordered so that an expert that stays on a rank under `base` keeps its
+// index there.
+PlanBody KeepSlotIndices(const PlanBody& base, PlanBody target);
+
+}  // namespace ballast

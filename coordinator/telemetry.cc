@@ -1,0 +1,107 @@
+#include "coordinator/telemetry.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "plan/load.h"
+
+namespace ballast {
+namespace {
+
+constexpr size_t kPaceSteps = 20;
+
+// Every row of `counts` has `width` entries, none negative.
+bool IsMatrix(const std::vector<std::vector<int64_t>>& counts, int height, int width) {
+  if (static_cast<int>(counts.size()) != height) return false;
+  for (const std::vector<int64_t>& row : counts) {
+    if (static_cast<int>(row.size()) != width) return false;
+    for (int64_t count : row) {
+      if (count < 0) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+Telemetry::Telemetry(const JobConfig& job, size_t recent_steps_max)
+    : layers_(job.model.layers),
+      experts_(job.model.moe.experts),
+      ranks_(job.placement.ranks),
+      steps_(job.training.steps),
+      recent_steps_max_(recent_steps_max),
+      history_(job.planner, job.model.layers, job.model.moe.experts) {}
+
+absl::Status Telemetry::CheckShape(const StepReport& report) const {
+  if (!IsMatrix(report.load.tokens, layers_, experts_) || !IsMatrix(report.rank_tokens, layers_, ranks_)) {
+    return absl::InvalidArgumentError(absl::StrCat("report of step ", report.step.value(),
+                                                   ": the counts are not those of ", layers_, " layers, ",
+                                                   experts_, " experts and ", ranks_, " ranks"));
+  }
+  if (report.step.value() < 1 || report.step.value() > steps_ || !std::isfinite(report.step_seconds) ||
+      report.step_seconds < 0 || report.tokens < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("report of step ", report.step.value(), ": ",
+                                                   report.tokens, " tokens in ", report.step_seconds,
+                                                   " s, allowed steps 1..", steps_));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecord& record) {
+  BALLAST_RETURN_IF_ERROR(CheckShape(report));
+  if (!recent_.empty() && report.step <= recent_.back().step) {
+    return absl::AlreadyExistsError(absl::StrCat("step ", report.step.value(), " was reported before"));
+  }
+  StepLoad load = report.load;
+  load.step = report.step;
+  BALLAST_RETURN_IF_ERROR(history_.Observe(load));
+  seconds_.push_back(report.step_seconds);
+  if (seconds_.size() > kPaceSteps) seconds_.pop_front();
+
+  StepPoint point;
+  point.step = report.step;
+  point.plan = report.plan;
+  point.loss = report.loss;
+  point.gradient_norm = report.gradient_norm;
+  point.tokens_per_s = report.step_seconds > 0 ? static_cast<double>(report.tokens) / report.step_seconds : 0;
+  for (const std::vector<int64_t>& layer : report.rank_tokens)
+    point.imbalance += MaxOverMean(layer) / layers_;
+  point.contiguous_imbalance = ContiguousImbalance(report.load, ranks_);
+  point.eta_s = EtaSeconds(report.step);
+
+  recent_.push_back(point);
+  if (recent_.size() > recent_steps_max_) recent_.pop_front();
+  record.step = report.step;
+  record.trained_seconds += report.step_seconds;
+  record.trained_tokens += report.tokens;
+  record.last_steps.push_back(point);
+  if (record.last_steps.size() > kLastStepsMax) record.last_steps.erase(record.last_steps.begin());
+  return point;
+}
+
+bool Telemetry::OnEvaluation(const EvaluationReport& report, JobRecord& record) {
+  for (const EvaluationPoint& known : record.evaluations) {
+    if (known.step == report.step && known.source == report.source) return false;
+  }
+  // The first evaluation is what the last one is compared with: the bound drops from the middle.
+  const size_t sources = record.config->data.sources.size();
+  if (record.evaluations.size() >= kEvaluationsMax && record.evaluations.size() > sources) {
+    record.evaluations.erase(record.evaluations.begin() + static_cast<ptrdiff_t>(sources));
+  }
+  record.evaluations.push_back(EvaluationPoint{report.step, report.source, report.loss});
+  return true;
+}
+
+void Telemetry::Restore(const JobRecord& record) {
+  recent_.assign(record.last_steps.begin(), record.last_steps.end());
+}
+
+double Telemetry::EtaSeconds(Step step) const {
+  if (seconds_.empty() || step.value() >= steps_) return 0;
+  const double sum = std::accumulate(seconds_.begin(), seconds_.end(), 0.0);
+  return sum / static_cast<double>(seconds_.size()) * static_cast<double>(steps_ - step.value());
+}
+
+}  // namespace ballast

@@ -1,0 +1,49 @@
+// Telemetry: what the workers report of a job's steps, bounded, for people and for the planner.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/planner/predictor.h"
+#include "coordinator/records.h"
+#include "plan/job_config.h"
+#include "protocol/messages.h"
+
+namespace ballast {
+
+// Of one job and generation. Derived: lost with the leader, but for what the job's record carries.
+class Telemetry {
+ public:
+  Telemetry(const JobConfig& job, size_t recent_steps_max);
+
+  // Adds a step, also to the progress in `record`. InvalidArgument names what is wrong with the report's
+  // shape; AlreadyExists when this or a later step was reported before (reports may be repeated).
+  absl::StatusOr<StepPoint> OnReport(const StepReport& report, JobRecord& record);
+  // Adds to `record`; false when it is known.
+  static bool OnEvaluation(const EvaluationReport& report, JobRecord& record);
+
+  // Rising; starts with the record's last steps.
+  const std::deque<StepPoint>& recent() const { return recent_; }
+  void Restore(const JobRecord& record);
+  // For the planner; a new leader begins it anew.
+  const LoadHistory& history() const { return history_; }
+  // Seconds until the last step at the recent pace; 0 = unknown.
+  double EtaSeconds(Step step) const;
+
+ private:
+  absl::Status CheckShape(const StepReport& report) const;
+
+  const int layers_;
+  const int experts_;
+  const int ranks_;
+  const int64_t steps_;
+  const size_t recent_steps_max_;
+  std::deque<StepPoint> recent_;
+  std::deque<double> seconds_;  // of the last steps, for the pace
+  LoadHistory history_;
+};
+
+}  // namespace ballast
