@@ -1,0 +1,299 @@
+#include "plan/split.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "tests/plan/fixtures.h"
+
+namespace ballast {
+namespace {
+
+using ::testing::HasSubstr;
+
+struct Case {
+  int ranks = 0;
+  int experts = 0;
+  LayerPlan layer;
+  CountMatrix counts;
+  std::vector<uint32_t> speeds;
+  Topology topology;
+
+  absl::StatusOr<Split> Run() const { return ComputeSplit(counts, layer, experts, speeds, topology); }
+};
+
+Case RandomCase(Rng& rng, int64_t most = 300) {
+  Case c;
+  c.ranks = static_cast<int>(rng.Between(1, 9));
+  const int slots = static_cast<int>(rng.Between(1, 5));
+  c.experts = static_cast<int>(rng.Between(1, c.ranks * slots));
+  c.layer = testing::RandomLayer(rng, c.ranks, slots, c.experts);
+  c.counts = testing::RandomCounts(rng, c.ranks, c.experts, most);
+  c.speeds = testing::RandomSpeeds(rng, c.ranks);
+  c.topology = testing::RandomTopology(rng, c.ranks);
+  return c;
+}
+
+// What holds for every kind of split.
+void ExpectWellFormed(const Case& c, const Split& split) {
+  std::vector<int64_t> rank_tokens(static_cast<size_t>(c.ranks), 0);
+  ASSERT_EQ(split.shares.size(), static_cast<size_t>(c.ranks));
+  for (int s = 0; s < c.ranks; ++s) {
+    ASSERT_EQ(split.shares[s].size(), static_cast<size_t>(c.experts));
+    for (int e = 0; e < c.experts; ++e) {
+      int64_t sum = 0;
+      int last_host = -1;
+      for (const Share& share : split.shares[s][e]) {
+        EXPECT_GT(share.count, 0);
+        EXPECT_GT(share.host.value(), last_host) << "hosts must rise";
+        last_host = share.host.value();
+        ASSERT_LT(share.slot, static_cast<int>(c.layer.slots[share.host.index()].size()));
+        EXPECT_EQ(c.layer.slots[share.host.index()][share.slot], ExpertId(e)) << "not a slot of the expert";
+        sum += share.count;
+        rank_tokens[share.host.index()] += share.count;
+      }
+      EXPECT_EQ(sum, c.counts[s][e]) << "source " << s << " expert " << e;
+    }
+  }
+  EXPECT_EQ(split.rank_tokens, rank_tokens);
+}
+
+// An expert's tokens cross ranks only when its host there is full, and cross nodes only when the node's hosts
+// are.
+void ExpectLocalFirst(const Case& c, const Split& split) {
+  for (int e = 0; e < c.experts; ++e) {
+    std::map<int, int64_t> away, foreign;  // [rank] tokens sent elsewhere, tokens of others computed
+    std::map<int, int64_t> node_away, node_foreign;  // [node] the same between nodes
+    std::set<int> hosts, host_nodes;
+    for (int r = 0; r < c.ranks; ++r) {
+      if (!c.layer.SlotIndex(Rank(r), ExpertId(e))) continue;
+      hosts.insert(r);
+      host_nodes.insert(c.topology.node(Rank(r)).value());
+    }
+    for (int s = 0; s < c.ranks; ++s) {
+      for (const Share& share : split.shares[s][e]) {
+        const int from = c.topology.node(Rank(s)).value(), to = c.topology.node(share.host).value();
+        if (share.host != Rank(s)) {
+          away[s] += share.count;
+          foreign[share.host.value()] += share.count;
+        }
+        if (from != to) {
+          node_away[from] += share.count;
+          node_foreign[to] += share.count;
+        }
+      }
+    }
+    for (int h : hosts) EXPECT_TRUE(away[h] == 0 || foreign[h] == 0) << "rank " << h << " expert " << e;
+    for (int n : host_nodes)
+      EXPECT_TRUE(node_away[n] == 0 || node_foreign[n] == 0) << "node " << n << " expert " << e;
+  }
+}
+
+TEST(Split, ExactSplitsAreWellFormedLocalAndOptimal) {
+  const uint64_t seed = 81;
+  Rng rng(seed);
+  for (int round = 0; round < 4000; ++round) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + " round " + std::to_string(round));
+    const Case c = RandomCase(rng, rng.Chance(0.3) ? 5 : 3000);
+    const auto split = c.Run();
+    ASSERT_TRUE(split.ok()) << split.status();
+    ExpectWellFormed(c, *split);
+    ExpectLocalFirst(c, *split);
+    // The optimum does not depend on where tokens come from: balance_test proves it for the totals.
+    std::vector<int64_t> tokens(static_cast<size_t>(c.experts), 0);
+    for (const auto& row : c.counts) {
+      for (int e = 0; e < c.experts; ++e) tokens[e] += row[e];
+    }
+    const auto hosts = c.layer.Hosts(c.experts);
+    const auto best = RankTokens(BalanceExactly(tokens, hosts, c.speeds), hosts, c.ranks);
+    const auto busiest = [&](const std::vector<int64_t>& held) {
+      long double most = 0;
+      for (int r = 0; r < c.ranks; ++r)
+        most = std::max(most, static_cast<long double>(held[r]) / c.speeds[r]);
+      return most;
+    };
+    EXPECT_EQ(busiest(split->rank_tokens), busiest(best));
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(Split, EvenAndFractionsFollowTheirTable) {
+  const uint64_t seed = 82;
+  Rng rng(seed);
+  for (int round = 0; round < 2000; ++round) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + " round " + std::to_string(round));
+    Case c = RandomCase(rng);
+    const auto hosts = c.layer.Hosts(c.experts);
+    std::vector<std::vector<int64_t>> weights;
+    if (rng.Chance(0.5)) {
+      c.layer.split.kind = SplitKind::kEven;
+      for (const auto& ranks : hosts) weights.emplace_back(ranks.size(), 1);
+    } else {
+      c.layer.split.kind = SplitKind::kFractions;
+      for (const auto& slots : c.layer.slots) c.layer.split.fractions.emplace_back(slots.size(), 0);
+      for (int e = 0; e < c.experts; ++e) {
+        weights.emplace_back();
+        for (Rank host : hosts[e]) {
+          const uint32_t part = 1 + static_cast<uint32_t>(rng.Below(1000));
+          weights[e].push_back(part);
+          c.layer.split.fractions[host.index()][*c.layer.SlotIndex(host, ExpertId(e))] = part;
+        }
+      }
+    }
+    const auto split = c.Run();
+    ASSERT_TRUE(split.ok()) << split.status();
+    ExpectWellFormed(c, *split);
+    ExpectLocalFirst(c, *split);
+    for (int e = 0; e < c.experts; ++e) {
+      std::vector<double> received(static_cast<size_t>(c.ranks), 0);
+      double total = 0, weight = 0;
+      for (int s = 0; s < c.ranks; ++s) {
+        for (const Share& share : split->shares[s][e])
+          received[share.host.index()] += static_cast<double>(share.count);
+        total += static_cast<double>(c.counts[s][e]);
+      }
+      for (int64_t w : weights[e]) weight += static_cast<double>(w);
+      for (size_t i = 0; i < hosts[e].size(); ++i) {
+        EXPECT_NEAR(received[hosts[e][i].index()], total * static_cast<double>(weights[e][i]) / weight, 1.0);
+      }
+    }
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(Split, SlotIndicesChangeNothingButThemselves) {
+  const uint64_t seed = 83;
+  Rng rng(seed);
+  for (int round = 0; round < 500; ++round) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + " round " + std::to_string(round));
+    const Case a = RandomCase(rng);
+    Case b = a;
+    for (auto& slots : b.layer.slots) std::reverse(slots.begin(), slots.end());
+    const auto x = a.Run(), again = a.Run(), y = b.Run();
+    ASSERT_TRUE(x.ok() && again.ok() && y.ok());
+    EXPECT_EQ(x->hash, again->hash);
+    EXPECT_EQ(x->rank_tokens, y->rank_tokens);
+    for (int s = 0; s < a.ranks; ++s) {
+      for (int e = 0; e < a.experts; ++e) {
+        ASSERT_EQ(x->shares[s][e].size(), y->shares[s][e].size());
+        for (size_t i = 0; i < x->shares[s][e].size(); ++i) {
+          EXPECT_EQ(x->shares[s][e][i].host, y->shares[s][e][i].host);
+          EXPECT_EQ(x->shares[s][e][i].count, y->shares[s][e][i].count);
+        }
+      }
+    }
+  }
+}
+
+Case TwoExpertsEverywhere() {
+  Case c;
+  c.ranks = 4;
+  c.experts = 2;
+  c.layer.slots.assign(4, {ExpertId(0), ExpertId(1)});
+  c.speeds.assign(4, 65536);
+  c.topology = Topology::FromNodeNames({"a", "a", "b", "b"});
+  return c;
+}
+
+TEST(Split, TokensStayWhereTheyAreWhenThatCostsNothing) {
+  Case c = TwoExpertsEverywhere();
+  c.counts = {{10, 20}, {30, 0}, {15, 15}, {1, 29}};
+  const auto split = c.Run();
+  ASSERT_TRUE(split.ok());
+  for (int s = 0; s < 4; ++s) {
+    for (int e = 0; e < 2; ++e) {
+      for (const Share& share : split->shares[s][e]) EXPECT_EQ(share.host, Rank(s)) << "expert " << e;
+    }
+  }
+}
+
+TEST(Split, WhatIsTooMuchForARankGoesToItsNodeFirst) {
+  Case c = TwoExpertsEverywhere();
+  c.counts = {{40, 0}, {20, 0}, {30, 0}, {30, 0}};  // 30 each
+  const auto split = c.Run();
+  ASSERT_TRUE(split.ok());
+  ASSERT_EQ(split->shares[0][0].size(), 2u);
+  EXPECT_EQ(split->shares[0][0][0].count, 30);
+  EXPECT_EQ(split->shares[0][0][1].host, Rank(1));
+  EXPECT_EQ(split->shares[0][0][1].count, 10);
+}
+
+TEST(Split, TheRestGoesInProportion) {
+  // One expert on ranks 0 and 1 of node a; ranks 2 and 3 of node b have no slot and send all they have.
+  Case c;
+  c.ranks = 4;
+  c.experts = 1;
+  c.layer.slots = {{ExpertId(0)}, {ExpertId(0)}, {Slot()}, {Slot()}};
+  c.speeds = {1, 3, 1, 1};
+  c.topology = Topology::FromNodeNames({"a", "a", "b", "b"});
+  c.counts = {{0}, {0}, {40}, {80}};
+  const auto split = c.Run();
+  ASSERT_TRUE(split.ok());
+  EXPECT_EQ(split->rank_tokens, (std::vector<int64_t>{30, 90, 0, 0}));
+  EXPECT_EQ(split->shares[2][0][0].count, 10);
+  EXPECT_EQ(split->shares[2][0][1].count, 30);
+  EXPECT_EQ(split->shares[3][0][0].count, 20);
+  EXPECT_EQ(split->shares[3][0][1].count, 60);
+}
+
+TEST(Split, HashSeesEveryShare) {
+  Case c = TwoExpertsEverywhere();
+  c.counts = {{10, 20}, {30, 0}, {15, 15}, {1, 29}};
+  std::set<uint64_t> hashes = {c.Run()->hash};
+  Case moved = c;
+  moved.counts[0] = {11, 19};
+  EXPECT_TRUE(hashes.insert(moved.Run()->hash).second);
+  Case slots = c;
+  std::swap(slots.layer.slots[2][0], slots.layer.slots[2][1]);
+  EXPECT_TRUE(hashes.insert(slots.Run()->hash).second);
+  Case kind = c;
+  kind.layer.split.kind = SplitKind::kEven;
+  EXPECT_TRUE(hashes.insert(kind.Run()->hash).second);
+}
+
+// Workers of different builds and machines compare this hash in every step.
+TEST(Split, GoldenHash) {
+  Case c = TwoExpertsEverywhere();
+  c.counts = {{10, 20}, {31, 0}, {15, 15}, {1, 29}};
+  EXPECT_EQ(c.Run()->hash, 0x95d8c38bd33a05caull);
+}
+
+TEST(Split, RefusesBadInput) {
+  Case good = TwoExpertsEverywhere();
+  good.counts = {{10, 20}, {30, 0}, {15, 15}, {1, 29}};
+  ASSERT_TRUE(good.Run().ok());
+  const auto refused = [&](auto change, const std::string& text) {
+    Case c = good;
+    change(c);
+    const auto split = c.Run();
+    EXPECT_EQ(split.status().code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_THAT(std::string(split.status().message()), HasSubstr(text));
+  };
+  refused([](Case& c) { c.counts[3][1] = -1; }, "counts[3][1]: found -1");
+  refused([](Case& c) { c.counts[0][0] = kTokensMax; }, "at most 281474976710656 in all");
+  refused([](Case& c) { c.counts[0][0] = std::numeric_limits<int64_t>::max(); },
+          "counts[0][0]: found 9223372036854775807");
+  refused([](Case& c) { c.counts.pop_back(); }, "counts of 3");
+  refused([](Case& c) { c.counts[1].pop_back(); }, "counts[1]: found 1 experts, allowed is 2");
+  refused([](Case& c) { c.layer.slots.pop_back(); }, "slots of 3");
+  refused([](Case& c) { c.topology = Topology::OneNode(5); }, "topology of 5");
+  refused([](Case& c) { c.speeds[2] = 0; }, "speeds[2]: found 0");
+  refused([](Case& c) { c.speeds.clear(); }, "speeds: found 0 ranks");
+  refused([](Case& c) { c.layer.slots[1][0] = ExpertId(2); }, "slots[1][0]: found expert 2, allowed 0..1");
+  refused([](Case& c) { c.layer.slots[1][0] = ExpertId(-1); }, "slots[1][0]: found expert -1");
+  refused([](Case& c) { c.layer.slots.assign(4, {ExpertId(0)}); }, "expert 1 has 64 tokens and no slot");
+  refused([](Case& c) { c.layer.split.kind = static_cast<SplitKind>(9); }, "split kind: found 9");
+  refused([](Case& c) { c.layer.split.kind = SplitKind::kFractions; }, "fractions[0][0]: missing");
+  refused(
+      [](Case& c) {
+        c.layer.split.kind = SplitKind::kFractions;
+        c.layer.split.fractions.assign(4, {0, 1});
+      },
+      "fractions of expert 0: all are 0");
+}
+
+}  // namespace
+}  // namespace ballast
