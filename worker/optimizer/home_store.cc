@@ -1,0 +1,59 @@
+#include "worker/optimizer/home_store.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace ballast {
+
+size_t HomeBytes(const Backend& backend, int64_t elements) {
+  return static_cast<size_t>(elements) * (3 * backend.master_bytes() + 2 * backend.element_bytes());
+}
+
+absl::Status HomeStore::Add(BlockId id) {
+  BALLAST_CHECK(!Owns(id)) << "block " << id << " is owned already";
+  HomeBlock block;
+  block.elements = layout_.block(id).elements;
+  const size_t compute_bytes = block.elements * backend_.element_bytes();
+  BALLAST_ASSIGN_OR_RETURN(block.state, backend_.Allocate(StateBytes(id), "optimizer state"));
+  BALLAST_ASSIGN_OR_RETURN(block.gradient, backend_.Allocate(compute_bytes, "reduced gradients"));
+  BALLAST_ASSIGN_OR_RETURN(block.updated, backend_.Allocate(compute_bytes, "updated weights"));
+  blocks_.emplace(id, std::move(block));
+  return absl::OkStatus();
+}
+
+void HomeStore::Retire(BlockId id, Step until) {
+  HomeBlock block = std::move(at(id));
+  blocks_.erase(id);
+  retired_.push_back({std::move(block.state), until});
+}
+
+void HomeStore::Forget(Step step) {
+  std::erase_if(retired_, [&](const Retired& retired) { return retired.until <= step; });
+}
+
+HomeBlock& HomeStore::at(BlockId id) {
+  auto it = blocks_.find(id);
+  BALLAST_CHECK(it != blocks_.end()) << "block " << id << " is not owned here";
+  return it->second;
+}
+
+size_t HomeStore::StateBytes(BlockId id) const {
+  return static_cast<size_t>(layout_.block(id).elements) * 3 * backend_.master_bytes();
+}
+
+void* HomeStore::State(BlockId id, int which) {
+  HomeBlock& block = at(id);
+  return static_cast<char*>(block.state.data()) + which * block.elements * backend_.master_bytes();
+}
+
+void HomeStore::CastMaster(Stream& stream, BlockId id) {
+  // On the backends there are, the master type is the compute type.
+  BALLAST_CHECK(backend_.master_bytes() == backend_.element_bytes())
+      << backend_.name() << " needs a cast here";
+  HomeBlock& block = at(id);
+  backend_.Copy(stream, block.updated.data(), Master(id), block.elements * backend_.element_bytes());
+}
+
+}  // namespace ballast

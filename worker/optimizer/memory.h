@@ -1,0 +1,30 @@
+// How much memory the optimizer part of a rank takes, as a formula. Pure.
+#pragma once
+
+#include <cstddef>
+
+#include "plan/layout.h"
+#include "plan/plan.h"
+
+namespace ballast {
+
+struct MemoryShape {
+  size_t element_bytes = 0;  // compute weights, gradients
+  size_t master_bytes = 0;   // master weights, each moment
+  int slots_per_rank = 0;
+};
+
+struct MemoryUse {
+  size_t dense = 0;    // dense weights and gradients: a full copy on every rank
+  size_t slots = 0;    // expert slots, weights and gradients, filled or not
+  size_t homes = 0;    // owned blocks: state, reduced gradient, updated weights
+  size_t windows = 0;  // messages being sent and received, the larger of reduce and refresh
+  size_t total() const { return dense + slots + homes + windows; }
+};
+
+// Of `self` in a step that runs `plan` and is followed by one that runs `next`, after its refresh. States
+// that a home keeps for two more steps after they moved away are not included.
+MemoryUse ExpectedMemory(const ParameterLayout& layout, const MemoryShape& shape, const PlanBody& plan,
+                         const PlanBody& next, Rank self);
+
+}  // namespace ballast

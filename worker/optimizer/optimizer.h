@@ -1,0 +1,92 @@
+// Optimizer: homes and slots of one rank over the steps, and the three collectives that join them.
+//
+// A step s, in this order (docs/design.md has the reasons):
+//   BeginStep(plan(s), plan(s+1))   gradients are zero, windows have their size
+//   forward and backward of all microbatches, on parameters()
+//   Reduce()                        1 exchange: every home has the sum of its blocks' gradients
+//   ExchangeTable(row)              1 all-gather: the row is sent when the reduced gradients are in place
+//   Update(step, table)             only if the fence says so
+//   Refresh(step)                   1 exchange: the slots of plan(s+1) are full, homes have moved
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "plan/job_config.h"
+#include "plan/layout.h"
+#include "plan/plan.h"
+#include "worker/backend/backend.h"
+#include "worker/comm/communicator.h"
+#include "worker/model/parameters.h"
+#include "worker/optimizer/home_store.h"
+#include "worker/optimizer/slot_store.h"
+#include "worker/optimizer/step_table.h"
+#include "worker/optimizer/transfers.h"
+#include "worker/optimizer/window.h"
+
+namespace ballast {
+
+struct ExchangeContext;
+
+struct OptimizerOptions {
+  OptimizerConfig config;
+  int64_t steps = 0;  // of the whole job, for the learning rate
+  int slots_per_rank = 0;
+  std::vector<int64_t> sequences;  // [rank] of the global batch
+  bool poison_vacated = false;     // tests: slots that a plan vacates are filled with NaN
+};
+
+// Used by the rank's thread alone. After an error it is of no use any more.
+class Optimizer {
+ public:
+  // Fills a block's master weights, which are of the backend's master type.
+  using FillMaster = std::function<void(BlockId block, void* master)>;
+
+  // Allocates for `plan`, fills the masters of its homes and, by a first refresh, all slots: 1 exchange.
+  static absl::StatusOr<std::unique_ptr<Optimizer>> Make(const OptimizerOptions& options,
+                                                         const ParameterLayout& layout, PlanPtr plan,
+                                                         const FillMaster& fill, Backend& backend,
+                                                         Stream& stream, Communicator& communicator,
+                                                         Time deadline);
+
+  const ModelParameters& parameters() const { return *slots_; }
+
+  absl::Status BeginStep(PlanPtr plan, PlanPtr next);
+  absl::Status Reduce(Time deadline);
+  // What this rank adds to the table: the sums of squares of its reduced gradients, by owned block.
+  absl::StatusOr<std::vector<double>> BlockSquares();
+  // First owned block whose sum of squares is not finite, if any.
+  std::optional<BlockId> NonFinite(const std::vector<double>& squares) const;
+  absl::StatusOr<StepTable> ExchangeTable(const StepRow& row, Time deadline);
+  void Update(Step step, const StepTable& table);
+  absl::Status Refresh(Step step, Time deadline);
+
+ private:
+  Optimizer(const OptimizerOptions& options, const ParameterLayout& layout, Backend& backend, Stream& stream,
+            Communicator& communicator);
+  absl::Status Prepare(PlanPtr plan, PlanPtr next);
+  ExchangeContext Context();
+
+  const OptimizerOptions options_;
+  const ParameterLayout& layout_;
+  Backend& backend_;
+  Stream& stream_;
+  Communicator& communicator_;
+
+  std::unique_ptr<SlotStore> slots_;
+  HomeStore homes_;
+  Window send_, recv_;
+
+  // Of the step in hand; the rest is derived from the two plans.
+  PlanPtr plan_, next_;
+  ReduceTransfers reduce_;
+  RefreshTransfers refresh_;
+  StepTableShape table_shape_;
+  std::vector<char> row_bytes_, table_bytes_;
+};
+
+}  // namespace ballast

@@ -1,0 +1,118 @@
+#include "worker/optimizer/slot_store.h"
+
+#include <limits>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+
+namespace ballast {
+namespace {
+
+Matrix View(const Parameter& parameter, void* data) {
+  if (parameter.shape.size() == 1) return {data, 1, parameter.shape[0]};
+  return {data, parameter.shape[0], parameter.shape[1]};
+}
+
+}  // namespace
+
+SlotStore::SlotStore(const ParameterLayout& layout, Rank self, int slots_per_rank, Backend& backend)
+    : layout_(layout), self_(self), slots_per_rank_(slots_per_rank), backend_(backend) {
+  int64_t in_slot = 0;
+  for (const Parameter& parameter : layout.parameters()) {
+    if (parameter.expert.has_value()) {
+      offset_.push_back(in_slot);
+      in_slot = (in_slot + parameter.elements) % layout.expert_elements();
+    } else {
+      offset_.push_back(dense_elements_);
+      dense_elements_ += parameter.elements;
+    }
+  }
+  BALLAST_CHECK(in_slot == 0) << "expert parameters do not follow each other";
+  index_.assign(layout.layers(), std::vector<int>(layout.experts(), -1));
+  held_.assign(layout.layers(), std::vector<Slot>(slots_per_rank));
+}
+
+absl::StatusOr<std::unique_ptr<SlotStore>> SlotStore::Make(const ParameterLayout& layout, Rank self,
+                                                           int slots_per_rank, Backend& backend) {
+  std::unique_ptr<SlotStore> store(new SlotStore(layout, self, slots_per_rank, backend));
+  const int64_t elements = store->SlotOffset(LayerId(layout.layers()), 0);
+  BALLAST_ASSIGN_OR_RETURN(store->weights_,
+                           backend.Allocate(elements * backend.element_bytes(), "compute weights"));
+  BALLAST_ASSIGN_OR_RETURN(store->gradients_,
+                           backend.Allocate(elements * backend.element_bytes(), "gradients"));
+  return store;
+}
+
+void SlotStore::Switch(Stream& stream, const PlanBody& plan, bool poison) {
+  std::vector<char> nans;
+  if (poison) {
+    nans.resize(layout_.expert_elements() * backend_.element_bytes());
+    if (backend_.dtype() == DType::kFloat64) {
+      std::fill_n(reinterpret_cast<double*>(nans.data()), layout_.expert_elements(),
+                  std::numeric_limits<double>::quiet_NaN());
+    } else {
+      // All ones is a NaN in float and in bfloat16.
+      std::fill(nans.begin(), nans.end(), static_cast<char>(0xff));
+    }
+  }
+  for (int layer = 0; layer < layout_.layers(); ++layer) {
+    const std::vector<Slot>& slots = plan.layers[layer].slots[self_.index()];
+    BALLAST_CHECK(static_cast<int>(slots.size()) <= slots_per_rank_)
+        << "a plan with too many slots got through";
+    index_[layer].assign(layout_.experts(), -1);
+    for (int i = 0; i < slots_per_rank_; ++i) {
+      const Slot now = i < static_cast<int>(slots.size()) ? slots[i] : Slot();
+      if (now.has_value()) index_[layer][now->index()] = i;
+      if (poison && now != held_[layer][i]) {
+        backend_.Copy(stream, At(weights_, SlotOffset(LayerId(layer), i)), nans.data(), nans.size());
+      }
+      held_[layer][i] = now;
+    }
+  }
+}
+
+void SlotStore::ZeroGradients(Stream& stream) {
+  backend_.Zero(stream, gradients_.data(), gradients_.bytes());
+}
+
+int64_t SlotStore::OffsetOf(BlockId id) const {
+  const Block& block = layout_.block(id);
+  const Parameter& parameter = layout_.parameters()[block.parameter];
+  if (!parameter.expert.has_value()) return offset_[block.parameter] + block.offset;
+  const int index = index_[parameter.layer->index()][parameter.expert->index()];
+  BALLAST_CHECK(index >= 0) << "rank " << self_ << " does not hold " << parameter.name;
+  return SlotOffset(*parameter.layer, index) + offset_[block.parameter] + block.offset;
+}
+
+void* SlotStore::BlockWeight(BlockId block) const { return At(weights_, OffsetOf(block)); }
+void* SlotStore::BlockGradient(BlockId block) const { return At(gradients_, OffsetOf(block)); }
+
+Matrix SlotStore::weight(int parameter) const {
+  const Parameter& p = layout_.parameters()[parameter];
+  BALLAST_CHECK(!p.expert.has_value()) << p.name << " is no dense parameter";
+  return View(p, At(weights_, offset_[parameter]));
+}
+
+Matrix SlotStore::gradient(int parameter) const {
+  const Parameter& p = layout_.parameters()[parameter];
+  BALLAST_CHECK(!p.expert.has_value()) << p.name << " is no dense parameter";
+  return View(p, At(gradients_, offset_[parameter]));
+}
+
+ExpertTensors SlotStore::slot(LayerId layer, int index) const {
+  const Slot held = held_[layer.index()][index];
+  BALLAST_CHECK(held.has_value()) << "slot " << index << " of layer " << layer << " is empty";
+  const int first = layout_.ExpertParameter(layer, *held);
+  auto view = [&](const Buffer& buffer, int which) {
+    return View(layout_.parameters()[first + which],
+                At(buffer, SlotOffset(layer, index) + offset_[first + which]));
+  };
+  return {.w1 = view(weights_, 0),
+          .w2 = view(weights_, 1),
+          .w3 = view(weights_, 2),
+          .w1_gradient = view(gradients_, 0),
+          .w2_gradient = view(gradients_, 1),
+          .w3_gradient = view(gradients_, 2)};
+}
+
+}  // namespace ballast
