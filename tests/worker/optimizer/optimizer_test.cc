@@ -1,0 +1,281 @@
+// The optimizer over random plans, against one reference that knows nothing of ranks but the order of
+// summation.
+#include "worker/optimizer/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "tests/worker/comm/communicator_fixture.h"
+#include "tests/worker/optimizer/random_plan.h"
+#include "worker/backend/cpu/cpu_backend.h"
+#include "worker/comm/thread_communicator.h"
+#include "worker/optimizer/learning_rate.h"
+#include "worker/optimizer/memory.h"
+
+namespace ballast {
+namespace {
+
+constexpr int kSlotsPerRank = 5;
+
+OptimizerConfig Config() {
+  OptimizerConfig config;
+  config.learning_rate = 0.1;
+  config.learning_rate_min = 0.01;
+  config.warmup_steps = 3;
+  config.weight_decay = 0.1;
+  config.clip_norm = 0.5;
+  return config;
+}
+
+float Initial(BlockId block, int64_t element) {
+  return static_cast<float>(Rng(HashSeed({77, block.index(), static_cast<uint64_t>(element)})).Normal());
+}
+
+// What `rank` finds as gradient in step s.
+float Gradient(int rank, int64_t step, BlockId block, int64_t element) {
+  return static_cast<float>(Rng(HashSeed({static_cast<uint64_t>(rank), static_cast<uint64_t>(step),
+                                          block.index(), static_cast<uint64_t>(element)}))
+                                .Normal());
+}
+
+bool Holds(const ParameterLayout& layout, const PlanBody& plan, int rank, BlockId block) {
+  const Parameter& parameter = layout.parameter_of(block);
+  if (!parameter.expert.has_value()) return true;
+  return plan.layers[parameter.layer->index()].SlotIndex(Rank(rank), *parameter.expert).has_value();
+}
+
+// Compute weights of all blocks after each step: [step][block][element]; entry 0 is before the first.
+std::vector<std::vector<std::vector<float>>> Reference(const ParameterLayout& layout,
+                                                       const std::vector<PlanPtr>& plans, int steps) {
+  auto backend = MakeCpuBackend(DType::kFloat32).value();
+  auto stream = backend->NewStream();
+  const int blocks = static_cast<int>(layout.blocks().size());
+  const int ranks = static_cast<int>(plans[0]->body.speeds.size());
+  std::vector<std::vector<float>> weights(blocks), m1(blocks), m2(blocks);
+  for (int b = 0; b < blocks; ++b) {
+    int64_t n = layout.blocks()[b].elements;
+    for (int64_t i = 0; i < n; ++i) weights[b].push_back(Initial(BlockId(b), i));
+    m1[b].assign(n, 0);
+    m2[b].assign(n, 0);
+  }
+  std::vector<std::vector<std::vector<float>>> history = {weights};
+  for (int s = 1; s <= steps; ++s) {
+    std::vector<std::vector<float>> gradient(blocks);
+    double squares_sum = 0;
+    for (int b = 0; b < blocks; ++b) {
+      const int64_t n = layout.blocks()[b].elements;
+      bool first = true;
+      for (int rank = 0; rank < ranks; ++rank) {
+        if (!Holds(layout, plans[s]->body, rank, BlockId(b))) continue;
+        for (int64_t i = 0; i < n; ++i) {
+          float g = Gradient(rank, s, BlockId(b), i);
+          if (first) gradient[b].push_back(g);
+          if (!first) gradient[b][i] += g;
+        }
+        first = false;
+      }
+      double squares = 0;
+      for (float g : gradient[b]) squares += static_cast<double>(g) * g;
+      squares_sum += squares;
+    }
+    const double norm = std::sqrt(squares_sum);
+    for (int b = 0; b < blocks; ++b) {
+      AdamWStep adam;
+      adam.learning_rate = LearningRate(Config(), steps, Step(s));
+      adam.beta1 = Config().beta1;
+      adam.beta2 = Config().beta2;
+      adam.epsilon = Config().epsilon;
+      adam.weight_decay = layout.parameter_of(BlockId(b)).decayed ? Config().weight_decay : 0;
+      adam.gradient_scale = norm > Config().clip_norm ? Config().clip_norm / norm : 1;
+      adam.step = s;
+      std::vector<float> out(weights[b].size());
+      backend->AdamW(*stream, adam, static_cast<int64_t>(out.size()), gradient[b].data(), weights[b].data(),
+                     m1[b].data(), m2[b].data(), out.data());
+      EXPECT_EQ(out, weights[b]);
+    }
+    history.push_back(weights);
+  }
+  return history;
+}
+
+// Pointers to the elements of a block through the model's view of the parameters.
+float* BlockIn(const ParameterLayout& layout, const PlanBody& plan, const ModelParameters& parameters,
+               Rank self, BlockId id, bool gradient) {
+  const Block& block = layout.block(id);
+  const Parameter& parameter = layout.parameters()[block.parameter];
+  Matrix matrix;
+  if (parameter.expert.has_value()) {
+    const int index = *plan.layers[parameter.layer->index()].SlotIndex(self, *parameter.expert);
+    const ExpertTensors tensors = parameters.slot(*parameter.layer, index);
+    switch (block.parameter - layout.ExpertParameter(*parameter.layer, *parameter.expert)) {
+      case 0:
+        matrix = gradient ? tensors.w1_gradient : tensors.w1;
+        break;
+      case 1:
+        matrix = gradient ? tensors.w2_gradient : tensors.w2;
+        break;
+      default:
+        matrix = gradient ? tensors.w3_gradient : tensors.w3;
+    }
+  } else {
+    matrix = gradient ? parameters.gradient(block.parameter) : parameters.weight(block.parameter);
+  }
+  EXPECT_EQ(matrix.elements(), parameter.elements);
+  return static_cast<float*>(matrix.data) + block.offset;
+}
+
+int64_t MovedElements(const ParameterLayout& layout, const PlanBody& from, const PlanBody& to, Rank leaving) {
+  int64_t elements = 0;
+  for (size_t b = 0; b < from.homes.size(); ++b) {
+    if (from.homes[b] == leaving && to.homes[b] != leaving) elements += layout.blocks()[b].elements;
+  }
+  return elements;
+}
+
+class OptimizerTest : public ::testing::TestWithParam<int> {};
+
+// Another random plan in every step: slots and homes move all the time, vacated slots are filled with NaN,
+// and every slot's weights are those of the reference bit for bit; memory is the formula's to the byte; a
+// step is three collectives.
+TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
+  const int ranks = GetParam();
+  constexpr int kSteps = 12;
+  const ParameterLayout layout = OddLayout();
+  Rng rng(HashSeed({2026, static_cast<uint64_t>(ranks)}));
+  std::vector<PlanPtr> plans(1);  // [step]
+  for (int s = 1; s <= kSteps + 1; ++s) {
+    auto plan = std::make_shared<Plan>();
+    plan->body = RandomPlan(rng, layout, ranks, kSlotsPerRank, s == 1 ? nullptr : &plans.back()->body);
+    plans.push_back(std::move(plan));
+  }
+  plans[0] = plans[1];
+  plans[6] = plans[5];  // one step without a switch
+  const auto reference = Reference(layout, plans, kSteps);
+
+  ThreadCommunicatorGroup group(ranks);
+  OnAllRanks(ranks, [&](Rank self) {
+    auto backend = MakeCpuBackend(DType::kFloat32).value();
+    auto stream = backend->NewStream();
+    auto communicator = group.Take(self);
+    OptimizerOptions options;
+    options.config = Config();
+    options.steps = kSteps;
+    options.slots_per_rank = kSlotsPerRank;
+    options.sequences.assign(ranks, 0);
+    options.poison_vacated = true;
+    auto fill = [&](BlockId block, void* master) {
+      for (int64_t i = 0; i < layout.block(block).elements; ++i) {
+        static_cast<float*>(master)[i] = Initial(block, i);
+      }
+    };
+    auto made = Optimizer::Make(options, layout, plans[1], fill, *backend, *stream, *communicator, After(60));
+    ASSERT_TRUE(made.ok()) << made.status();
+    Optimizer& optimizer = **made;
+    auto expect_weights = [&](int step, const PlanBody& plan) {
+      for (int b = 0; b < static_cast<int>(layout.blocks().size()); ++b) {
+        const BlockId block(b);
+        if (!Holds(layout, plan, self.value(), block)) continue;
+        const float* weights = BlockIn(layout, plan, optimizer.parameters(), self, block, false);
+        for (int64_t i = 0; i < layout.block(block).elements; ++i) {
+          ASSERT_EQ(weights[i], reference[step][b][i])
+              << "step " << step << " block " << b << " element " << i;
+        }
+      }
+    };
+    expect_weights(0, plans[1]->body);
+    const int64_t operations_first = communicator->stats().operations;
+    EXPECT_EQ(operations_first, 1);
+    const MemoryShape shape{sizeof(float), sizeof(float), kSlotsPerRank};
+    for (int s = 1; s <= kSteps; ++s) {
+      ASSERT_TRUE(optimizer.BeginStep(plans[s], plans[s + 1]).ok());
+      for (int b = 0; b < static_cast<int>(layout.blocks().size()); ++b) {
+        const BlockId block(b);
+        if (!Holds(layout, plans[s]->body, self.value(), block)) continue;
+        float* gradient = BlockIn(layout, plans[s]->body, optimizer.parameters(), self, block, true);
+        for (int64_t i = 0; i < layout.block(block).elements; ++i) {
+          ASSERT_EQ(gradient[i], 0) << "a new step begins with gradients of zero";
+          gradient[i] += Gradient(self.value(), s, block, i);
+        }
+      }
+      ASSERT_TRUE(optimizer.Reduce(After(60)).ok());
+      StepRow row;
+      row.header.step = Step(s);
+      row.block_squares = optimizer.BlockSquares().value();
+      EXPECT_FALSE(optimizer.NonFinite(row.block_squares).has_value());
+      absl::StatusOr<StepTable> table = optimizer.ExchangeTable(row, After(60));
+      ASSERT_TRUE(table.ok()) << table.status();
+      for (const StepHeader& header : table->headers) EXPECT_EQ(header.step, Step(s));
+      optimizer.Update(Step(s), *table);
+      ASSERT_TRUE(optimizer.Refresh(Step(s), After(60)).ok());
+      expect_weights(s, plans[s + 1]->body);
+
+      // States that moved away in this refresh and the one before are still kept.
+      int64_t kept = MovedElements(layout, plans[s]->body, plans[s + 1]->body, self) +
+                     (s > 1 ? MovedElements(layout, plans[s - 1]->body, plans[s]->body, self) : 0);
+      const MemoryUse expected = ExpectedMemory(layout, shape, plans[s]->body, plans[s + 1]->body, self);
+      EXPECT_EQ(backend->allocated_bytes(), expected.total() + kept * 3 * sizeof(float)) << "step " << s;
+    }
+    EXPECT_EQ(communicator->stats().operations - operations_first, 3 * kSteps);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, OptimizerTest, ::testing::Values(1, 2, 3, 5));
+
+TEST(Optimizer, NonFiniteGradientIsFoundWhereItsHomeIs) {
+  const ParameterLayout layout = OddLayout();
+  Rng rng(4);
+  auto plan = std::make_shared<Plan>();
+  plan->body = RandomPlan(rng, layout, 2, kSlotsPerRank, nullptr);
+  const BlockId bad(7);
+  plan->body.homes[bad.index()] = Rank(1);
+  ThreadCommunicatorGroup group(2);
+  OnAllRanks(2, [&](Rank self) {
+    auto backend = MakeCpuBackend(DType::kFloat32).value();
+    auto stream = backend->NewStream();
+    auto communicator = group.Take(self);
+    OptimizerOptions options;
+    options.config = Config();
+    options.steps = 1;
+    options.slots_per_rank = kSlotsPerRank;
+    options.sequences = {0, 0};
+    auto made = Optimizer::Make(
+        options, layout, plan, [](BlockId, void*) {}, *backend, *stream, *communicator, After(60));
+    ASSERT_TRUE(made.ok()) << made.status();
+    Optimizer& optimizer = **made;
+    ASSERT_TRUE(optimizer.BeginStep(plan, plan).ok());
+    if (self == Rank(0)) {
+      *BlockIn(layout, plan->body, optimizer.parameters(), self, bad, true) = INFINITY;
+    }
+    ASSERT_TRUE(optimizer.Reduce(After(60)).ok());
+    std::optional<BlockId> found = optimizer.NonFinite(optimizer.BlockSquares().value());
+    EXPECT_EQ(found.has_value(), self == Rank(1));
+    if (found.has_value()) {
+      EXPECT_EQ(*found, bad);
+    }
+  });
+}
+
+TEST(Optimizer, LostPeerEndsTheStepWithItsName) {
+  const ParameterLayout layout = OddLayout();
+  Rng rng(4);
+  auto plan = std::make_shared<Plan>();
+  plan->body = RandomPlan(rng, layout, 2, kSlotsPerRank, nullptr);
+  ThreadCommunicatorGroup group(2);
+  auto other = group.Take(Rank(1));
+  group.Kill(Rank(1));
+  auto backend = MakeCpuBackend(DType::kFloat32).value();
+  auto stream = backend->NewStream();
+  auto communicator = group.Take(Rank(0));
+  OptimizerOptions options;
+  options.slots_per_rank = kSlotsPerRank;
+  options.sequences = {0, 0};
+  auto made = Optimizer::Make(
+      options, layout, plan, [](BlockId, void*) {}, *backend, *stream, *communicator, After(60));
+  EXPECT_EQ(made.status().code(), absl::StatusCode::kUnavailable) << made.status();
+  EXPECT_NE(std::string(made.status().message()).find("rank 1"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace ballast

@@ -1,0 +1,250 @@
+#include "worker/schedule/all_to_all.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "tests/worker/comm/communicator_fixture.h"
+#include "tests/worker/schedule/random_route.h"
+#include "worker/backend/cpu/cpu_backend.h"
+#include "worker/comm/thread_communicator.h"
+#include "worker/schedule/two_level.h"
+
+namespace ballast {
+namespace {
+
+constexpr int kColumns = 5;
+
+// What one exchange did: the output rows of every rank, and messages and bytes of every pair of ranks.
+struct Outcome {
+  std::vector<std::vector<float>> out;        // [rank]
+  std::vector<std::vector<CommStats>> pairs;  // [from][to]
+  int64_t operations = 0;                     // of one rank
+};
+
+Outcome Move(const std::string& algorithm, const std::string& compressor, const Topology& topology,
+             const Route& route, Direction direction, const std::vector<std::vector<float>>& in) {
+  const int ranks = topology.ranks();
+  ThreadCommunicatorGroup group(ranks);
+  Outcome outcome;
+  outcome.out.resize(ranks);
+  OnAllRanks(ranks, [&](Rank self) {
+    auto backend = MakeCpuBackend(DType::kFloat32).value();
+    auto stream = backend->NewStream();
+    auto communicator = group.Take(self);
+    AllToAllScratch scratch(*backend);
+    AllToAllContext context{*communicator, *backend, *stream, topology, After(60), scratch};
+    auto rows = [&](bool input) {
+      return (direction == Direction::kDispatch) == input ? route.source_rows[self.index()]
+                                                          : route.host_rows[self.index()];
+    };
+    std::vector<float> input = in[self.index()];
+    std::vector<float>& output = outcome.out[self.index()];
+    output.assign(rows(false) * kColumns, NAN);
+    // Twice, the second time on used buffers.
+    for (int i = 0; i < 2; ++i) {
+      absl::Status status = AllToAlls().Find(algorithm).value()->Exchange(
+          context, route, direction, *Compressors().Find(compressor).value(),
+          {input.data(), rows(true), kColumns}, {output.data(), rows(false), kColumns});
+      ASSERT_TRUE(status.ok()) << status;
+    }
+    EXPECT_EQ(input, in[self.index()]) << "the input was written to";
+    if (self == Rank(0)) outcome.operations = communicator->stats().operations / 2;
+  });
+  for (int from = 0; from < ranks; ++from) {
+    outcome.pairs.emplace_back();
+    for (int to = 0; to < ranks; ++to) {
+      CommStats stats = group.PairStats(Rank(from), Rank(to));
+      stats.messages_sent /= 2;
+      stats.bytes_sent /= 2;
+      outcome.pairs[from].push_back(stats);
+    }
+  }
+  return outcome;
+}
+
+std::vector<std::vector<float>> RandomRows(Rng& rng, const std::vector<int64_t>& rows) {
+  std::vector<std::vector<float>> all;
+  for (int64_t count : rows) {
+    std::vector<float> values(count * kColumns);
+    for (float& value : values) value = static_cast<float>(rng.Normal());
+    all.push_back(std::move(values));
+  }
+  return all;
+}
+
+// The oracle: every segment's rows copied to their place.
+std::vector<std::vector<float>> Moved(const Route& route, Direction direction,
+                                      const std::vector<std::vector<float>>& in) {
+  std::vector<std::vector<float>> out;
+  for (int64_t rows : direction == Direction::kDispatch ? route.host_rows : route.source_rows) {
+    out.emplace_back(rows * kColumns, NAN);
+  }
+  for (const RouteSegment& s : route.segments) {
+    for (int64_t i = 0; i < s.rows * kColumns; ++i) {
+      const int64_t at_source = s.source_offset * kColumns + i, at_host = s.host_offset * kColumns + i;
+      if (direction == Direction::kDispatch) {
+        out[s.host.index()][at_host] = in[s.source.index()][at_source];
+      } else {
+        out[s.source.index()][at_source] = in[s.host.index()][at_host];
+      }
+    }
+  }
+  return out;
+}
+
+Topology NodesOf(const std::vector<int>& node_of_rank) {
+  std::vector<std::string> names;
+  for (int node : node_of_rank) names.push_back("node" + std::to_string(node));
+  return Topology::FromNodeNames(names);
+}
+
+// Nodes of 3+1, 1+3, 2+2, 1+1+1, one node, interleaved ranks, 3+2+1.
+std::vector<Topology> Topologies() {
+  return {NodesOf({0, 0, 0, 1}), NodesOf({0, 1, 1, 1}), NodesOf({0, 0, 1, 1}),       NodesOf({0, 1, 2}),
+          NodesOf({0, 0, 0}),    NodesOf({0, 1, 0, 1}), NodesOf({0, 1, 2, 0, 1, 0}), NodesOf({0})};
+}
+
+TEST(AllToAll, BothAlgorithmsMoveEveryRowBothWays) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    for (const Topology& topology : Topologies()) {
+      SCOPED_TRACE("seed " + std::to_string(seed) + ", ranks " + std::to_string(topology.ranks()));
+      Rng rng(HashSeed({seed, static_cast<uint64_t>(topology.ranks())}));
+      RandomRoute random = MakeRandomRoute(rng, topology.ranks(), 7);
+      for (Direction direction : {Direction::kDispatch, Direction::kCombine}) {
+        auto in = RandomRows(
+            rng, direction == Direction::kDispatch ? random.route.source_rows : random.route.host_rows);
+        auto expected = Moved(random.route, direction, in);
+        Outcome direct = Move("direct", "none", topology, random.route, direction, in);
+        Outcome two_level = Move("two_level", "none", topology, random.route, direction, in);
+        EXPECT_EQ(direct.out, expected);
+        EXPECT_EQ(two_level.out, expected);
+        EXPECT_EQ(direct.operations, 1);
+        EXPECT_EQ(two_level.operations, 3);
+      }
+    }
+  }
+}
+
+// Every rank sends to every slot, so that every pair of ranks has something to say.
+RandomRoute FullRoute(int ranks) {
+  RandomRoute full;
+  full.layer.slots.resize(ranks);
+  full.split.shares.assign(ranks, std::vector<std::vector<Share>>(ranks));
+  for (int host = 0; host < ranks; ++host) full.layer.slots[host] = {ExpertId(host)};
+  for (int source = 0; source < ranks; ++source) {
+    for (int e = 0; e < ranks; ++e) full.split.shares[source][e] = {{Rank(e), 0, 1 + source + 2 * e}};
+  }
+  full.route = MakeRoute(full.split, full.layer, ranks);
+  return full;
+}
+
+TEST(AllToAll, TwoLevelSendsOneMessagePerOrderedPairOfNodes) {
+  Rng rng(3);
+  for (const Topology& topology : Topologies()) {
+    RandomRoute full = FullRoute(topology.ranks());
+    for (Direction direction : {Direction::kDispatch, Direction::kCombine}) {
+      auto in =
+          RandomRows(rng, direction == Direction::kDispatch ? full.route.source_rows : full.route.host_rows);
+      std::map<std::pair<NodeId, NodeId>, CommStats> by_nodes[2];
+      for (int which = 0; which < 2; ++which) {
+        Outcome outcome = Move(which ? "two_level" : "direct", "none", topology, full.route, direction, in);
+        for (int from = 0; from < topology.ranks(); ++from) {
+          for (int to = 0; to < topology.ranks(); ++to) {
+            NodeId a = topology.node(Rank(from)), b = topology.node(Rank(to));
+            if (a == b) continue;
+            by_nodes[which][{a, b}].messages_sent += outcome.pairs[from][to].messages_sent;
+            by_nodes[which][{a, b}].bytes_sent += outcome.pairs[from][to].bytes_sent;
+          }
+        }
+      }
+      for (const auto& [nodes, direct] : by_nodes[0]) {
+        const CommStats& two_level = by_nodes[1][nodes];
+        EXPECT_EQ(two_level.messages_sent, 1);
+        EXPECT_EQ(two_level.bytes_sent, direct.bytes_sent) << "each row crosses between nodes once";
+        EXPECT_EQ(direct.messages_sent, static_cast<int64_t>(topology.RanksOf(nodes.first).size() *
+                                                             topology.RanksOf(nodes.second).size()));
+      }
+    }
+  }
+}
+
+TEST(AllToAll, LeadersAreSpreadOverTheNode) {
+  Topology topology = NodesOf({0, 0, 1, 1, 2, 2, 3, 3});
+  std::set<Rank> leaders;
+  for (int there = 1; there < 4; ++there) leaders.insert(Leader(topology, NodeId(0), NodeId(there)));
+  EXPECT_EQ(leaders, (std::set<Rank>{Rank(0), Rank(1)}));
+}
+
+TEST(AllToAll, Bf16HalvesThePayloadAndRoundsLocalRowsToo) {
+  Topology topology = NodesOf({0, 0, 0, 1});
+  Rng rng(11);
+  RandomRoute random = MakeRandomRoute(rng, 4, 6);
+  auto in = RandomRows(rng, random.route.source_rows);
+  auto expected = Moved(random.route, Direction::kDispatch, in);
+  const double bound = Compressors().Find("bf16").value()->RelativeErrorBound();
+  EXPECT_EQ(Compressors().Find("none").value()->RelativeErrorBound(), 0);
+  for (std::string algorithm : {"direct", "two_level"}) {
+    Outcome none = Move(algorithm, "none", topology, random.route, Direction::kDispatch, in);
+    Outcome bf16 = Move(algorithm, "bf16", topology, random.route, Direction::kDispatch, in);
+    int64_t total = 0;
+    for (int from = 0; from < 4; ++from) {
+      for (int to = 0; to < 4; ++to) {
+        EXPECT_EQ(2 * bf16.pairs[from][to].bytes_sent, none.pairs[from][to].bytes_sent);
+        total += bf16.pairs[from][to].bytes_sent;
+      }
+    }
+    int64_t remote_rows = 0;
+    for (const RouteSegment& s : random.route.segments) remote_rows += s.source != s.host ? s.rows : 0;
+    if (algorithm == "direct") {
+      EXPECT_EQ(total, remote_rows * kColumns * 2);
+    }
+    int changed = 0;
+    for (int r = 0; r < 4; ++r) {
+      for (size_t i = 0; i < expected[r].size(); ++i) {
+        EXPECT_LE(std::abs(bf16.out[r][i] - expected[r][i]), bound * std::abs(expected[r][i]));
+        changed += bf16.out[r][i] != expected[r][i];
+      }
+    }
+    EXPECT_GT(changed, 0);
+    // A row that stays on its rank has the bits that it would have elsewhere: moving an expert changes
+    // nothing.
+    for (const RouteSegment& s : random.route.segments) {
+      if (s.source != s.host) continue;
+      const float value = bf16.out[s.host.index()][s.host_offset * kColumns];
+      EXPECT_EQ(std::bit_cast<uint32_t>(value) & 0xffff, 0u);
+    }
+  }
+}
+
+TEST(AllToAll, UnknownNamesAreRefusedWithWhatThereIs) {
+  absl::Status status = AllToAlls().Find("ring").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(std::string(status.message()).find("direct, two_level"), std::string::npos) << status;
+  EXPECT_NE(std::string(Compressors().Find("zip").status().message()).find("bf16, none"), std::string::npos);
+}
+
+TEST(AllToAll, LostPeerEndsTheExchange) {
+  Topology topology = NodesOf({0, 1});
+  RandomRoute full = FullRoute(2);
+  ThreadCommunicatorGroup group(2);
+  auto communicator = group.Take(Rank(0));
+  group.Kill(Rank(1));
+  auto backend = MakeCpuBackend(DType::kFloat32).value();
+  auto stream = backend->NewStream();
+  AllToAllScratch scratch(*backend);
+  std::vector<float> in(full.route.source_rows[0] * kColumns), out(full.route.host_rows[0] * kColumns);
+  for (std::string algorithm : {"direct", "two_level"}) {
+    absl::Status status = AllToAlls().Find(algorithm).value()->Exchange(
+        {*communicator, *backend, *stream, topology, After(60), scratch}, full.route, Direction::kDispatch,
+        *Compressors().Find("none").value(), {in.data(), full.route.source_rows[0], kColumns},
+        {out.data(), full.route.host_rows[0], kColumns});
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  }
+}
+
+}  // namespace
+}  // namespace ballast
