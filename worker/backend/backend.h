@@ -7,12 +7,17 @@
 // when the number of rows beside it differs. Memory that an operation only writes may hold anything before,
 // NaN too. No operation allocates, but for scratch of a Stream that grows to the largest shape seen. One
 // thread uses one Stream at a time; threads with different Streams may share a Backend.
+//
+// Every pointer is to memory of the backend, indices and row losses too, unless its comment says otherwise;
+// the host fills and reads such memory through Copy and Synchronize. A failure of the device is thrown as
+// DeviceError: what was enqueued is then lost, and the process should end.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,6 +26,12 @@
 namespace ballast {
 
 size_t DTypeBytes(DType dtype);
+
+// The device or its driver failed; the text names the call. Thrown once, caught where a rank's work ends.
+class DeviceError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 // Memory of one Backend: owner. Movable, freed by its destructor.
 class Buffer {
@@ -88,6 +99,8 @@ class Backend {
 
   // ---- memory ----
   virtual void Zero(Stream& stream, void* data, size_t bytes) = 0;
+  // Either side may be host memory; that side must stay as it is until the stream is synchronized. The ranges
+  // do not overlap.
   virtual void Copy(Stream& stream, void* to, const void* from, size_t bytes) = 0;
 
   // ---- elementwise and reductions ----
@@ -95,8 +108,8 @@ class Backend {
   virtual void Add(Stream& stream, Matrix x, Matrix y) = 0;
   // x *= factor
   virtual void Scale(Stream& stream, double factor, Matrix x) = 0;
-  // Sum of squares over `elements` values, added up in index order in double, written to *out (host memory
-  // once the stream is synchronized).
+  // Sum of squares over `elements` values, added up in double in an order that follows from `elements` alone;
+  // *out is host memory, written at the latest when the stream is synchronized.
   virtual void SumOfSquares(Stream& stream, const void* data, int64_t elements, double* out) = 0;
 
   // ---- matrix products ----
@@ -115,22 +128,23 @@ class Backend {
                                  Matrix table_gradient) = 0;
   // out = x / rms(x) * weight, rms over a row; inverse_rms [rows] is kept for the backward.
   virtual void RmsNormForward(Stream& stream, Matrix x, const void* weight, double epsilon, Matrix out,
-                              void* inverse_rms) = 0;
-  // x_gradient += ..., weight_gradient += ... (rows in order).
-  virtual void RmsNormBackward(Stream& stream, Matrix x, const void* weight, const void* inverse_rms,
+                              double* inverse_rms) = 0;
+  // x_gradient += ..., weight_gradient += ... (rows in an order that follows from their number alone).
+  virtual void RmsNormBackward(Stream& stream, Matrix x, const void* weight, const double* inverse_rms,
                                Matrix out_gradient, Matrix x_gradient, void* weight_gradient) = 0;
   // Rotates each head of x [sequences * length, heads * head_size] in place by its position ("rotate half"
   // pairing, as in the Mixtral files); backward rotates the other way.
   virtual void Rope(Stream& stream, Matrix x, const AttentionShape& shape, int heads, double theta,
                     bool backward) = 0;
-  // Causal grouped-query attention. q [T, heads * head_size], k and v [T, key_value_heads * head_size];
-  // probabilities [sequences * heads, length * length] are kept for the backward. The gradients of q, k and v
-  // are overwritten.
+  // Causal grouped-query attention. q [T, heads * head_size], k and v [T, key_value_heads * head_size].
+  // The forward leaves in `saved`, AttentionSavedBytes(shape) bytes, what its backward needs beside q, k, v
+  // and out. The gradients of q, k and v are overwritten.
+  virtual size_t AttentionSavedBytes(const AttentionShape& shape) const = 0;
   virtual void AttentionForward(Stream& stream, Matrix q, Matrix k, Matrix v, const AttentionShape& shape,
-                                Matrix out, void* probabilities) = 0;
-  virtual void AttentionBackward(Stream& stream, Matrix q, Matrix k, Matrix v, const AttentionShape& shape,
-                                 const void* probabilities, Matrix out_gradient, Matrix q_gradient,
-                                 Matrix k_gradient, Matrix v_gradient) = 0;
+                                Matrix out, void* saved) = 0;
+  virtual void AttentionBackward(Stream& stream, Matrix q, Matrix k, Matrix v, Matrix out,
+                                 const AttentionShape& shape, const void* saved, Matrix out_gradient,
+                                 Matrix q_gradient, Matrix k_gradient, Matrix v_gradient) = 0;
   // Row losses (nats) in double, and logits_gradient = (softmax - onehot) * scale; logits and logits_gradient
   // may be the same memory. scale is 1 / tokens of the global batch.
   virtual void CrossEntropy(Stream& stream, Matrix logits, const int32_t* targets, double scale,

@@ -108,8 +108,8 @@ TEST_F(AttentionGradientTest, AgreesWithDifferences) {
     std::vector<double> dq = Poisoned(rows * width), dk = Poisoned(rows * shared),
                         dv = Poisoned(rows * shared);
     backend_->AttentionBackward(*stream_, View(q, rows, width), View(k, rows, shared), View(v, rows, shared),
-                                s, probabilities.data(), View(pull, rows, width), View(dq, rows, width),
-                                View(dk, rows, shared), View(dv, rows, shared));
+                                View(out, rows, width), s, probabilities.data(), View(pull, rows, width),
+                                View(dq, rows, width), View(dk, rows, shared), View(dv, rows, shared));
     ExpectNear(dq, expected_q, kDifferenceTolerance);
     ExpectNear(dk, expected_k, kDifferenceTolerance);
     ExpectNear(dv, expected_v, kDifferenceTolerance);

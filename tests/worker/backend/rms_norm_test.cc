@@ -13,7 +13,8 @@ TYPED_TEST(RmsNormTest, AgreesWithLoops) {
   const int64_t rows = 5, columns = 13;
   std::vector<TypeParam> x = this->Random(rows * columns), weight = this->Random(columns);
   for (int64_t j = 0; j < columns; ++j) x[2 * columns + j] = 0;  // epsilon alone
-  std::vector<TypeParam> out = this->Poisoned(rows * columns), inverse_rms = this->Poisoned(rows);
+  std::vector<TypeParam> out = this->Poisoned(rows * columns);
+  std::vector<double> inverse_rms(rows, NAN);
   this->backend_->RmsNormForward(*this->stream_, this->View(x, rows, columns), weight.data(), kEpsilon,
                                  this->View(out, rows, columns), inverse_rms.data());
   std::vector<double> expected;

@@ -87,15 +87,15 @@ class CpuBackend final : public Backend {
     cpu::EmbeddingBackward<T>(ids, In(out_gradient), Out(table_gradient));
   }
   void RmsNormForward(Stream&, Matrix x, const void* weight, double epsilon, Matrix out,
-                      void* inverse_rms) override {
+                      double* inverse_rms) override {
     CheckSame(x, out);
-    cpu::RmsNormForward<T>(In(x), In(weight), epsilon, Out(out), Out(inverse_rms));
+    cpu::RmsNormForward<T>(In(x), In(weight), epsilon, Out(out), inverse_rms);
   }
-  void RmsNormBackward(Stream&, Matrix x, const void* weight, const void* inverse_rms, Matrix out_gradient,
+  void RmsNormBackward(Stream&, Matrix x, const void* weight, const double* inverse_rms, Matrix out_gradient,
                        Matrix x_gradient, void* weight_gradient) override {
     CheckSame(x, out_gradient);
     CheckSame(x, x_gradient);
-    cpu::RmsNormBackward<T>(In(x), In(weight), In(inverse_rms), In(out_gradient), Out(x_gradient),
+    cpu::RmsNormBackward<T>(In(x), In(weight), inverse_rms, In(out_gradient), Out(x_gradient),
                             Out(weight_gradient));
   }
   void Rope(Stream& stream, Matrix x, const AttentionShape& shape, int heads, double theta,
@@ -104,19 +104,23 @@ class CpuBackend final : public Backend {
     BALLAST_CHECK(shape.head_size % 2 == 0) << "head size " << shape.head_size;
     cpu::Rope<T>(Out(x), shape, heads, theta, backward, Scratch(stream, shape.head_size));
   }
-  void AttentionForward(Stream&, Matrix q, Matrix k, Matrix v, const AttentionShape& shape, Matrix out,
-                        void* probabilities) override {
-    CheckAttention(q, k, v, out, shape);
-    cpu::AttentionForward<T>(In(q), In(k), In(v), shape, Out(out), Out(probabilities));
+  // The probabilities, [sequences * heads, length * length].
+  size_t AttentionSavedBytes(const AttentionShape& shape) const override {
+    return static_cast<size_t>(shape.sequences * shape.heads * shape.length * shape.length) * sizeof(T);
   }
-  void AttentionBackward(Stream& stream, Matrix q, Matrix k, Matrix v, const AttentionShape& shape,
-                         const void* probabilities, Matrix out_gradient, Matrix q_gradient, Matrix k_gradient,
-                         Matrix v_gradient) override {
-    CheckAttention(q, k, v, out_gradient, shape);
+  void AttentionForward(Stream&, Matrix q, Matrix k, Matrix v, const AttentionShape& shape, Matrix out,
+                        void* saved) override {
+    CheckAttention(q, k, v, out, shape);
+    cpu::AttentionForward<T>(In(q), In(k), In(v), shape, Out(out), Out(saved));
+  }
+  void AttentionBackward(Stream& stream, Matrix q, Matrix k, Matrix v, Matrix out,
+                         const AttentionShape& shape, const void* saved, Matrix out_gradient,
+                         Matrix q_gradient, Matrix k_gradient, Matrix v_gradient) override {
+    CheckAttention(q, k, v, out, shape);
+    CheckSame(out, out_gradient);
     CheckAttention(q_gradient, k_gradient, v_gradient, out_gradient, shape);
-    cpu::AttentionBackward<T>(In(q), In(k), In(v), shape, In(probabilities), In(out_gradient),
-                              Out(q_gradient), Out(k_gradient), Out(v_gradient),
-                              Scratch(stream, shape.length * shape.length));
+    cpu::AttentionBackward<T>(In(q), In(k), In(v), shape, In(saved), In(out_gradient), Out(q_gradient),
+                              Out(k_gradient), Out(v_gradient), Scratch(stream, shape.length * shape.length));
   }
   void CrossEntropy(Stream&, Matrix logits, const int32_t* targets, double scale, double* row_loss,
                     Matrix logits_gradient) override {

@@ -34,9 +34,9 @@ template <class T>
 void EmbeddingBackward(const int32_t* ids, Rows<const T> out_gradient, Rows<T> table_gradient);
 
 template <class T>
-void RmsNormForward(Rows<const T> x, const T* weight, double epsilon, Rows<T> out, T* inverse_rms);
+void RmsNormForward(Rows<const T> x, const T* weight, double epsilon, Rows<T> out, double* inverse_rms);
 template <class T>
-void RmsNormBackward(Rows<const T> x, const T* weight, const T* inverse_rms, Rows<const T> out_gradient,
+void RmsNormBackward(Rows<const T> x, const T* weight, const double* inverse_rms, Rows<const T> out_gradient,
                      Rows<T> x_gradient, T* weight_gradient);
 
 // `scratch` has room for head_size values.
