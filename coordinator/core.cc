@@ -70,7 +70,9 @@ void Core::State::On(Env& env, LeadershipWon& event) {
   env.Log(absl::StrCat("leads with term ", term.value(), "; ", jobs.size(), " jobs in the store"));
   for (auto& [name, job] : jobs) {
     job.telemetry.Restore(job.record);
-    if (job.assigned() && !job.final()) ResumeRollout(env, job);
+    if (!job.assigned() || job.final()) continue;
+    ResumeRollout(env, job);
+    ContinueHomeMoves(env, job);
   }
   if (!adopt_reply.has_value()) return;
   // What these workers said in their Hellos is old by now: they attach again under the new term.

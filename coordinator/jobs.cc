@@ -31,7 +31,9 @@ absl::Status CheckJob(const JobConfig& config) {
                            ParameterLayout::Make(config.model, config.placement.block_elements));
   BALLAST_ASSIGN_OR_RETURN(PlanBody first, ContiguousPlan(config, layout, config.placement.ranks));
   BALLAST_RETURN_IF_ERROR(ValidatePlan(first, layout, LimitsFor(config, layout, config.placement.ranks)));
-  return Planners().Find(config.planner.strategy).status();
+  absl::Status strategy = Planners().Find(config.planner.strategy).status();
+  if (strategy.ok()) return strategy;
+  return absl::InvalidArgumentError(absl::StrCat("planner.strategy: ", std::string(strategy.message())));
 }
 
 std::vector<const WorkerEntry*> IdleWorkers(const JobTable& jobs, const Membership& workers) {

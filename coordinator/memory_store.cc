@@ -1,0 +1,52 @@
+#include "coordinator/memory_store.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace ballast {
+
+absl::StatusOr<Term> MemoryStore::Acquire(Term at_least) {
+  term_ = std::max(term_, at_least).Next();
+  return term_;
+}
+
+absl::StatusOr<StoreContents> MemoryStore::Load() {
+  StoreContents contents;
+  for (const auto& [key, record] : jobs_) contents.jobs.push_back(record);
+  std::sort(contents.jobs.begin(), contents.jobs.end(),
+            [](const JobRecord& a, const JobRecord& b) { return a.order < b.order; });
+  for (const auto& [key, record] : plans_) contents.plans.push_back(record);
+  for (const auto& [key, record] : generations_) contents.generations.push_back(record);
+  return contents;
+}
+
+absl::Status MemoryStore::Commit(const Transaction& transaction) {
+  if (transaction.term != term_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("term ", transaction.term.value(), " is over, term ", term_.value(), " leads"));
+  }
+  for (const RecordWrite& write : transaction.writes) {
+    if (const auto* job = std::get_if<JobRecord>(&write)) {
+      jobs_[job->config->name] = *job;
+    } else if (const auto* plan = std::get_if<PlanRecord>(&write)) {
+      plans_[{plan->plan->stamp.job, plan->plan->stamp.version}] = *plan;
+    } else {
+      const auto& generation = std::get<GenerationRecord>(write);
+      generations_[{generation.job, generation.generation}] = generation;
+    }
+  }
+  return absl::OkStatus();
+}
+
+const JobRecord* MemoryStore::Job(const JobId& job) const {
+  auto it = jobs_.find(job);
+  return it == jobs_.end() ? nullptr : &it->second;
+}
+
+const PlanRecord* MemoryStore::Plan(const JobId& job, PlanVersion version) const {
+  auto it = plans_.find({job, version});
+  return it == plans_.end() ? nullptr : &it->second;
+}
+
+}  // namespace ballast

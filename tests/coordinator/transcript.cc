@@ -1,0 +1,322 @@
+#include "tests/coordinator/transcript.h"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/check.h"
+#include "coordinator/core.h"
+#include "coordinator/memory_store.h"
+#include "protocol/version.h"
+#include "tests/coordinator/small_job.h"
+
+namespace ballast {
+namespace {
+
+int64_t Number(const std::string& text) {
+  int64_t value = 0;
+  BALLAST_CHECK(absl::SimpleAtoi(text, &value)) << "not a number: " << text;
+  return value;
+}
+
+// One command, taken apart.
+struct Command {
+  std::vector<std::string> words;
+  std::map<std::string, std::string> options;
+
+  explicit Command(const std::string& line) {
+    for (const std::string& word : std::vector<std::string>(absl::StrSplit(line, ' ', absl::SkipEmpty()))) {
+      const size_t equals = word.find('=');
+      if (equals == std::string::npos) {
+        words.push_back(word);
+      } else {
+        options[word.substr(0, equals)] = word.substr(equals + 1);
+      }
+    }
+  }
+  const std::string& word(size_t i) const {
+    BALLAST_CHECK(i < words.size()) << "too few words after " << words[0];
+    return words[i];
+  }
+  int64_t number(size_t i) const { return Number(word(i)); }
+  int64_t option(const std::string& name, int64_t otherwise) const {
+    auto it = options.find(name);
+    return it == options.end() ? otherwise : Number(it->second);
+  }
+  bool has(const std::string& name) const {
+    return std::find(words.begin(), words.end(), name) != words.end() || options.count(name) > 0;
+  }
+  std::string rest(size_t from) const {
+    return absl::StrJoin(words.begin() + static_cast<ptrdiff_t>(from), words.end(), " ");
+  }
+};
+
+class Runner {
+ public:
+  std::string Run(const std::string& line) {
+    out_.clear();
+    const Command c(line);
+    const std::string& verb = c.word(0);
+    if (verb == "lead") {
+      core_ = std::make_unique<Core>(CoreOptions{});
+      Lead(Term());
+    } else if (verb == "store") {
+      store_fails_ = c.word(1);
+    } else if (verb == "crash-before") {
+      crash_before_ = c.number(1);
+    } else if (verb == "time") {
+      seconds_ += c.number(1);
+      Feed(Tick{});
+    } else if (!core_) {
+      out_ = "no core\n";
+    } else if (verb == "jobs" || verb == "plans" || verb == "workers" || verb == "leader") {
+      Read(c);
+    } else {
+      Feed(MakeEvent(c));
+    }
+    return out_;
+  }
+
+ private:
+  Now now() const { return {Time() + Seconds(static_cast<double>(seconds_)), 1000 * seconds_}; }
+
+  void Lead(Term at_least) {
+    const Term term = *store_.Acquire(at_least);
+    Feed(LeadershipWon{term, *store_.Load()});
+  }
+
+  void Feed(Event event) {
+    const Actions actions = core_->Step(now(), std::move(event));
+    int64_t index = 0;
+    std::optional<Term> acquire;
+    std::optional<absl::Status> failed;
+    for (const Action& action : actions) {
+      if (crash_before_.has_value() && index++ >= *crash_before_) break;
+      absl::StrAppend(&out_, "  ", ToString(action), "\n");
+      if (const auto* write = std::get_if<StoreWrite>(&action)) failed = Carry(*write);
+      if (failed.has_value()) break;
+      if (const auto* again = std::get_if<AcquireLeadership>(&action)) acquire = again->at_least;
+    }
+    if (crash_before_.has_value()) {
+      crash_before_.reset();
+      core_.reset();
+      absl::StrAppend(&out_, "  CRASH\n");
+      return;
+    }
+    if (failed.has_value()) Feed(StoreFailed{*failed});
+    if (acquire.has_value()) Lead(*acquire);
+  }
+
+  std::optional<absl::Status> Carry(const StoreWrite& write) {
+    const std::string how = std::exchange(store_fails_, "");
+    if (how == "fenced") return absl::FailedPreconditionError("term 9 leads");
+    if (how == "full") return absl::ResourceExhaustedError("the disk is full");
+    absl::Status status = store_.Commit(write.transaction);
+    if (how == "unknown") return absl::UnknownError("the connection broke before the answer");
+    if (!status.ok()) return status;
+    return std::nullopt;
+  }
+
+  Stamp StampOf(const JobId& job, const Command& c) const {
+    const JobRecord* record = store_.Job(job);
+    const int64_t generation = record != nullptr ? record->generation.value() : 0;
+    return {Term(c.option("term", store_.term().value())), job, Generation(c.option("gen", generation))};
+  }
+  Incarnation IncarnationOf(const Command& c) const {
+    return Incarnation(static_cast<uint64_t>(c.option("incarnation", 1)));
+  }
+  PlanDigest DigestOf(const JobId& job, PlanVersion version, const Command& c) const {
+    if (c.has("digest")) return PlanDigest(static_cast<uint64_t>(c.option("digest", 0)));
+    const PlanRecord* record = store_.Plan(job, version);
+    return record != nullptr ? record->digest : PlanDigest();
+  }
+
+  Event MakeEvent(const Command& c) {
+    const std::string& verb = c.word(0);
+    if (verb == "attach") return Attach(c);
+    if (verb == "close") return StreamClosed{StreamId(c.number(1))};
+    if (verb == "submit") return Submit(c);
+    if (verb == "stop")
+      return StopJob{ReplyToken(c.number(1)), JobId(c.word(2)), "operator/anna", c.has("now")};
+    if (verb == "push") return Push(c);
+    if (verb == "rollback") {
+      return RollbackPlan{ReplyToken(c.number(1)), JobId(c.word(2)), PlanVersion(c.option("to", 0)),
+                          "operator/anna"};
+    }
+    if (verb == "adopt") return Adopt{ReplyToken(c.number(1)), "operator/anna"};
+    return WorkerSaid{StreamId(c.number(1)), Message(c)};
+  }
+
+  WorkerMessage Message(const Command& c) {
+    const std::string& verb = c.word(0);
+    const JobId job(c.word(2));
+    const Stamp stamp = StampOf(job, c);
+    const auto version = [&] { return PlanVersion(c.number(3)); };
+    if (verb == "staged") return Staged{stamp, IncarnationOf(c), version(), DigestOf(job, version(), c)};
+    if (verb == "rejected") {
+      return Rejected{stamp, IncarnationOf(c), version(), DigestOf(job, version(), c), c.rest(4)};
+    }
+    if (verb == "active") return Active{stamp, IncarnationOf(c), version(), Step(c.number(4))};
+    if (verb == "started") return Started{stamp, IncarnationOf(c)};
+    if (verb == "finished") return Finished{stamp, Step(c.number(3)), false};
+    if (verb == "stopped") return Finished{stamp, Step(c.number(3)), true};
+    if (verb == "put") return RendezvousPut{stamp, c.word(3), c.word(4)};
+    if (verb == "lost") return LostPeer{stamp, Rank(static_cast<int>(c.number(3))), c.rest(4)};
+    if (verb == "failure") return JobFailure{stamp, Step(c.number(3)), c.rest(4)};
+    if (verb == "evaluation") {
+      return EvaluationReport{job, stamp.generation, Step(c.number(3)), "text",
+                              static_cast<double>(c.number(4))};
+    }
+    BALLAST_CHECK(verb == "report") << "unknown command " << verb;
+    StepReport report;
+    report.job = job;
+    report.generation = stamp.generation;
+    report.step = Step(c.number(3));
+    report.plan = store_.Job(job)->active;
+    report.loss = 2;
+    report.step_seconds = 0.5;
+    report.tokens = 100;
+    report.load.step = report.step;
+    report.load.tokens.emplace_back();
+    for (size_t i = 4; i < c.words.size(); ++i) report.load.tokens[0].push_back(c.number(i));
+    const int ranks = store_.Job(job)->config->placement.ranks;
+    report.rank_tokens.emplace_back(ranks, 25);
+    return report;
+  }
+
+  Event Attach(const Command& c) {
+    Hello hello;
+    hello.protocol_version = static_cast<int>(c.option("protocol", kProtocolVersion));
+    hello.worker = WorkerId(c.word(2));
+    hello.incarnation = IncarnationOf(c);
+    hello.node = "node-" + c.word(2);
+    hello.device = "cpu";
+    hello.ranks = static_cast<int>(c.option("ranks", 1));
+    hello.highest_term = Term(c.option("highest_term", 0));
+    if (c.has("job")) hello.job = JobId(c.options.at("job"));
+    hello.generation = Generation(c.option("gen", 0));
+    hello.active = PlanVersion(c.option("active", 0));
+    hello.staged = PlanVersion(c.option("staged", 0));
+    hello.staged_digest = DigestOf(hello.job, hello.staged, c);
+    hello.step = Step(c.option("step", 0));
+    return WorkerAttached{StreamId(c.number(1)), hello};
+  }
+
+  Event Submit(const Command& c) {
+    auto job = SmallJob(c.word(2), static_cast<int>(c.option("ranks", 1)));
+    job->placement.slots_per_rank = static_cast<int>(c.option("slots", 4));
+    job->placement.home_move_bytes_max = c.option("move_bytes", 0);
+    job->planner.plan_every_steps = c.option("plan_every", 1000);
+    if (c.has("strategy")) job->planner.strategy = c.options.at("strategy");
+    return SubmitJob{ReplyToken(c.number(1)), job};
+  }
+
+  // Options: move an expert's slot, move a block's home, leave an expert without a slot.
+  Event Push(const Command& c) {
+    const auto edit = [c](const PlanBody& base, const JobConfig&) -> absl::StatusOr<PlanBody> {
+      PlanBody body = base;
+      const auto numbers = [&](const std::string& option) {
+        std::vector<int64_t> values;
+        for (const std::string& part : std::vector<std::string>(absl::StrSplit(c.options.at(option), ':')))
+          values.push_back(Number(part));
+        return values;
+      };
+      std::vector<std::vector<Slot>>& slots = body.layers[0].slots;
+      if (c.has("move")) {
+        const std::vector<int64_t> move = numbers("move");
+        const ExpertId expert(static_cast<int>(move[0]));
+        for (Slot& slot : slots[static_cast<size_t>(move[1])]) {
+          if (slot == expert) slot.reset();
+        }
+        for (Slot& slot : slots[static_cast<size_t>(move[2])]) {
+          if (slot.has_value()) continue;
+          slot = expert;
+          break;
+        }
+      }
+      if (c.has("drop")) {
+        for (std::vector<Slot>& rank : slots) {
+          for (Slot& slot : rank) {
+            if (slot == ExpertId(static_cast<int>(numbers("drop")[0]))) slot.reset();
+          }
+        }
+      }
+      if (c.has("homes")) {
+        for (Rank& home : body.homes) home = Rank(static_cast<int>(numbers("homes")[0]));
+      }
+      return body;
+    };
+    return PushPlan{.reply = ReplyToken(c.number(1)),
+                    .job = JobId(c.word(2)),
+                    .base_version = PlanVersion(c.option("base", 0)),
+                    .not_before_step = Step(c.option("not_before", 0)),
+                    .reason = "",
+                    .edit = edit,
+                    .dry_run = c.has("dry"),
+                    .who = "operator/anna"};
+  }
+
+  void Read(const Command& c) {
+    if (c.word(0) == "leader") {
+      const LeaderStatus leader = core_->Leader();
+      absl::StrAppend(&out_, "  term ", leader.term.value(),
+                      leader.leading() ? " leads" : " refuses: ", leader.refusing, "\n");
+    } else if (c.word(0) == "workers") {
+      for (const WorkerStatus& w : core_->Workers()) {
+        absl::StrAppend(&out_, "  ", w.name.value(), w.attached ? " attached" : " detached", " ranks ",
+                        w.ranks, " job ", w.job.empty() ? "-" : w.job.value(), "\n");
+      }
+    } else if (c.word(0) == "jobs") {
+      for (const JobStatus& j : core_->Jobs()) {
+        absl::StrAppend(&out_, "  ", j.record.config->name.value(), " ", ToString(j.record.state), " (",
+                        j.record.reason, ") step ", j.record.step.value(), " active v",
+                        j.record.active.value(), " in flight v", j.in_flight.value(), " committed ",
+                        j.record.plans_committed, " slot writes ", j.record.slot_writes, " recent ",
+                        j.recent_steps.size(), " evaluations ", j.record.evaluations.size(),
+                        absl::StrFormat(" tokens/s %.0f eta %.0f", j.tokens_per_s, j.eta_s), "\n");
+      }
+    } else {
+      const auto plans = core_->Plans(JobId(c.word(1)));
+      BALLAST_CHECK_OK(plans.status());
+      for (const PlanRecord& p : *plans) {
+        absl::StrAppend(&out_, "  v", p.plan->stamp.version.value(), " on v",
+                        p.plan->stamp.base_version.value(), " ", ToString(p.state), " ", ToString(p.origin),
+                        " since step ", p.switch_step.value(), " (", p.plan->body.reason, ") ", p.outcome,
+                        "\n");
+      }
+    }
+  }
+
+  MemoryStore store_;
+  std::unique_ptr<Core> core_;
+  int64_t seconds_ = 0;
+  std::string store_fails_;
+  std::optional<int64_t> crash_before_;
+  std::string out_;
+};
+
+}  // namespace
+
+std::string RunTranscript(const std::string& transcript) {
+  Runner runner;
+  std::istringstream in(transcript);
+  std::string out, line;
+  while (std::getline(in, line)) {
+    if (line.empty() || line[0] == '#') {
+      absl::StrAppend(&out, line, "\n");
+    } else if (line[0] == '>') {
+      absl::StrAppend(&out, line, "\n", runner.Run(line.substr(1)));
+    }
+  }
+  return out;
+}
+
+}  // namespace ballast
