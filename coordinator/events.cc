@@ -69,6 +69,7 @@ struct WatchPrinter {
 
 struct ActionPrinter {
   std::string operator()(const StoreWrite& a) const {
+    if (a.transaction.writes.empty()) return "store: nothing, but fails unless this term leads";
     return absl::StrCat(
         "store: ", absl::StrJoin(a.transaction.writes, "; ", [](std::string* out, const RecordWrite& write) {
           out->append(Text(write));

@@ -157,10 +157,12 @@ PlanVersion Propose(Env& env, JobEntry& job, NewPlan next) {
                            .active = {},
                            .planted_not_before = planted ? next.not_before_step : Step()};
   env.Store({job.record, record});
-  job.plans[version] = std::move(record);
+  job.plans[version] = record;
+  // The planner's reason says what changes.
+  const std::string what = record.origin == PlanOrigin::kPlanner ? "" : absl::StrCat(diff.Summary(), "; ");
   env.Tell(job, JobEvent::Kind::kPlan,
-           absl::StrCat("plan ", version.value(), " proposed: ", diff.Summary(), "; ", plan->body.reason),
-           job.record.step, version);
+           absl::StrCat("plan ", version.value(), " proposed: ", what, plan->body.reason), job.record.step,
+           version);
   env.SendToMembers(job, Stage{env.StampOf(job), plan});
   return version;
 }
