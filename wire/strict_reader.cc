@@ -156,7 +156,8 @@ const EnumValueDescriptor* FindEnumValue(const EnumDescriptor* type, const std::
 std::string EnumChoices(const EnumDescriptor* type) {
   std::vector<std::string> names;
   for (int i = 0; i < type->value_count(); ++i) {
-    if (EnumText(*type->value(i)) != "unspecified") names.push_back(EnumText(*type->value(i)));
+    if (type->value(i)->number() != 0 || EnumText(*type->value(i)) != "unspecified")
+      names.push_back(EnumText(*type->value(i)));
   }
   return absl::StrJoin(names, ", ");
 }
@@ -261,7 +262,7 @@ absl::Status FieldPositions::Locate(const absl::Status& status) const {
 
 absl::StatusOr<FieldPositions> ReadStrict(const SourceText& source, Message* message) {
   BALLAST_ASSIGN_OR_RETURN(SourceNode root, ParseSource(source));
-  if (root.kind == SourceNode::Kind::kNull) return SourceError(source.name, root.at, "the file is empty");
+  if (root.kind == SourceNode::Kind::kNull) return SourceError(source.name, {}, "the file is empty");
   Reader reader(source.name);
   reader.Place("", root.at);
   BALLAST_RETURN_IF_ERROR(reader.ReadMessage(root, "", message));
@@ -278,7 +279,8 @@ std::string EnumText(const EnumValueDescriptor& value) {
   prefix.push_back('_');
   const std::string& name = value.name();
   bool prefixed = name.compare(0, prefix.size(), prefix) == 0;
-  return absl::AsciiStrToLower(prefixed ? name.substr(prefix.size()) : name);
+  std::string text = prefixed ? name.substr(prefix.size()) : name;
+  return value.type()->options().GetExtension(v1::written_in_capitals) ? text : absl::AsciiStrToLower(text);
 }
 
 bool IsWrittenAsList(const Descriptor& descriptor) {

@@ -41,7 +41,8 @@ class FieldPositions {
 // Fills `message`, which must be empty. After an error its content is unspecified.
 absl::StatusOr<FieldPositions> ReadStrict(const SourceText& source, google::protobuf::Message* message);
 
-// "even" for SPLIT_KIND_EVEN: the value's name without the enumeration's prefix, in lower case.
+// "even" for SPLIT_KIND_EVEN: the value's name without the enumeration's prefix, in lower case unless the
+// enumeration is marked `written_in_capitals`.
 std::string EnumText(const google::protobuf::EnumValueDescriptor& value);
 
 // Whether the message is shown as its one list, by the option `written_as_list`.

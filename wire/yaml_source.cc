@@ -17,7 +17,7 @@ namespace {
 // Keeps the first error and ignores what comes after it; yaml-cpp bounds its own recursion.
 class TreeBuilder : public YAML::EventHandler {
  public:
-  explicit TreeBuilder(const std::string& name) : name_(name) {}
+  explicit TreeBuilder(const SourceText& source) : name_(source.name), text_(source.text) {}
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
@@ -33,6 +33,7 @@ class TreeBuilder : public YAML::EventHandler {
     CheckAnchor(mark, anchor);
     // "?" is a plain scalar, "!" one in quotes or a block scalar.
     if (tag != "?" && tag != "!") CheckTag(mark, tag);
+    if (tag == "!") CheckClosed(mark);
     Scalar(mark, tag == "!" ? SourceNode::Kind::kQuoted : SourceNode::Kind::kPlain, value);
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
@@ -70,6 +71,23 @@ class TreeBuilder : public YAML::EventHandler {
   }
   void CheckTag(const YAML::Mark& mark, const std::string& tag) {
     if (!tag.empty()) Fail(mark, absl::StrCat("tags are not allowed, found ", tag));
+  }
+
+  // yaml-cpp takes a text that is not closed when a line end comes before the end of the file.
+  void CheckClosed(const YAML::Mark& mark) {
+    size_t i = static_cast<size_t>(mark.pos);
+    if (i >= text_.size() || (text_[i] != '"' && text_[i] != '\'')) return;  // a block scalar
+    const char quote = text_[i];
+    for (++i; i < text_.size(); ++i) {
+      if (quote == '"' && text_[i] == '\\') {
+        ++i;
+      } else if (text_[i] == quote) {
+        bool doubled = quote == '\'' && i + 1 < text_.size() && text_[i + 1] == quote;
+        if (!doubled) return;
+        ++i;
+      }
+    }
+    if (status_.ok()) status_ = SyntaxError(name_, At(mark), "the text is not closed by a quote");
   }
 
   void Open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, SourceNode::Kind kind) {
@@ -128,6 +146,7 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   const std::string& name_;
+  const std::string& text_;
   absl::Status status_;
   std::vector<Frame> stack_;
   SourceNode root_;
@@ -139,11 +158,11 @@ absl::StatusOr<SourceNode> ParseYaml(const SourceText& source) {
   try {
     std::istringstream in(source.text);
     YAML::Parser parser(in);
-    TreeBuilder builder(source.name);
+    TreeBuilder builder(source);
     if (!parser.HandleNextDocument(builder)) return SourceError(source.name, {}, "the file is empty");
     if (!builder.status().ok()) return builder.status();
     SourceNode root = builder.TakeRoot();
-    TreeBuilder second(source.name);
+    TreeBuilder second(source);
     if (parser.HandleNextDocument(second)) {
       return SourceError(source.name, {}, "the file holds several documents, allowed is one");
     }

@@ -1,0 +1,219 @@
+#include "wire/records_codec.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include "absl/strings/str_cat.h"
+#include "ballast/v1/records.pb.h"
+#include "base/status_macros.h"
+#include "wire/convert_ids.h"
+#include "wire/convert_plan.h"
+#include "wire/convert_session.h"
+#include "wire/job_reader.h"
+
+namespace ballast {
+namespace {
+
+// Maps in the order of their keys, so that equal records have equal bytes.
+std::string Serialize(const google::protobuf::Message& message) {
+  std::string bytes;
+  {
+    google::protobuf::io::StringOutputStream stream(&bytes);
+    google::protobuf::io::CodedOutputStream out(&stream);
+    out.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&out);
+  }
+  return bytes;
+}
+
+absl::Status Damaged(const char* what, const std::string& text) {
+  return absl::DataLossError(absl::StrCat("stored ", what, ": ", text));
+}
+absl::Status Damaged(const char* what, const absl::Status& status) {
+  return Damaged(what, std::string(status.message()));
+}
+
+// Unknown fields come from a newer program; the store's schema version is there to refuse those.
+template <class Proto>
+absl::Status Parse(const char* what, const std::string& bytes, Proto* proto) {
+  if (!proto->ParseFromString(bytes))
+    return Damaged(what, absl::StrCat("found ", bytes.size(), " bytes that are none"));
+  if (!proto->GetReflection()->GetUnknownFields(*proto).empty())
+    return Damaged(what, "found a field that is unknown here");
+  return absl::OkStatus();
+}
+
+template <class Enum>
+Enum GetEnum(const char* field, int value, int low, int high, IdReader& ids) {
+  if (value < low || value > high) {
+    ids.Complain(field, absl::StrCat("found ", value, ", allowed ", low, "..", high));
+    return static_cast<Enum>(low);
+  }
+  return static_cast<Enum>(value);
+}
+
+v1::StepPoint ToProto(const StepPoint& point) {
+  v1::StepPoint out;
+  out.set_step(point.step.value());
+  out.set_plan(point.plan.value());
+  out.set_loss(point.loss);
+  out.set_tokens_per_s(point.tokens_per_s);
+  out.set_imbalance(point.imbalance);
+  out.set_contiguous_imbalance(point.contiguous_imbalance);
+  out.set_gradient_norm(point.gradient_norm);
+  out.set_eta_s(point.eta_s);
+  return out;
+}
+
+StepPoint ReadStepPoint(const v1::StepPoint& point, IdReader& ids) {
+  StepPoint out;
+  out.step = ids.Get<Step>("last_steps.step", point.step());
+  out.plan = ids.Get<PlanVersion>("last_steps.plan", point.plan());
+  out.loss = point.loss();
+  out.tokens_per_s = point.tokens_per_s();
+  out.imbalance = point.imbalance();
+  out.contiguous_imbalance = point.contiguous_imbalance();
+  out.gradient_norm = point.gradient_norm();
+  out.eta_s = point.eta_s();
+  return out;
+}
+
+}  // namespace
+
+std::string EncodeRecord(const JobRecord& record) {
+  v1::JobRecord out;
+  *out.mutable_config() = SpecFromJob(*record.config);
+  out.set_state(static_cast<v1::JobState>(record.state));
+  out.set_reason(record.reason);
+  out.set_order(record.order);
+  out.set_submitted_unix_ms(record.submitted_unix_ms);
+  out.set_generation(record.generation.value());
+  out.set_last_version(record.last_version.value());
+  out.set_active(record.active.value());
+  out.set_last_request(record.last_request.value());
+  out.set_last_request_kind(static_cast<v1::RequestKind>(record.last_request_kind));
+  for (Rank home : record.wanted_homes) out.add_wanted_homes(home.value());
+  out.set_plans_committed(record.plans_committed);
+  out.set_slot_writes(record.slot_writes);
+  out.set_step(record.step.value());
+  out.set_trained_seconds(record.trained_seconds);
+  out.set_trained_tokens(record.trained_tokens);
+  for (const StepPoint& point : record.last_steps) *out.add_last_steps() = ToProto(point);
+  for (const EvaluationPoint& point : record.evaluations) {
+    v1::Evaluation* to = out.add_evaluations();
+    to->set_step(point.step.value());
+    to->set_source(point.source);
+    to->set_loss(point.loss);
+  }
+  return Serialize(out);
+}
+
+absl::StatusOr<JobRecord> DecodeJobRecord(const std::string& bytes) {
+  v1::JobRecord in;
+  BALLAST_RETURN_IF_ERROR(Parse("job", bytes, &in));
+  auto config = JobFromSpec(in.config());
+  if (!config.ok()) return Damaged("job", config.status());
+  IdReader ids;
+  JobRecord out;
+  out.config = std::make_shared<const JobConfig>(*std::move(config));
+  out.state = GetEnum<JobState>("state", in.state(), 1, 7, ids);
+  out.reason = in.reason();
+  out.order = in.order();
+  out.submitted_unix_ms = in.submitted_unix_ms();
+  out.generation = ids.Get<Generation>("generation", in.generation());
+  out.last_version = ids.Get<PlanVersion>("last_version", in.last_version());
+  out.active = ids.Get<PlanVersion>("active", in.active());
+  out.last_request = ids.Get<RequestId>("last_request", in.last_request());
+  out.last_request_kind = GetEnum<RequestKind>("last_request_kind", in.last_request_kind(), 0, 3, ids);
+  for (int32_t home : in.wanted_homes()) out.wanted_homes.push_back(ids.Get<Rank>("wanted_homes", home));
+  out.plans_committed = in.plans_committed();
+  out.slot_writes = in.slot_writes();
+  out.step = ids.Get<Step>("step", in.step());
+  out.trained_seconds = in.trained_seconds();
+  out.trained_tokens = in.trained_tokens();
+  for (const v1::StepPoint& point : in.last_steps()) out.last_steps.push_back(ReadStepPoint(point, ids));
+  for (const v1::Evaluation& point : in.evaluations()) {
+    out.evaluations.push_back(
+        {ids.Get<Step>("evaluations.step", point.step()), point.source(), point.loss()});
+  }
+  if (!ids.status().ok()) return Damaged("job", ids.status());
+  return out;
+}
+
+std::string EncodeRecord(const PlanRecord& record) {
+  v1::PlanRecord out;
+  *out.mutable_plan() = ballast::ToProto(*record.plan);
+  out.set_digest(record.digest.value());
+  out.set_state(static_cast<v1::PlanState>(record.state));
+  out.set_origin(static_cast<v1::PlanOrigin>(record.origin));
+  out.set_outcome(record.outcome);
+  out.set_rejected(record.rejected);
+  out.set_switch_step(record.switch_step.value());
+  out.set_slot_writes(record.slot_writes);
+  out.set_home_moves(record.home_moves);
+  out.set_home_bytes(record.home_bytes);
+  out.set_imbalance_before(record.imbalance_before);
+  out.set_imbalance_after(record.imbalance_after);
+  out.set_proposed_unix_ms(record.proposed_unix_ms);
+  return Serialize(out);
+}
+
+absl::StatusOr<PlanRecord> DecodePlanRecord(const std::string& bytes) {
+  v1::PlanRecord in;
+  BALLAST_RETURN_IF_ERROR(Parse("plan", bytes, &in));
+  auto plan = FromProto(in.plan());
+  if (!plan.ok()) return Damaged("plan", plan.status());
+  IdReader ids;
+  PlanRecord out;
+  out.plan = std::make_shared<const Plan>(*std::move(plan));
+  out.digest = PlanDigest(in.digest());
+  if (Digest(*out.plan) != out.digest)
+    return Damaged("plan", "digest: found content of another digest than the stored one");
+  out.state = GetEnum<PlanState>("state", in.state(), 1, 5, ids);
+  out.origin = GetEnum<PlanOrigin>("origin", in.origin(), 1, 5, ids);
+  out.outcome = in.outcome();
+  out.rejected = in.rejected();
+  out.switch_step = ids.Get<Step>("switch_step", in.switch_step());
+  out.slot_writes = in.slot_writes();
+  out.home_moves = in.home_moves();
+  out.home_bytes = in.home_bytes();
+  out.imbalance_before = in.imbalance_before();
+  out.imbalance_after = in.imbalance_after();
+  out.proposed_unix_ms = in.proposed_unix_ms();
+  if (!ids.status().ok()) return Damaged("plan", ids.status());
+  return out;
+}
+
+std::string EncodeRecord(const GenerationRecord& record) {
+  v1::GenerationRecord out;
+  out.set_job(record.job.value());
+  out.set_generation(record.generation.value());
+  for (const Member& member : record.members) *out.add_members() = ballast::ToProto(member);
+  out.set_plan(record.plan.value());
+  out.set_start_step(record.start_step.value());
+  out.set_ended(record.ended);
+  out.set_reason(record.reason);
+  return Serialize(out);
+}
+
+absl::StatusOr<GenerationRecord> DecodeGenerationRecord(const std::string& bytes) {
+  v1::GenerationRecord in;
+  BALLAST_RETURN_IF_ERROR(Parse("generation", bytes, &in));
+  IdReader ids;
+  GenerationRecord out;
+  out.job = JobId(in.job());
+  out.generation = ids.Get<Generation>("generation", in.generation());
+  for (const v1::Member& member : in.members()) {
+    auto value = FromProto(member);
+    if (!value.ok()) return Damaged("generation", value.status());
+    out.members.push_back(*std::move(value));
+  }
+  out.plan = ids.Get<PlanVersion>("plan", in.plan());
+  out.start_step = ids.Get<Step>("start_step", in.start_step());
+  out.ended = in.ended();
+  out.reason = in.reason();
+  if (!ids.status().ok()) return Damaged("generation", ids.status());
+  return out;
+}
+
+}  // namespace ballast
