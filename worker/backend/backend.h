@@ -161,6 +161,12 @@ class Backend {
   virtual void RouterBackward(Stream& stream, Matrix probabilities, const int32_t* experts, Matrix weights,
                               Matrix weights_gradient, Matrix probabilities_gradient,
                               const double* log_sum_exp, double z_scale, Matrix logits_gradient) = 0;
+  // The load-balance loss of each of `sequences` runs of equally many rows: E * sum over e of f_e P_e with
+  // f_e the share of the run's assignments that went to expert e and P_e its mean probability. loss
+  // [sequences]; the gradient is scale * d loss / d probabilities with f held fixed. `experts` as
+  // RouterForward wrote them.
+  virtual void LoadBalance(Stream& stream, Matrix probabilities, const int32_t* experts, int top_k,
+                           int64_t sequences, double scale, double* loss, Matrix probabilities_gradient) = 0;
   // out[i] = in[index[i]].
   virtual void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) = 0;
   // out[index[i]] = in[i]; indices are distinct.

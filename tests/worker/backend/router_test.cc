@@ -115,5 +115,43 @@ TEST_F(RouterGradientTest, AgreesWithDifferencesForEveryK) {
   }
 }
 
+class LoadBalanceTest : public GradientTest {};
+
+TEST_F(LoadBalanceTest, AgreesWithLoopsAndDifferences) {
+  const int64_t sequences = 3, length = 4, columns = 5;
+  for (int top_k : {1, 2, 5}) {
+    const int64_t rows = sequences * length;
+    std::vector<double> logits = Random(rows * columns), probabilities(rows * columns), weights(rows * top_k),
+                        log_sum_exp(rows);
+    std::vector<int32_t> experts(rows * top_k);
+    backend_->RouterForward(*stream_, View(logits, rows, columns), top_k, View(probabilities, rows, columns),
+                            experts.data(), View(weights, rows, top_k), log_sum_exp.data());
+    std::vector<double> loss(sequences, NAN), gradient = Poisoned(rows * columns);
+    auto run = [&] {
+      backend_->LoadBalance(*stream_, View(probabilities, rows, columns), experts.data(), top_k, sequences,
+                            0.25, loss.data(), View(gradient, rows, columns));
+      return 0.25 * (loss[0] + loss[1] + loss[2]);
+    };
+    run();
+    for (int64_t s = 0; s < sequences; ++s) {
+      double expected = 0;
+      for (int e = 0; e < columns; ++e) {
+        double routed = 0, mass = 0;
+        for (int64_t i = s * length; i < (s + 1) * length; ++i) {
+          mass += probabilities[i * columns + e];
+          for (int k = 0; k < top_k; ++k) routed += experts[i * top_k + k] == e;
+        }
+        expected += columns * routed / (length * top_k) * mass / length;
+      }
+      EXPECT_NEAR(loss[s], expected, 1e-12);
+      if (top_k == columns) {
+        EXPECT_NEAR(loss[s], 1, 1e-12) << "evenly routed";
+      }
+    }
+    std::vector<double> expected_gradient = Differences(probabilities, run);
+    ExpectNear(gradient, expected_gradient, kDifferenceTolerance);
+  }
+}
+
 }  // namespace
 }  // namespace ballast

@@ -145,6 +145,15 @@ class CpuBackend final : public Backend {
     cpu::RouterBackward<T>(In(probabilities), experts, In(weights), In(weights_gradient),
                            In(probabilities_gradient), log_sum_exp, z_scale, Out(logits_gradient));
   }
+  void LoadBalance(Stream& stream, Matrix probabilities, const int32_t* experts, int top_k, int64_t sequences,
+                   double scale, double* loss, Matrix probabilities_gradient) override {
+    CheckSame(probabilities, probabilities_gradient);
+    BALLAST_CHECK(sequences == 0 ? probabilities.rows == 0 : probabilities.rows % sequences == 0)
+        << probabilities.rows << " rows in " << sequences << " sequences";
+    cpu::LoadBalance<T>(In(probabilities), experts, top_k, sequences, scale, loss,
+                        Out(probabilities_gradient),
+                        static_cast<CpuStream&>(stream).Scratch<double>(probabilities.columns));
+  }
   void GatherRows(Stream&, Matrix in, const int64_t* index, Matrix out) override {
     BALLAST_CHECK(in.columns == out.columns);
     cpu::GatherRows<T>(In(in), index, Out(out));

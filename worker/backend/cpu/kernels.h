@@ -64,6 +64,11 @@ void RouterBackward(Rows<const T> probabilities, const int32_t* experts, Rows<co
                     Rows<const T> weights_gradient, Rows<const T> probabilities_gradient,
                     const double* log_sum_exp, double z_scale, Rows<T> logits_gradient);
 
+// `scratch` has room for one value per expert.
+template <class T>
+void LoadBalance(Rows<const T> probabilities, const int32_t* experts, int top_k, int64_t sequences,
+                 double scale, double* loss, Rows<T> probabilities_gradient, double* scratch);
+
 template <class T>
 void GatherRows(Rows<const T> in, const int64_t* index, Rows<T> out);
 template <class T>

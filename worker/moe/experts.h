@@ -1,0 +1,41 @@
+// Experts: the SwiGLU feed-forward of every slot of this rank, over the rows that arrived for it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "worker/backend/growing_buffer.h"
+#include "worker/moe/moe_context.h"
+
+namespace ballast {
+
+// Gradients of inner activations, which no layer needs for longer than its own backward: all layers share
+// one.
+struct ExpertScratch {
+  explicit ExpertScratch(Backend& backend)
+      : hidden(backend, "scratch"), gate(backend, "scratch"), up(backend, "scratch") {}
+  GrowingBuffer hidden, gate, up;
+};
+
+// Keeps the inner activations of its last forward. One thread.
+class Experts {
+ public:
+  Experts(int intermediate_size, Backend& backend);
+
+  // in and out [rows, hidden], slot by slot: slot_rows[i] rows of slot i. A slot without rows is not touched.
+  absl::Status Forward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix in,
+                       Matrix out);
+
+  // Of the last forward, whose `in` and slot_rows they were. in_gradient is overwritten; the slots' gradients
+  // are added to.
+  absl::Status Backward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix in,
+                        Matrix out_gradient, Matrix in_gradient, ExpertScratch& scratch);
+
+ private:
+  const int intermediate_size_;
+  GrowingBuffer gate_buffer_, up_buffer_, hidden_buffer_;
+  Matrix gate_, up_, hidden_;  // [rows, intermediate], of the last forward
+};
+
+}  // namespace ballast

@@ -1,0 +1,33 @@
+// MoeContext: what one microbatch brings to every stage of a MoE layer.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/clock.h"
+#include "plan/plan.h"
+#include "plan/topology.h"
+#include "worker/backend/backend.h"
+#include "worker/comm/communicator.h"
+#include "worker/moe/expert_tensors.h"
+#include "worker/schedule/all_to_all.h"
+
+namespace ballast {
+
+struct MoeContext {
+  Backend& backend;
+  Stream& stream;
+  Communicator& communicator;
+  const Topology& topology;
+  Time deadline;  // of each exchange
+  AllToAllScratch& all_to_all_scratch;
+  const LayerPlan& plan;                // of this layer
+  const std::vector<uint32_t>& speeds;  // of the plan
+  Matrix router;                        // [experts, hidden]
+  Matrix router_gradient;
+  const std::vector<ExpertTensors>& slots;  // of this rank, by slot index
+  int64_t sequences = 0;                    // rows are [sequence][position]
+  int64_t global_sequences = 0;             // of the step: auxiliary losses are averaged over it
+};
+
+}  // namespace ballast

@@ -1,0 +1,147 @@
+#include "worker/moe/moe_layer.h"
+
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+#include "base/status_macros.h"
+#include "plan/split.h"
+#include "worker/moe/chunks.h"
+#include "worker/moe/counts.h"
+
+namespace ballast {
+namespace {
+
+int64_t Sum(const std::vector<int64_t>& values) {
+  return std::accumulate(values.begin(), values.end(), int64_t{0});
+}
+
+std::vector<int64_t> ExpertTokens(const CountMatrix& counts) {
+  std::vector<int64_t> tokens(counts[0].size(), 0);
+  for (const auto& row : counts) {
+    for (size_t e = 0; e < row.size(); ++e) tokens[e] += row[e];
+  }
+  return tokens;
+}
+
+// Routed = sent = received: nothing is dropped.
+void CheckConserved(const Route& route, const CountMatrix& counts, Rank self) {
+  for (size_t r = 0; r < counts.size(); ++r) {
+    BALLAST_CHECK(route.source_rows[r] == Sum(counts[r]))
+        << "rank " << r << " routes " << Sum(counts[r]) << " assignments and sends " << route.source_rows[r];
+  }
+  BALLAST_CHECK(Sum(route.source_rows) == Sum(route.host_rows))
+      << Sum(route.source_rows) << " rows sent, " << Sum(route.host_rows) << " received";
+  BALLAST_CHECK(route.host_rows[self.index()] == Sum(route.slot_rows[self.index()]));
+}
+
+absl::StatusOr<int64_t*> OnDevice(const MoeContext& context, const std::vector<int64_t>& values,
+                                  GrowingBuffer& buffer) {
+  BALLAST_ASSIGN_OR_RETURN(int64_t* to, buffer.Array<int64_t>(static_cast<int64_t>(values.size())));
+  context.backend.Copy(context.stream, to, values.data(), values.size() * sizeof(int64_t));
+  return to;
+}
+
+}  // namespace
+
+MoeLayer::MoeLayer(const MoeConfig& config, Backend& backend, MoeScratch& scratch)
+    : config_(config),
+      scratch_(scratch),
+      router_(config, backend),
+      experts_(config.intermediate_size, backend),
+      token_of_buffer_(backend, "activations"),
+      row_of_buffer_(backend, "activations"),
+      expert_in_buffer_(backend, "activations"),
+      returned_buffer_(backend, "activations") {}
+
+absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x, Matrix out) {
+  Backend& backend = context.backend;
+  const Rank self = context.communicator.rank();
+
+  // Gate.
+  BALLAST_ASSIGN_OR_RETURN(RouterResult routed, router_.Forward(context, x));
+  const Routing routing = MakeRouting(routed.choices, config_.top_k, config_.experts);
+
+  // Counts and split.
+  BALLAST_ASSIGN_OR_RETURN(const CountMatrix counts, GatherCounts(context, routing.counts, scratch_.counts));
+  BALLAST_ASSIGN_OR_RETURN(const Split split, ComputeSplit(counts, context.plan, config_.experts,
+                                                           context.speeds, context.topology));
+  const Route route = MakeRoute(split, context.plan, config_.experts);
+  CheckConserved(route, counts, self);
+  chunks_ = CutIntoChunks(route, context.plan.schedule.chunks);
+  slot_rows_ = route.slot_rows[self.index()];
+
+  // Permute and dispatch.
+  const int64_t sent = route.source_rows[self.index()];
+  const int64_t computed = route.host_rows[self.index()];
+  Matrix source_rows, host_rows;
+  BALLAST_ASSIGN_OR_RETURN(token_of_, OnDevice(context, routing.token_of, token_of_buffer_));
+  BALLAST_ASSIGN_OR_RETURN(row_of_, OnDevice(context, routing.row_of, row_of_buffer_));
+  BALLAST_ASSIGN_OR_RETURN(source_rows, scratch_.source_rows.Shape(sent, x.columns));
+  BALLAST_ASSIGN_OR_RETURN(expert_in_, expert_in_buffer_.Shape(computed, x.columns));
+  backend.GatherRows(context.stream, x, token_of_, source_rows);
+  BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kDispatch, source_rows, expert_in_));
+
+  // Experts.
+  BALLAST_ASSIGN_OR_RETURN(host_rows, scratch_.host_rows.Shape(computed, x.columns));
+  BALLAST_RETURN_IF_ERROR(experts_.Forward(context, slot_rows_, expert_in_, host_rows));
+
+  // Combine.
+  BALLAST_ASSIGN_OR_RETURN(returned_, returned_buffer_.Shape(sent, x.columns));
+  BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kCombine, host_rows, returned_));
+  backend.CombineForward(context.stream, returned_, row_of_, router_.weights(), out);
+
+  return MoeResult{.load_balance = std::move(routed.load_balance),
+                   .z_loss = std::move(routed.z_loss),
+                   .expert_tokens = ExpertTokens(counts),
+                   .rank_tokens = split.rank_tokens,
+                   .split_hash = split.hash};
+}
+
+absl::Status MoeLayer::Backward(const MoeContext& context, Matrix x, Matrix out_gradient, Matrix x_gradient) {
+  Backend& backend = context.backend;
+  Matrix source_rows, out_rows, in_rows, weights_gradient;
+  BALLAST_ASSIGN_OR_RETURN(source_rows, scratch_.source_rows.Shape(returned_.rows, x.columns));
+  BALLAST_ASSIGN_OR_RETURN(out_rows, scratch_.host_rows.Shape(expert_in_.rows, x.columns));
+  BALLAST_ASSIGN_OR_RETURN(in_rows, scratch_.host_gradient.Shape(expert_in_.rows, x.columns));
+  BALLAST_ASSIGN_OR_RETURN(weights_gradient, scratch_.weights_gradient.Shape(x.rows, config_.top_k));
+
+  // Combine: weighted gradient rows go to the experts; the weights' gradients need only what came back in the
+  // forward.
+  backend.CombineBackward(context.stream, returned_, row_of_, router_.weights(), out_gradient, source_rows,
+                          weights_gradient);
+  BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kDispatch, source_rows, out_rows));
+
+  // Experts.
+  BALLAST_RETURN_IF_ERROR(
+      experts_.Backward(context, slot_rows_, expert_in_, out_rows, in_rows, scratch_.experts));
+
+  // Dispatch: rows come back unreduced and are summed in k order.
+  BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kCombine, in_rows, source_rows));
+  backend.SumRows(context.stream, source_rows, row_of_, config_.top_k, x_gradient);
+
+  // Gate.
+  return router_.Backward(context, x, weights_gradient, x_gradient);
+}
+
+// The compressor goes with the direction of travel, forward and backward alike.
+absl::Status MoeLayer::Exchange(const MoeContext& context, Direction direction, Matrix in, Matrix out) {
+  const LayerSchedule& schedule = context.plan.schedule;
+  BALLAST_ASSIGN_OR_RETURN(const AllToAllPtr all_to_all, AllToAlls().Find(schedule.all_to_all));
+  BALLAST_ASSIGN_OR_RETURN(
+      const CompressorPtr compressor,
+      Compressors().Find(direction == Direction::kDispatch ? schedule.dispatch_compressor
+                                                           : schedule.combine_compressor));
+  const AllToAllContext exchange{.communicator = context.communicator,
+                                 .backend = context.backend,
+                                 .stream = context.stream,
+                                 .topology = context.topology,
+                                 .deadline = context.deadline,
+                                 .scratch = context.all_to_all_scratch};
+  for (const Route& chunk : chunks_) {
+    BALLAST_RETURN_IF_ERROR(all_to_all->Exchange(exchange, chunk, direction, *compressor, in, out));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ballast

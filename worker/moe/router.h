@@ -1,0 +1,48 @@
+// Router: which experts a token goes to, with which weights, and the losses that keep it healthy.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "plan/job_config.h"
+#include "worker/backend/growing_buffer.h"
+#include "worker/moe/moe_context.h"
+
+namespace ballast {
+
+// Of one microbatch; host values.
+struct RouterResult {
+  std::vector<int32_t> choices;      // [token][k]
+  std::vector<double> load_balance;  // [sequence], before the coefficient
+  std::vector<double>
+      z_loss;  // [sequence] mean over its tokens of log-sum-exp squared, before the coefficient
+};
+
+// Keeps what its backward needs from the last forward. One thread.
+class Router {
+ public:
+  Router(const MoeConfig& config, Backend& backend);
+
+  // x [tokens, hidden].
+  absl::StatusOr<RouterResult> Forward(const MoeContext& context, Matrix x);
+  // Mixing weights [tokens, k] and choices [tokens, k] of the last forward.
+  Matrix weights() const { return weights_; }
+  const int32_t* experts() const { return experts_; }
+
+  // Of the last forward, whose x it was. Adds to context.router_gradient and to x_gradient: through the
+  // weights, and of the auxiliary losses with their coefficients, averaged over the global batch.
+  absl::Status Backward(const MoeContext& context, Matrix x, Matrix weights_gradient, Matrix x_gradient);
+
+ private:
+  const MoeConfig config_;
+  GrowingBuffer logits_buffer_, probabilities_buffer_, probabilities_gradient_buffer_, weights_buffer_,
+      experts_buffer_, log_sum_exp_buffer_, load_balance_buffer_;
+  // Views into them, of the last forward.
+  Matrix logits_, probabilities_, probabilities_gradient_, weights_;
+  int32_t* experts_ = nullptr;
+  double* log_sum_exp_ = nullptr;
+};
+
+}  // namespace ballast
