@@ -1,7 +1,8 @@
-// GptMoe: a decoder-only transformer shaped like Mixtral, forward and backward for one microbatch on one rank.
+// GptMoe: a decoder-only transformer shaped like Mixtral, forward and backward for one microbatch on one
+// rank.
 //
-// RMSNorm, rotary embedding, grouped-query causal attention, MoE feed-forward in every layer, untied head. All ranks call
-// it together, also with zero sequences: every MoE layer exchanges rows with the other ranks.
+// RMSNorm, rotary embedding, grouped-query causal attention, MoE feed-forward in every layer, untied head.
+// All ranks call it together, also with zero sequences: every MoE layer exchanges rows with the other ranks.
 #pragma once
 
 #include <cstdint>
@@ -34,32 +35,36 @@ struct ModelStep {
   const Topology& topology;
   Communicator& communicator;
   const ModelParameters& parameters;
-  Time deadline;                    // of each exchange
-  int64_t global_tokens = 0;        // of the whole step: the cross-entropy gradient is divided by it
-  int64_t global_sequences = 0;     // of the whole step: auxiliary losses are averaged over it
+  Time deadline;                 // of each exchange
+  int64_t global_tokens = 0;     // of the whole step: the cross-entropy gradient is divided by it
+  int64_t global_sequences = 0;  // of the whole step: auxiliary losses are averaged over it
 };
 
-// Per-sequence values (in the order of the microbatch's sequences), so that global scalars can be summed in global
-// sequence order whatever the ranks and microbatches.
+// Per-sequence values (in the order of the microbatch's sequences), so that global scalars can be summed in
+// global sequence order whatever the ranks and microbatches.
 struct MicrobatchResult {
   std::vector<double> cross_entropy;  // [sequence] sum over its tokens, nats
   std::vector<double> load_balance;   // [sequence] sum over layers, before the coefficient
-  std::vector<double> z_loss;         // [sequence] sum over layers of the mean squared log-sum-exp, before the coefficient
+  std::vector<double>
+      z_loss;  // [sequence] sum over layers of the mean squared log-sum-exp, before the coefficient
   std::vector<std::vector<int64_t>> expert_tokens;  // [layer][expert] over all ranks
   std::vector<std::vector<int64_t>> rank_tokens;    // [layer][rank] computed there
-  uint64_t split_hash = 0;            // of all layers' splits, in layer order
-  int nonfinite_layer = -1;           // first layer whose output is not finite on this rank; layers() for the head; -1 none
+  uint64_t split_hash = 0;                          // of all layers' splits, in layer order
+  int nonfinite_layer =
+      -1;  // first layer whose output is not finite on this rank; layers() for the head; -1 none
 };
 
 class GptMoe {
  public:
-  // Buffers grow to the largest microbatch seen and are then reused. InvalidArgument for shapes the model cannot have.
-  static absl::StatusOr<std::unique_ptr<GptMoe>> Make(const ModelConfig& config, const ParameterLayout& layout,
-                                                      Backend& backend);
+  // Buffers grow to the largest microbatch seen and are then reused. InvalidArgument for shapes the model
+  // cannot have.
+  static absl::StatusOr<std::unique_ptr<GptMoe>> Make(const ModelConfig& config,
+                                                      const ParameterLayout& layout, Backend& backend);
   virtual ~GptMoe() = default;
 
   // Forward and backward; adds to the gradients. An exchange that fails ends it with that status.
-  virtual absl::StatusOr<MicrobatchResult> ForwardBackward(const ModelStep& step, const Microbatch& microbatch) = 0;
+  virtual absl::StatusOr<MicrobatchResult> ForwardBackward(const ModelStep& step,
+                                                           const Microbatch& microbatch) = 0;
   // Forward alone, for evaluation.
   virtual absl::StatusOr<MicrobatchResult> Forward(const ModelStep& step, const Microbatch& microbatch) = 0;
 };

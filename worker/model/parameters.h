@@ -3,17 +3,12 @@
 
 #include "base/ids.h"
 #include "worker/backend/backend.h"
+#include "worker/moe/expert_tensors.h"
 
 namespace ballast {
 
-// One expert slot's tensors: w1 and w3 are [intermediate, hidden], w2 is [hidden, intermediate].
-struct ExpertTensors {
-  Matrix w1, w2, w3;
-  Matrix w1_gradient, w2_gradient, w3_gradient;
-};
-
-// Views stay valid until the next switch of plans. Gradients are accumulated over the microbatches of a step by the model;
-// who implements this zeroes them before the first.
+// Views stay valid until the next switch of plans. Gradients are accumulated over the microbatches of a step
+// by the model; who implements this zeroes them before the first.
 class ModelParameters {
  public:
   virtual ~ModelParameters() = default;

@@ -1,0 +1,46 @@
+// AttentionBlock: out = x + attention(norm(x)), with rotary embedding and grouped queries.
+#pragma once
+
+#include "absl/status/status.h"
+#include "worker/backend/growing_buffer.h"
+#include "worker/model/block_context.h"
+#include "worker/model/dense_parameters.h"
+
+namespace ballast {
+
+// Gradients of inner activations; all layers share one.
+struct AttentionScratch {
+  explicit AttentionScratch(Backend& backend)
+      : mixed(backend, "scratch"),
+        query(backend, "scratch"),
+        key(backend, "scratch"),
+        value(backend, "scratch"),
+        normed(backend, "scratch") {}
+  GrowingBuffer mixed, query, key, value, normed;
+};
+
+// Keeps what its backward needs from its last forward. One thread.
+class AttentionBlock {
+ public:
+  AttentionBlock(const LayerParameters& parameters, Backend& backend);
+
+  // x and out [tokens, hidden], different memory.
+  absl::Status Forward(const BlockContext& context, Matrix x, Matrix out);
+
+  // Of the last forward, whose x it was. `gradient` is that of out on entry and that of x on return.
+  absl::Status Backward(const BlockContext& context, Matrix x, Matrix gradient, AttentionScratch& scratch);
+
+ private:
+  const LayerParameters parameters_;
+  GrowingBuffer inverse_rms_buffer_, normed_buffer_, query_buffer_, key_buffer_, value_buffer_,
+      probabilities_buffer_, mixed_buffer_;
+  // Of the last forward.
+  Matrix inverse_rms_;    // [1, tokens]
+  Matrix normed_;         // [tokens, hidden]
+  Matrix query_;          // [tokens, heads * head_size], rotated
+  Matrix key_, value_;    // [tokens, key_value_heads * head_size], the keys rotated
+  Matrix probabilities_;  // [sequences * heads, length * length]
+  Matrix mixed_;          // [tokens, heads * head_size]
+};
+
+}  // namespace ballast

@@ -1,0 +1,227 @@
+#include "worker/model/gpt_moe.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/rng.h"
+#include "base/status_macros.h"
+#include "worker/model/attention_block.h"
+#include "worker/model/language_head.h"
+#include "worker/model/moe_block.h"
+
+namespace ballast {
+namespace {
+
+absl::Status CheckConfig(const ModelConfig& config) {
+  if (config.key_value_heads < 1 || config.attention_heads % config.key_value_heads != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("key_value_heads: found ", config.key_value_heads,
+                                                   ", allowed are divisors of the ", config.attention_heads,
+                                                   " attention heads"));
+  }
+  if (config.head_size < 2 || config.head_size % 2 != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("head_size: found ", config.head_size, ", allowed are even numbers (rotary embedding)"));
+  }
+  if (config.moe.top_k < 1 || config.moe.top_k > config.moe.experts) {
+    return absl::InvalidArgumentError(absl::StrCat("moe.top_k: found ", config.moe.top_k, ", allowed 1..",
+                                                   config.moe.experts, " (number of experts)"));
+  }
+  return absl::OkStatus();
+}
+
+// Buffers that are needed within one block alone; the layers share them.
+struct Scratch {
+  explicit Scratch(Backend& backend)
+      : attention(backend),
+        moe(backend),
+        normed(backend, "scratch"),
+        gradient(backend, "scratch"),
+        all_to_all(backend) {}
+  AttentionScratch attention;
+  MoeScratch moe;
+  GrowingBuffer normed;
+  GrowingBuffer gradient;  // of the residual stream
+  AllToAllScratch all_to_all;
+};
+
+struct Layer {
+  Layer(const ModelConfig& config, const LayerParameters& parameters, Backend& backend, MoeScratch& scratch)
+      : attention(parameters, backend),
+        moe(config, parameters, backend, scratch),
+        in_buffer(backend, "activations"),
+        middle_buffer(backend, "activations") {}
+  AttentionBlock attention;
+  MoeBlock moe;
+  GrowingBuffer in_buffer, middle_buffer;
+  Matrix in, middle;  // the residual stream before each block, of the last forward
+};
+
+class GptMoeModel final : public GptMoe {
+ public:
+  GptMoeModel(const ModelConfig& config, DenseParameters parameters, Backend& backend)
+      : config_(config),
+        parameters_(std::move(parameters)),
+        backend_(backend),
+        stream_(backend.NewStream()),
+        scratch_(backend),
+        inputs_buffer_(backend, "activations"),
+        out_buffer_(backend, "activations"),
+        head_(parameters_, backend) {
+    layers_.reserve(config.layers);
+    for (const LayerParameters& layer : parameters_.layers)
+      layers_.emplace_back(config, layer, backend, scratch_.moe);
+  }
+
+  absl::StatusOr<MicrobatchResult> Forward(const ModelStep& step, const Microbatch& microbatch) override;
+  absl::StatusOr<MicrobatchResult> ForwardBackward(const ModelStep& step,
+                                                   const Microbatch& microbatch) override;
+
+ private:
+  absl::Status Backward(const ModelStep& step, const Microbatch& microbatch);
+
+  BlockContext Context(const ModelStep& step, const Microbatch& microbatch);
+  // `slots` is filled and referred to by the context.
+  MoeContext LayerContext(const ModelStep& step, const Microbatch& microbatch, int layer,
+                          std::vector<ExpertTensors>& slots);
+  absl::StatusOr<bool> IsFinite(Matrix x);
+
+  const ModelConfig config_;
+  const DenseParameters parameters_;
+  Backend& backend_;
+  const std::unique_ptr<Stream> stream_;
+  Scratch scratch_;
+  std::vector<Layer> layers_;
+  GrowingBuffer inputs_buffer_, out_buffer_;
+  LanguageHead head_;
+  // Of the last forward.
+  int32_t* inputs_ = nullptr;  // on the device
+  Matrix out_;                 // of the last layer
+};
+
+absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, const Microbatch& microbatch) {
+  const int64_t tokens = microbatch.sequences * microbatch.length;
+  BALLAST_CHECK(static_cast<int64_t>(microbatch.inputs.size()) == tokens &&
+                static_cast<int64_t>(microbatch.targets.size()) == tokens);
+  const BlockContext context = Context(step, microbatch);
+  MicrobatchResult result;
+  result.cross_entropy.assign(microbatch.sequences, 0);
+  result.load_balance.assign(microbatch.sequences, 0);
+  result.z_loss.assign(microbatch.sequences, 0);
+
+  for (Layer& layer : layers_) {
+    BALLAST_ASSIGN_OR_RETURN(layer.in, layer.in_buffer.Shape(tokens, config_.hidden_size));
+    BALLAST_ASSIGN_OR_RETURN(layer.middle, layer.middle_buffer.Shape(tokens, config_.hidden_size));
+  }
+  BALLAST_ASSIGN_OR_RETURN(out_, out_buffer_.Shape(tokens, config_.hidden_size));
+  BALLAST_ASSIGN_OR_RETURN(inputs_, inputs_buffer_.Array<int32_t>(tokens));
+  backend_.Copy(*stream_, inputs_, microbatch.inputs.data(), microbatch.inputs.size() * sizeof(int32_t));
+  backend_.EmbeddingForward(*stream_, inputs_, step.parameters.weight(parameters_.embedding),
+                            layers_.front().in);
+
+  for (int i = 0; i < config_.layers; ++i) {
+    Layer& layer = layers_[i];
+    const Matrix out = i + 1 < config_.layers ? layers_[i + 1].in : out_;
+    std::vector<ExpertTensors> slots;
+    const MoeContext moe = LayerContext(step, microbatch, i, slots);
+    BALLAST_RETURN_IF_ERROR(layer.attention.Forward(context, layer.in, layer.middle));
+    BALLAST_ASSIGN_OR_RETURN(MoeResult routed, layer.moe.Forward(context, moe, layer.middle, out));
+    for (int64_t s = 0; s < microbatch.sequences; ++s) {
+      result.load_balance[s] += routed.load_balance[s];
+      result.z_loss[s] += routed.z_loss[s];
+    }
+    result.expert_tokens.push_back(std::move(routed.expert_tokens));
+    result.rank_tokens.push_back(std::move(routed.rank_tokens));
+    result.split_hash = HashSeed({result.split_hash, routed.split_hash});
+    BALLAST_ASSIGN_OR_RETURN(const bool finite, IsFinite(out));
+    if (!finite && result.nonfinite_layer < 0) result.nonfinite_layer = i;
+  }
+
+  const double scale = step.global_tokens > 0 ? 1.0 / static_cast<double>(step.global_tokens) : 0;
+  BALLAST_ASSIGN_OR_RETURN(const std::vector<double> row_loss,
+                           head_.Forward(context, out_, microbatch.targets, scale));
+  for (int64_t row = 0; row < tokens; ++row) {
+    result.cross_entropy[row / microbatch.length] += row_loss[row];
+    if (!std::isfinite(row_loss[row]) && result.nonfinite_layer < 0) result.nonfinite_layer = config_.layers;
+  }
+  return result;
+}
+
+absl::StatusOr<MicrobatchResult> GptMoeModel::ForwardBackward(const ModelStep& step,
+                                                              const Microbatch& microbatch) {
+  BALLAST_ASSIGN_OR_RETURN(MicrobatchResult result, Forward(step, microbatch));
+  BALLAST_RETURN_IF_ERROR(Backward(step, microbatch));
+  return result;
+}
+
+absl::Status GptMoeModel::Backward(const ModelStep& step, const Microbatch& microbatch) {
+  const BlockContext context = Context(step, microbatch);
+  BALLAST_ASSIGN_OR_RETURN(const Matrix gradient, scratch_.gradient.Shape(out_.rows, out_.columns));
+  BALLAST_RETURN_IF_ERROR(head_.Backward(context, out_, gradient, scratch_.normed));
+  for (int i = config_.layers - 1; i >= 0; --i) {
+    std::vector<ExpertTensors> slots;
+    const MoeContext moe = LayerContext(step, microbatch, i, slots);
+    BALLAST_RETURN_IF_ERROR(
+        layers_[i].moe.Backward(context, moe, layers_[i].middle, gradient, scratch_.normed));
+    BALLAST_RETURN_IF_ERROR(
+        layers_[i].attention.Backward(context, layers_[i].in, gradient, scratch_.attention));
+  }
+  backend_.EmbeddingBackward(*stream_, inputs_, gradient, step.parameters.gradient(parameters_.embedding));
+  return backend_.Synchronize(*stream_);
+}
+
+BlockContext GptMoeModel::Context(const ModelStep& step, const Microbatch& microbatch) {
+  return {.config = config_,
+          .backend = backend_,
+          .stream = *stream_,
+          .parameters = step.parameters,
+          .shape = {.sequences = microbatch.sequences,
+                    .length = microbatch.length,
+                    .heads = config_.attention_heads,
+                    .key_value_heads = config_.key_value_heads,
+                    .head_size = config_.head_size}};
+}
+
+MoeContext GptMoeModel::LayerContext(const ModelStep& step, const Microbatch& microbatch, int layer,
+                                     std::vector<ExpertTensors>& slots) {
+  const LayerPlan& plan = step.plan.layers[layer];
+  const std::vector<Slot>& filled = plan.slots[step.communicator.rank().index()];
+  slots.resize(filled.size());
+  for (size_t i = 0; i < filled.size(); ++i) {
+    if (filled[i]) slots[i] = step.parameters.slot(LayerId(layer), static_cast<int>(i));
+  }
+  const int router = parameters_.layers[layer].router;
+  return {.backend = backend_,
+          .stream = *stream_,
+          .communicator = step.communicator,
+          .topology = step.topology,
+          .deadline = step.deadline,
+          .all_to_all_scratch = scratch_.all_to_all,
+          .plan = plan,
+          .speeds = step.plan.speeds,
+          .router = step.parameters.weight(router),
+          .router_gradient = step.parameters.gradient(router),
+          .slots = slots,
+          .sequences = microbatch.sequences,
+          .global_sequences = step.global_sequences};
+}
+
+// Squares of floats do not overflow in double; those of doubles beyond 1e154 do, which is as bad.
+absl::StatusOr<bool> GptMoeModel::IsFinite(Matrix x) {
+  double squares = 0;
+  backend_.SumOfSquares(*stream_, x.data, x.elements(), &squares);
+  BALLAST_RETURN_IF_ERROR(backend_.Synchronize(*stream_));
+  return std::isfinite(squares);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GptMoe>> GptMoe::Make(const ModelConfig& config, const ParameterLayout& layout,
+                                                     Backend& backend) {
+  BALLAST_RETURN_IF_ERROR(CheckConfig(config));
+  BALLAST_ASSIGN_OR_RETURN(DenseParameters parameters, FindDenseParameters(config, layout));
+  return std::make_unique<GptMoeModel>(config, std::move(parameters), backend);
+}
+
+}  // namespace ballast

@@ -1,0 +1,34 @@
+// MoeBlock: out = x + moe(norm(x)).
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "worker/backend/growing_buffer.h"
+#include "worker/model/block_context.h"
+#include "worker/model/dense_parameters.h"
+#include "worker/moe/moe_layer.h"
+
+namespace ballast {
+
+// Keeps what its backward needs from its last forward. One thread. `scratch` must outlive it.
+class MoeBlock {
+ public:
+  MoeBlock(const ModelConfig& config, const LayerParameters& parameters, Backend& backend,
+           MoeScratch& scratch);
+
+  // x and out [tokens, hidden], different memory. `moe` is the same microbatch and layer's.
+  absl::StatusOr<MoeResult> Forward(const BlockContext& context, const MoeContext& moe, Matrix x, Matrix out);
+
+  // Of the last forward, whose x it was. `gradient` is that of out on entry and that of x on return.
+  absl::Status Backward(const BlockContext& context, const MoeContext& moe, Matrix x, Matrix gradient,
+                        GrowingBuffer& scratch);
+
+ private:
+  const LayerParameters parameters_;
+  MoeLayer layer_;
+  GrowingBuffer inverse_rms_buffer_, normed_buffer_;
+  Matrix inverse_rms_;  // [1, tokens], of the last forward
+  Matrix normed_;       // [tokens, hidden], of the last forward
+};
+
+}  // namespace ballast
