@@ -11,7 +11,7 @@ AttentionBlock::AttentionBlock(const LayerParameters& parameters, Backend& backe
       query_buffer_(backend, "activations"),
       key_buffer_(backend, "activations"),
       value_buffer_(backend, "activations"),
-      probabilities_buffer_(backend, "activations"),
+      saved_buffer_(backend, "activations"),
       mixed_buffer_(backend, "activations") {}
 
 absl::Status AttentionBlock::Forward(const BlockContext& context, Matrix x, Matrix out) {
@@ -22,23 +22,23 @@ absl::Status AttentionBlock::Forward(const BlockContext& context, Matrix x, Matr
   const int64_t queries = int64_t{shape.heads} * shape.head_size;
   const int64_t keys = int64_t{shape.key_value_heads} * shape.head_size;
   auto weight = [&](int parameter) { return context.parameters.weight(parameter); };
-  BALLAST_ASSIGN_OR_RETURN(inverse_rms_, inverse_rms_buffer_.Shape(1, x.rows));
+  BALLAST_ASSIGN_OR_RETURN(inverse_rms_, inverse_rms_buffer_.Array<double>(x.rows));
   BALLAST_ASSIGN_OR_RETURN(normed_, normed_buffer_.Shape(x.rows, x.columns));
   BALLAST_ASSIGN_OR_RETURN(query_, query_buffer_.Shape(x.rows, queries));
   BALLAST_ASSIGN_OR_RETURN(key_, key_buffer_.Shape(x.rows, keys));
   BALLAST_ASSIGN_OR_RETURN(value_, value_buffer_.Shape(x.rows, keys));
   BALLAST_ASSIGN_OR_RETURN(mixed_, mixed_buffer_.Shape(x.rows, queries));
-  BALLAST_ASSIGN_OR_RETURN(probabilities_, probabilities_buffer_.Shape(shape.sequences * shape.heads,
-                                                                       shape.length * shape.length));
+  BALLAST_ASSIGN_OR_RETURN(
+      saved_, saved_buffer_.Array<char>(static_cast<int64_t>(backend.AttentionSavedBytes(shape))));
 
   backend.RmsNormForward(stream, x, weight(parameters_.attention_norm).data, context.config.rms_norm_epsilon,
-                         normed_, inverse_rms_.data);
+                         normed_, inverse_rms_);
   backend.MatmulNT(stream, normed_, weight(parameters_.query), query_, /*accumulate=*/false);
   backend.MatmulNT(stream, normed_, weight(parameters_.key), key_, /*accumulate=*/false);
   backend.MatmulNT(stream, normed_, weight(parameters_.value), value_, /*accumulate=*/false);
   backend.Rope(stream, query_, shape, shape.heads, theta, /*backward=*/false);
   backend.Rope(stream, key_, shape, shape.key_value_heads, theta, /*backward=*/false);
-  backend.AttentionForward(stream, query_, key_, value_, shape, mixed_, probabilities_.data);
+  backend.AttentionForward(stream, query_, key_, value_, shape, mixed_, saved_);
   backend.Copy(stream, out.data, x.data, static_cast<size_t>(x.elements()) * backend.element_bytes());
   backend.MatmulNT(stream, mixed_, weight(parameters_.output), out, /*accumulate=*/true);
   return absl::OkStatus();
@@ -61,8 +61,7 @@ absl::Status AttentionBlock::Backward(const BlockContext& context, Matrix x, Mat
 
   backend.MatmulTN(stream, gradient, mixed_, weight_gradient(parameters_.output), /*accumulate=*/true);
   backend.MatmulNN(stream, gradient, weight(parameters_.output), mixed, /*accumulate=*/false);
-  backend.AttentionBackward(stream, query_, key_, value_, shape, probabilities_.data, mixed, query, key,
-                            value);
+  backend.AttentionBackward(stream, query_, key_, value_, mixed_, shape, saved_, mixed, query, key, value);
   backend.Rope(stream, query, shape, shape.heads, theta, /*backward=*/true);
   backend.Rope(stream, key, shape, shape.key_value_heads, theta, /*backward=*/true);
   backend.MatmulTN(stream, query, normed_, weight_gradient(parameters_.query), /*accumulate=*/true);
@@ -72,8 +71,8 @@ absl::Status AttentionBlock::Backward(const BlockContext& context, Matrix x, Mat
   backend.MatmulNN(stream, key, weight(parameters_.key), normed, /*accumulate=*/true);
   backend.MatmulNN(stream, value, weight(parameters_.value), normed, /*accumulate=*/true);
   // What came in stays: it is the gradient through x itself.
-  backend.RmsNormBackward(stream, x, weight(parameters_.attention_norm).data, inverse_rms_.data, normed,
-                          gradient, weight_gradient(parameters_.attention_norm).data);
+  backend.RmsNormBackward(stream, x, weight(parameters_.attention_norm).data, inverse_rms_, normed, gradient,
+                          weight_gradient(parameters_.attention_norm).data);
   return absl::OkStatus();
 }
 

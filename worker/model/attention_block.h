@@ -32,15 +32,15 @@ class AttentionBlock {
 
  private:
   const LayerParameters parameters_;
-  GrowingBuffer inverse_rms_buffer_, normed_buffer_, query_buffer_, key_buffer_, value_buffer_,
-      probabilities_buffer_, mixed_buffer_;
+  GrowingBuffer inverse_rms_buffer_, normed_buffer_, query_buffer_, key_buffer_, value_buffer_, saved_buffer_,
+      mixed_buffer_;
   // Of the last forward.
-  Matrix inverse_rms_;    // [1, tokens]
-  Matrix normed_;         // [tokens, hidden]
-  Matrix query_;          // [tokens, heads * head_size], rotated
-  Matrix key_, value_;    // [tokens, key_value_heads * head_size], the keys rotated
-  Matrix probabilities_;  // [sequences * heads, length * length]
-  Matrix mixed_;          // [tokens, heads * head_size]
+  double* inverse_rms_ = nullptr;  // [tokens]
+  Matrix normed_;                  // [tokens, hidden]
+  Matrix query_;                   // [tokens, heads * head_size], rotated
+  Matrix key_, value_;             // [tokens, key_value_heads * head_size], the keys rotated
+  char* saved_ = nullptr;          // AttentionSavedBytes
+  Matrix mixed_;                   // [tokens, heads * head_size]
 };
 
 }  // namespace ballast

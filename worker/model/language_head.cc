@@ -17,7 +17,7 @@ absl::StatusOr<std::vector<double>> LanguageHead::Forward(const BlockContext& co
                                                           const std::vector<int32_t>& targets, double scale) {
   Backend& backend = context.backend;
   Stream& stream = context.stream;
-  BALLAST_ASSIGN_OR_RETURN(inverse_rms_, inverse_rms_buffer_.Shape(1, x.rows));
+  BALLAST_ASSIGN_OR_RETURN(inverse_rms_, inverse_rms_buffer_.Array<double>(x.rows));
   BALLAST_ASSIGN_OR_RETURN(normed_, normed_buffer_.Shape(x.rows, x.columns));
   BALLAST_ASSIGN_OR_RETURN(logits_gradient_, logits_buffer_.Shape(x.rows, context.config.vocabulary_size));
   BALLAST_ASSIGN_OR_RETURN(int32_t* const device_targets, targets_buffer_.Array<int32_t>(x.rows));
@@ -25,7 +25,7 @@ absl::StatusOr<std::vector<double>> LanguageHead::Forward(const BlockContext& co
 
   backend.Copy(stream, device_targets, targets.data(), targets.size() * sizeof(int32_t));
   backend.RmsNormForward(stream, x, context.parameters.weight(norm_).data, context.config.rms_norm_epsilon,
-                         normed_, inverse_rms_.data);
+                         normed_, inverse_rms_);
   const Matrix logits = logits_gradient_;  // overwritten by their gradient
   backend.MatmulNT(stream, normed_, context.parameters.weight(head_), logits, /*accumulate=*/false);
   backend.CrossEntropy(stream, logits, device_targets, scale, device_loss, logits_gradient_);
@@ -44,8 +44,8 @@ absl::Status LanguageHead::Backward(const BlockContext& context, Matrix x, Matri
                    /*accumulate=*/true);
   backend.MatmulNN(stream, logits_gradient_, context.parameters.weight(head_), normed, /*accumulate=*/false);
   backend.Zero(stream, x_gradient.data, static_cast<size_t>(x_gradient.elements()) * backend.element_bytes());
-  backend.RmsNormBackward(stream, x, context.parameters.weight(norm_).data, inverse_rms_.data, normed,
-                          x_gradient, context.parameters.gradient(norm_).data);
+  backend.RmsNormBackward(stream, x, context.parameters.weight(norm_).data, inverse_rms_, normed, x_gradient,
+                          context.parameters.gradient(norm_).data);
   return absl::OkStatus();
 }
 

@@ -30,9 +30,9 @@ class LanguageHead {
   const int head_;
   GrowingBuffer inverse_rms_buffer_, normed_buffer_, logits_buffer_, targets_buffer_, loss_buffer_;
   // Of the last forward.
-  Matrix inverse_rms_;      // [1, tokens]
-  Matrix normed_;           // [tokens, hidden]
-  Matrix logits_gradient_;  // [tokens, vocabulary]
+  double* inverse_rms_ = nullptr;  // [tokens]
+  Matrix normed_;                  // [tokens, hidden]
+  Matrix logits_gradient_;         // [tokens, vocabulary]
 };
 
 }  // namespace ballast

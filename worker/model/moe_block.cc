@@ -13,10 +13,10 @@ MoeBlock::MoeBlock(const ModelConfig& config, const LayerParameters& parameters,
 
 absl::StatusOr<MoeResult> MoeBlock::Forward(const BlockContext& context, const MoeContext& moe, Matrix x,
                                             Matrix out) {
-  BALLAST_ASSIGN_OR_RETURN(inverse_rms_, inverse_rms_buffer_.Shape(1, x.rows));
+  BALLAST_ASSIGN_OR_RETURN(inverse_rms_, inverse_rms_buffer_.Array<double>(x.rows));
   BALLAST_ASSIGN_OR_RETURN(normed_, normed_buffer_.Shape(x.rows, x.columns));
   context.backend.RmsNormForward(context.stream, x, context.parameters.weight(parameters_.moe_norm).data,
-                                 context.config.rms_norm_epsilon, normed_, inverse_rms_.data);
+                                 context.config.rms_norm_epsilon, normed_, inverse_rms_);
   BALLAST_ASSIGN_OR_RETURN(MoeResult result, layer_.Forward(moe, normed_, out));
   context.backend.Add(context.stream, x, out);
   return result;
@@ -30,7 +30,7 @@ absl::Status MoeBlock::Backward(const BlockContext& context, const MoeContext& m
   BALLAST_RETURN_IF_ERROR(layer_.Backward(moe, normed_, gradient, normed));
   // What came in stays: it is the gradient through x itself.
   backend.RmsNormBackward(context.stream, x, context.parameters.weight(parameters_.moe_norm).data,
-                          inverse_rms_.data, normed, gradient,
+                          inverse_rms_, normed, gradient,
                           context.parameters.gradient(parameters_.moe_norm).data);
   return absl::OkStatus();
 }

@@ -27,8 +27,8 @@ class MoeBlock {
   const LayerParameters parameters_;
   MoeLayer layer_;
   GrowingBuffer inverse_rms_buffer_, normed_buffer_;
-  Matrix inverse_rms_;  // [1, tokens], of the last forward
-  Matrix normed_;       // [tokens, hidden], of the last forward
+  double* inverse_rms_ = nullptr;  // [tokens], of the last forward
+  Matrix normed_;                  // [tokens, hidden], of the last forward
 };
 
 }  // namespace ballast

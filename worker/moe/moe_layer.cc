@@ -60,10 +60,10 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
 
   // Gate.
   BALLAST_ASSIGN_OR_RETURN(RouterResult routed, router_.Forward(context, x));
-  const Routing routing = MakeRouting(routed.choices, config_.top_k, config_.experts);
+  routing_ = MakeRouting(routed.choices, config_.top_k, config_.experts);
 
   // Counts and split.
-  BALLAST_ASSIGN_OR_RETURN(const CountMatrix counts, GatherCounts(context, routing.counts, scratch_.counts));
+  BALLAST_ASSIGN_OR_RETURN(const CountMatrix counts, GatherCounts(context, routing_.counts, scratch_.counts));
   BALLAST_ASSIGN_OR_RETURN(const Split split, ComputeSplit(counts, context.plan, config_.experts,
                                                            context.speeds, context.topology));
   const Route route = MakeRoute(split, context.plan, config_.experts);
@@ -75,8 +75,8 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   const int64_t sent = route.source_rows[self.index()];
   const int64_t computed = route.host_rows[self.index()];
   Matrix source_rows, host_rows;
-  BALLAST_ASSIGN_OR_RETURN(token_of_, OnDevice(context, routing.token_of, token_of_buffer_));
-  BALLAST_ASSIGN_OR_RETURN(row_of_, OnDevice(context, routing.row_of, row_of_buffer_));
+  BALLAST_ASSIGN_OR_RETURN(token_of_, OnDevice(context, routing_.token_of, token_of_buffer_));
+  BALLAST_ASSIGN_OR_RETURN(row_of_, OnDevice(context, routing_.row_of, row_of_buffer_));
   BALLAST_ASSIGN_OR_RETURN(source_rows, scratch_.source_rows.Shape(sent, x.columns));
   BALLAST_ASSIGN_OR_RETURN(expert_in_, expert_in_buffer_.Shape(computed, x.columns));
   backend.GatherRows(context.stream, x, token_of_, source_rows);

@@ -71,6 +71,7 @@ class MoeLayer {
   Experts experts_;
   GrowingBuffer token_of_buffer_, row_of_buffer_, expert_in_buffer_, returned_buffer_;
   // Of the last forward.
+  Routing routing_;  // kept: copies to the device read it
   std::vector<Route> chunks_;
   std::vector<int64_t> slot_rows_;  // of this rank
   int64_t* token_of_ = nullptr;     // on the device, as in Routing
