@@ -15,8 +15,9 @@ namespace {
 
 // What a copy must save, in balanced layer steps: it is reduced and refreshed in every step.
 constexpr double kCopyPrice = 0.002;
-// Loads within this share of the mean count as equal, so that an expert may keep its rank.
-constexpr double kTie = 0.02;
+// Ranks whose loads differ by no more than this share of the mean count as equal, and an expert keeps its
+// rank. Each is tried: a wide tie moves less, a narrow one packs better.
+constexpr double kTies[] = {0.02, 0.15, 0.6};
 
 struct LayerInput {
   const std::vector<int64_t>& tokens;  // [expert]
@@ -48,7 +49,7 @@ std::vector<int> CountCopies(const LayerInput& layer, int extra) {
 
 // [rank][expert] -> 1 where the expert is to have a slot. A copy that finds no rank is left out; first copies
 // always find one, because an expert's copies follow each other and all copies together fit.
-std::vector<std::vector<char>> Pack(const LayerInput& layer, const std::vector<int>& copies) {
+std::vector<std::vector<char>> Pack(const LayerInput& layer, const std::vector<int>& copies, double tie) {
   std::vector<int> order(layer.tokens.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
@@ -69,7 +70,7 @@ std::vector<std::vector<char>> Pack(const LayerInput& layer, const std::vector<i
       for (int g = 0; g < layer.ranks(); ++g) {
         if (free[g] == 0 || placed[g][e]) continue;
         double time = (load[g] + part) / layer.speeds[g];
-        if (layer.current.SlotIndex(Rank(g), ExpertId(e))) time -= kTie * mean;
+        if (layer.current.SlotIndex(Rank(g), ExpertId(e))) time -= tie * mean;
         if (best >= 0 && time >= best_time) continue;
         best = g;
         best_time = time;
@@ -167,15 +168,18 @@ class GreedyPlanner final : public Planner {
     double best_score = 0;
     bool found = false;
     for (int extra : NumbersToTry(spare)) {
-      LayerPlan next = Arrange(layer, Pack(layer, CountCopies(layer, extra)));
-      const double imbalance = LayerImbalance(tokens, next, input.speeds, input.speeds);
-      const double writes = CountWrites(current, next) * config.slot_write_cost;
-      if (now - imbalance < config.min_gain * now || (now - imbalance) * horizon <= writes) continue;
-      const double score = imbalance + writes / horizon + extra * kCopyPrice;
-      if (found && score >= best_score) continue;
-      found = true;
-      best_score = score;
-      plan = std::move(next);
+      const std::vector<int> copies = CountCopies(layer, extra);
+      for (double tie : kTies) {
+        LayerPlan next = Arrange(layer, Pack(layer, copies, tie));
+        const double imbalance = LayerImbalance(tokens, next, input.speeds, input.speeds);
+        const double writes = CountWrites(current, next) * config.slot_write_cost;
+        if (now - imbalance < config.min_gain * now || (now - imbalance) * horizon <= writes) continue;
+        const double score = imbalance + writes / horizon + extra * kCopyPrice;
+        if (found && score >= best_score) continue;
+        found = true;
+        best_score = score;
+        plan = std::move(next);
+      }
     }
   }
 };
