@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "base/status_macros.h"
 #include "worker/comm/gloo_connect.h"
+#include "worker/comm/lost_peer.h"
 
 namespace ballast {
 namespace {
@@ -208,7 +209,7 @@ class GlooCommunicator final : public Communicator {
       failure_ =
           absl::DeadlineExceededError(absl::StrCat("rank ", peer.value(), " did not answer in time: ", what));
     } else {
-      failure_ = absl::UnavailableError(absl::StrCat("rank ", peer.value(), " is lost: ", what));
+      failure_ = LostPeerError(peer, what);
     }
     Abort(std::string(failure_.message()));
   }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/mutex.h"
+#include "worker/comm/lost_peer.h"
 
 namespace ballast {
 
@@ -45,8 +46,7 @@ class ThreadCommunicatorGroup::Shared {
         return message;
       }
       if (ends_[from.index()].has_value()) {
-        return absl::UnavailableError(
-            absl::StrCat("rank ", from.value(), " is lost: ", *ends_[from.index()]));
+        return LostPeerError(from, *ends_[from.index()]);
       }
       if (std::chrono::steady_clock::now() >= deadline) {
         return absl::DeadlineExceededError(

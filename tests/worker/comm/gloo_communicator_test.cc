@@ -15,6 +15,7 @@
 #include "tests/worker/comm/communicator_fixture.h"
 #include "tests/worker/comm/memory_store.h"
 #include "worker/comm/farewell.h"
+#include "worker/comm/lost_peer.h"
 
 namespace ballast {
 namespace {
@@ -169,6 +170,7 @@ TEST(GlooCommunicator, OwnAbortIsAbortedWithItsReason) {
     } else {
       EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
       EXPECT_NE(std::string(status.message()).find("rank 0"), std::string::npos) << status;
+      EXPECT_EQ(LostPeerOf(status), Rank(0));
     }
   });
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "tests/worker/comm/communicator_fixture.h"
+#include "worker/comm/lost_peer.h"
 
 namespace ballast {
 namespace {
@@ -134,6 +135,7 @@ TEST(ThreadCommunicator, LostPeerIsNamed) {
     absl::Status status = communicator->Wait(*pending, After(60));
     EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
     EXPECT_NE(std::string(status.message()).find("rank 1"), std::string::npos) << status;
+    EXPECT_EQ(LostPeerOf(status), Rank(1));
     pending = communicator->Exchange(stream, {}, {});
     EXPECT_EQ(communicator->Wait(*pending, After(60)).code(), absl::StatusCode::kUnavailable);
   });

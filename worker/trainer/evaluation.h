@@ -1,0 +1,29 @@
+// Evaluation: mean held-out loss of every source.
+#pragma once
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "base/ids.h"
+#include "plan/job_config.h"
+#include "worker/model/gpt_moe.h"
+#include "worker/trainer/parts.h"
+
+namespace ballast {
+
+struct EvaluationInputs {
+  const TrainerParts& parts;
+  const JobConfig& job;
+  Generation generation;
+  Step step;  // the evaluation is of the weights after this one
+  Stream& stream;
+  // Plan, parameters and a fresh deadline for the next exchanges.
+  std::function<ModelStep()> model_step;
+};
+
+// All ranks together: each runs the forward over its part of every source's held-out sequences; 1 all-gather
+// beside the MoE layers'. Rank 0 reports the losses. FailedPrecondition, on all ranks alike, when a loss is
+// not finite.
+absl::Status Evaluate(const EvaluationInputs& inputs);
+
+}  // namespace ballast

@@ -1,0 +1,218 @@
+#include "worker/trainer/trainer.h"
+
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "worker/comm/farewell.h"
+#include "worker/trainer/evaluation.h"
+
+namespace ballast {
+
+Trainer::Trainer(const TrainerOptions& options, const TrainerParts& parts)
+    : options_(options),
+      parts_(parts),
+      job_(*options_.job),
+      self_(parts.communicator.rank()),
+      batch_(PlanMicrobatches(job_.training.global_batch_sequences, parts.communicator.size(),
+                              job_.training.microbatch_sequences)),
+      stream_(parts.backend.NewStream()),
+      fence_(self_, parts.communicator.size(), options.plan, options.start_step),
+      running_(options.plan->stamp.version) {}
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Make(const TrainerOptions& options,
+                                                       const TrainerParts& parts) {
+  std::unique_ptr<Trainer> trainer(new Trainer(options, parts));
+  OptimizerOptions optimizer;
+  optimizer.config = options.job->optimizer;
+  optimizer.steps = options.job->training.steps;
+  optimizer.slots_per_rank = options.job->placement.slots_per_rank;
+  optimizer.sequences = trainer->batch_.sequences;
+  optimizer.poison_vacated = options.poison_vacated;
+  absl::StatusOr<std::unique_ptr<Optimizer>> made =
+      Optimizer::Make(optimizer, parts.layout, options.plan, parts.fill_master, parts.backend,
+                      *trainer->stream_, parts.communicator, trainer->Deadline());
+  if (!made.ok()) {
+    parts.communicator.Abort(absl::StrCat("rank ", trainer->self_.value(), ": ", made.status().ToString()));
+    return made.status();
+  }
+  trainer->optimizer_ = *std::move(made);
+  return trainer;
+}
+
+TrainResult Trainer::Run() {
+  TrainResult result;
+  result.last_step = options_.start_step.Plus(-1);
+  result.status = RunSteps(result);
+  if (result.status.ok() || absl::IsFailedPrecondition(result.status)) {
+    // All ranks end here, at the same step.
+    absl::Status farewell = Farewell(parts_.communicator, *stream_, Deadline());
+    if (result.status.ok()) result.status = farewell;
+  } else {
+    parts_.communicator.Abort(absl::StrCat("rank ", self_.value(), ": ", result.status.ToString()));
+  }
+  return result;
+}
+
+absl::Status Trainer::RunSteps(TrainResult& result) {
+  const Step last(job_.training.steps);
+  if (options_.start_step == Step(1)) {
+    BALLAST_RETURN_IF_ERROR(EvaluateAfter(Step(0), options_.plan->body));
+  }
+  for (Step step = options_.start_step; step <= last; step = step.Next()) {
+    bool stop = false;
+    BALLAST_RETURN_IF_ERROR(RunStep(step, stop));
+    result.last_step = step;
+    if (EvaluationIsDue(step, stop || step == last)) {
+      // The slots are those of the next step already.
+      BALLAST_RETURN_IF_ERROR(EvaluateAfter(step, fence_.PlanFor(step.Next())->body));
+    }
+    if (stop) {
+      result.stopped = true;
+      break;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::RunStep(Step step, bool& stop) {
+  const Time begin = parts_.clock.Now();
+  const PlanPtr plan = fence_.PlanFor(step);
+  if (plan->stamp.version != running_) {
+    running_ = plan->stamp.version;
+    parts_.coordination.OnActive(self_, running_, step);
+  }
+  BALLAST_RETURN_IF_ERROR(optimizer_->BeginStep(plan, fence_.PlanFor(step.Next())));
+  BALLAST_ASSIGN_OR_RETURN(StepTotals totals, ForwardBackward(step, plan->body));
+  BALLAST_RETURN_IF_ERROR(optimizer_->Reduce(Deadline()));
+
+  // The reduced gradients are in place: now, and not earlier, the header may leave.
+  StepRow row;
+  BALLAST_ASSIGN_OR_RETURN(row.block_squares, optimizer_->BlockSquares());
+  const HeaderCells cells = parts_.coordination.Cells();
+  row.header = MakeHeader(step, totals, row.block_squares, cells);
+  row.losses = totals.losses;
+  BALLAST_ASSIGN_OR_RETURN(StepTable table, optimizer_->ExchangeTable(row, Deadline()));
+  BALLAST_ASSIGN_OR_RETURN(FenceDecision decision, Decide(step, table, cells));
+  if (!decision.update) return absl::FailedPreconditionError(decision.failure);
+
+  optimizer_->Update(step, table);
+  BALLAST_RETURN_IF_ERROR(optimizer_->Refresh(step, Deadline()));
+  BALLAST_RETURN_IF_ERROR(parts_.backend.Synchronize(*stream_));
+  parts_.coordination.OnStepDone(self_, step);
+  if (self_ == Rank(0)) Report(step, totals, table, begin);
+  stop = step == stop_step_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StepTotals> Trainer::ForwardBackward(Step step, const PlanBody& plan) {
+  StepTotals totals;
+  for (const SequenceRun& run : batch_.runs[self_.index()]) {
+    BALLAST_ASSIGN_OR_RETURN(Microbatch microbatch, parts_.batches.Training(step, run.first, run.count));
+    BALLAST_ASSIGN_OR_RETURN(
+        MicrobatchResult result,
+        parts_.model.ForwardBackward(ModelStepOf(plan, job_.training.global_batch_sequences), microbatch));
+    totals.Add(result);
+  }
+  return totals;
+}
+
+absl::Status Trainer::EvaluateAfter(Step step, const PlanBody& plan) {
+  return Evaluate({.parts = parts_,
+                   .job = job_,
+                   .generation = options_.plan->stamp.generation,
+                   .step = step,
+                   .stream = *stream_,
+                   .model_step = [&] { return ModelStepOf(plan, job_.training.evaluation_sequences); }});
+}
+
+ModelStep Trainer::ModelStepOf(const PlanBody& plan, int64_t sequences) const {
+  return {.plan = plan,
+          .topology = options_.topology,
+          .communicator = parts_.communicator,
+          .parameters = optimizer_->parameters(),
+          .deadline = Deadline(),
+          .global_tokens = sequences * job_.data.sequence_length,
+          .global_sequences = sequences};
+}
+
+StepHeader Trainer::MakeHeader(Step step, const StepTotals& totals, const std::vector<double>& squares,
+                               const HeaderCells& cells) const {
+  StepHeader header;
+  header.generation = options_.plan->stamp.generation;
+  header.step = step;
+  if (cells.staged != nullptr) {
+    header.staged = cells.staged->stamp.version;
+    header.staged_digest = cells.staged_digest;
+  }
+  header.committed = cells.committed;
+  header.split_hash = totals.split_hash;
+  header.request = cells.request;
+  header.request_kind = cells.request_kind;
+
+  if (totals.nonfinite_layer >= 0) {
+    header.ok = false;
+    header.failed_layer = totals.nonfinite_layer;
+  } else if (std::optional<BlockId> block = optimizer_->NonFinite(squares)) {
+    const Parameter& parameter = parts_.layout.parameter_of(*block);
+    header.ok = false;
+    header.failed_layer = parameter.layer.has_value() ? parameter.layer->value() : -1;
+  }
+  for (const SequenceLoss& loss : totals.losses) {
+    if (!std::isfinite(loss.cross_entropy + loss.load_balance + loss.z_loss)) header.ok = false;
+  }
+  return header;
+}
+
+absl::StatusOr<FenceDecision> Trainer::Decide(Step step, const StepTable& table, const HeaderCells& cells) {
+  // A plan is decided only if this rank's own row promised it, so it is the one of the cells that the row was
+  // made from.
+  auto held = [&](PlanVersion version, PlanDigest digest) -> PlanPtr {
+    const bool same =
+        cells.staged != nullptr && cells.staged->stamp.version == version && cells.staged_digest == digest;
+    return same ? cells.staged : nullptr;
+  };
+  BALLAST_ASSIGN_OR_RETURN(FenceDecision decision, fence_.Apply(step, table.headers, held));
+  if (!decision.alarm.empty() && self_ == Rank(0)) {
+    Log(LogLevel::kWarning, "plans differ",
+        {{"job", job_.name.value()},
+         {"rank", self_.value()},
+         {"step", step.value()},
+         {"what", decision.alarm}});
+  }
+  if (decision.decided.has_value()) {
+    parts_.coordination.OnDecided(self_, *decision.decided, decision.switch_step);
+  }
+  if (decision.request_kind == RequestKind::kStop) stop_step_ = decision.request_step;
+  return decision;
+}
+
+void Trainer::Report(Step step, const StepTotals& totals, const StepTable& table, Time begin) {
+  const double sequences = job_.training.global_batch_sequences;
+  const SequenceLoss sum = SumLosses(table.losses);
+  StepReport report;
+  report.job = job_.name;
+  report.generation = options_.plan->stamp.generation;
+  report.step = step;
+  report.plan = running_;
+  report.tokens = int64_t{job_.training.global_batch_sequences} * job_.data.sequence_length;
+  report.loss = sum.cross_entropy / static_cast<double>(report.tokens);
+  report.load_balance_loss = sum.load_balance / sequences;
+  report.z_loss = sum.z_loss / sequences;
+  report.gradient_norm = GlobalNorm(table);
+  report.step_seconds = ToSeconds(parts_.clock.Now() - begin);
+  report.load.step = step;
+  report.load.tokens = totals.expert_tokens;
+  report.rank_tokens = totals.rank_tokens;
+  parts_.coordination.OnReport(std::move(report));
+}
+
+bool Trainer::EvaluationIsDue(Step step, bool last) const {
+  const int64_t every = job_.training.evaluate_every;
+  return last || (every > 0 && step.value() % every == 0);
+}
+
+}  // namespace ballast
