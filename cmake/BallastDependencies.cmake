@@ -14,5 +14,11 @@ if(BALLAST_GRPC)
   find_package(yaml-cpp CONFIG REQUIRED)
   find_package(nlohmann_json CONFIG REQUIRED)
   find_package(CLI11 CONFIG REQUIRED)
+  # Debian's compiled library: its macros change the types in the header, so both must agree.
+  find_library(HTTPLIB_LIBRARY NAMES cpp-httplib REQUIRED)
+  add_library(ballast_httplib INTERFACE)
+  target_link_libraries(ballast_httplib INTERFACE ${HTTPLIB_LIBRARY} OpenSSL::SSL OpenSSL::Crypto)
+  target_compile_definitions(ballast_httplib INTERFACE CPPHTTPLIB_OPENSSL_SUPPORT CPPHTTPLIB_ZLIB_SUPPORT
+                             CPPHTTPLIB_BROTLI_SUPPORT)
   find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 endif()

@@ -1,0 +1,33 @@
+#include "coordinator/settings.h"
+
+#include <cstdio>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+
+namespace ballast {
+
+void AddCoordinatorOptions(CLI::App& app, CoordinatorSettings& settings) {
+  AddDaemonOptions(app, settings.daemon);
+  AddOption(app, "--listen", settings.listen, "HOST:PORT of the gRPC services; port 0 takes a free one");
+  AddOption(app, "--http", settings.http, "HOST:PORT of /healthz and /readyz over plain HTTP; not set: none");
+  AddOption(app, "--data-dir", settings.data_dir, "Directory of the store; made if it is not there")
+      ->required();
+  AddOption(app, "--port-file", settings.port_file,
+            "File to write the ports to that were taken: grpc=PORT, http=PORT");
+  AddOption(app, "--failpoint", settings.failpoint, "For tests: die-after-first-commit")->group("");
+}
+
+absl::Status WritePortFile(const std::string& path, int grpc_port, int http_port) {
+  std::string partial = absl::StrCat(path, ".partial");
+  std::ofstream file(partial);
+  file << "grpc=" << grpc_port << "\n";
+  if (http_port > 0) file << "http=" << http_port << "\n";
+  file.close();
+  if (!file || std::rename(partial.c_str(), path.c_str()) != 0) {
+    return absl::UnavailableError(absl::StrCat("--port-file ", path, ": cannot be written"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ballast

@@ -1,0 +1,26 @@
+// The coordinator's command line.
+#pragma once
+
+#include <string>
+
+#include "net/daemon.h"
+
+namespace ballast {
+
+struct CoordinatorSettings {
+  DaemonOptions daemon;
+  std::string listen = "0.0.0.0:7070";
+  std::string http;
+  std::string data_dir;
+  std::string port_file;
+  std::string failpoint;
+};
+
+// Declares the options; `settings` must outlive the parsing.
+void AddCoordinatorOptions(CLI::App& app, CoordinatorSettings& settings);
+
+// Writes "grpc=PORT" and, with a port above 0, "http=PORT", one a line, by rename: a reader sees all of it or
+// nothing.
+absl::Status WritePortFile(const std::string& path, int grpc_port, int http_port);
+
+}  // namespace ballast

@@ -1,0 +1,46 @@
+// What the two daemons' main functions have in common: options, signals, exit codes.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <string>
+
+#include "absl/status/status.h"
+#include "net/certificates.h"
+
+namespace ballast {
+
+struct DaemonOptions {
+  CertificateFiles certificates;
+  std::string log_format = "text";
+  std::string log_level = "info";
+};
+
+// --config, --ca, --cert, --key, --insecure, --log-format, --log-level; each also as BALLAST_<NAME>.
+void AddDaemonOptions(CLI::App& app, DaemonOptions& options);
+
+// An option that is also read from the environment variable BALLAST_<NAME>, as --data-dir from
+// BALLAST_DATA_DIR, and from the file of --config.
+template <class T>
+CLI::Option* AddOption(CLI::App& app, const std::string& name, T& value, const std::string& help);
+std::string EnvironmentName(const std::string& option);
+
+// Sets the process's logging and blocks SIGTERM and SIGINT in this thread and all it will start; ignores
+// SIGPIPE. Call it before there are other threads.
+void PrepareProcess(const DaemonOptions& options);
+// Waits for SIGTERM or SIGINT, or for RequestStop.
+void WaitForStop();
+// Ends WaitForStop as a signal would. From any thread.
+void RequestStop();
+
+// 0 ok, 1 error, 2 usage or bad input, 4 conflict or fenced, 5 unavailable, 6 denied: as ballastctl's.
+int ExitCode(const absl::Status& status);
+
+// Logs the error and returns its exit code.
+int Fail(const absl::Status& status);
+
+template <class T>
+CLI::Option* AddOption(CLI::App& app, const std::string& name, T& value, const std::string& help) {
+  return app.add_option(name, value, help)->envname(EnvironmentName(name))->capture_default_str();
+}
+
+}  // namespace ballast

@@ -1,0 +1,185 @@
+#include "coordinator/sqlite_store.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "coordinator/sqlite.h"
+#include "tests/daemons/temp_dir.h"
+#include "tests/wire/random_values.h"
+#include "wire/records_codec.h"
+
+namespace ballast {
+namespace {
+
+std::unique_ptr<StateStore> MustOpen(const std::string& directory) {
+  absl::StatusOr<std::unique_ptr<StateStore>> store = OpenSqliteStore(directory);
+  EXPECT_TRUE(store.ok()) << store.status();
+  return *std::move(store);
+}
+
+JobRecord MakeJob(const std::string& name, int64_t order) {
+  Rng rng(17);
+  JobRecord job = RandomJobRecord(rng);
+  auto config = std::make_shared<JobConfig>(*job.config);
+  config->name = JobId(name);
+  job.config = config;
+  job.order = order;
+  return job;
+}
+
+PlanRecord MakePlan(uint64_t seed) {
+  Rng rng(seed);
+  PlanRecord plan = RandomPlanRecord(rng);
+  plan.digest = Digest(*plan.plan);  // checked when it is read
+  return plan;
+}
+
+TEST(SqliteStore, KeepsEverythingOverAReopening) {
+  TempDir dir;
+  JobRecord first = MakeJob("first", 1);
+  JobRecord second = MakeJob("second", 2);
+  PlanRecord plan = MakePlan(3);
+  Rng rng(4);
+  GenerationRecord generation = RandomGenerationRecord(rng);
+  Term term;
+  {
+    std::unique_ptr<StateStore> store = MustOpen(dir / "data");
+    term = store->Acquire(Term(0)).value();
+    ASSERT_TRUE(store->Commit({term, {second, first, plan, generation}}).ok());
+    first.reason = "replaced";
+    ASSERT_TRUE(store->Commit({term, {first}}).ok());
+  }
+  std::unique_ptr<StateStore> store = MustOpen(dir / "data");
+  EXPECT_EQ(store->Acquire(Term(0)).value(), term.Next());
+  StoreContents contents = store->Load().value();
+  ASSERT_EQ(contents.jobs.size(), 2u);
+  EXPECT_EQ(EncodeRecord(contents.jobs[0]), EncodeRecord(first)) << "jobs come in order of submission";
+  EXPECT_EQ(EncodeRecord(contents.jobs[1]), EncodeRecord(second));
+  ASSERT_EQ(contents.plans.size(), 1u);
+  EXPECT_EQ(EncodeRecord(contents.plans[0]), EncodeRecord(plan));
+  ASSERT_EQ(contents.generations.size(), 1u);
+  EXPECT_EQ(EncodeRecord(contents.generations[0]), EncodeRecord(generation));
+}
+
+TEST(SqliteStore, AnEarlierTermWritesNothing) {
+  TempDir dir;
+  std::unique_ptr<StateStore> store = MustOpen(dir.path());
+  Term old_term = store->Acquire(Term(0)).value();
+  Term new_term = store->Acquire(Term(0)).value();
+  EXPECT_GT(new_term, old_term);
+  absl::Status refused = store->Commit({old_term, {MakeJob("late", 1)}});
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(refused.message(), "term 1 was fenced: term 2 leads");
+  EXPECT_EQ(store->Commit({old_term, {}}).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(store->Load().value().jobs.empty());
+  EXPECT_TRUE(store->Commit({new_term, {MakeJob("now", 1)}}).ok());
+  EXPECT_EQ(store->Load().value().jobs.size(), 1u);
+}
+
+TEST(SqliteStore, AdoptingJumpsOverTheHighestTermSeen) {
+  TempDir dir;
+  std::unique_ptr<StateStore> store = MustOpen(dir.path());
+  EXPECT_EQ(store->Acquire(Term(41)).value(), Term(42));
+  EXPECT_EQ(store->Acquire(Term(7)).value(), Term(43));
+}
+
+TEST(SqliteStore, ASecondProcessIsKeptOffTheDirectory) {
+  TempDir dir;
+  std::unique_ptr<StateStore> store = MustOpen(dir.path());
+  pid_t child = fork();
+  if (child == 0) {
+    absl::StatusOr<std::unique_ptr<StateStore>> second = OpenSqliteStore(dir.path());
+    bool right = second.status().code() == absl::StatusCode::kFailedPrecondition &&
+                 second.status().message().find("used by another coordinator (process " +
+                                                std::to_string(getppid())) != absl::string_view::npos;
+    if (!right) std::fprintf(stderr, "%s\n", second.status().ToString().c_str());
+    _exit(right ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  store.reset();
+  MustOpen(dir.path());  // free again
+}
+
+TEST(SqliteStore, WhatWasAcknowledgedSurvivesKillAndLeavesNoLock) {
+  TempDir dir;
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  pid_t child = fork();
+  if (child == 0) {
+    std::unique_ptr<StateStore> store = MustOpen(dir.path());
+    Term term = store->Acquire(Term(0)).value();
+    for (int64_t i = 1;; ++i) {
+      if (!store->Commit({term, {MakeJob("job", i)}}).ok()) _exit(1);
+      if (write(pipe_ends[1], &i, sizeof i) != sizeof i) _exit(1);  // acknowledged
+    }
+  }
+  int64_t acknowledged = 0;
+  while (acknowledged < 20) ASSERT_EQ(read(pipe_ends[0], &acknowledged, sizeof acknowledged), 8);
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  close(pipe_ends[1]);
+  while (read(pipe_ends[0], &acknowledged, sizeof acknowledged) == 8) {
+  }
+  close(pipe_ends[0]);
+  StoreContents contents = MustOpen(dir.path())->Load().value();
+  ASSERT_EQ(contents.jobs.size(), 1u);
+  // The kill may have come between the commit and its acknowledgement.
+  EXPECT_GE(contents.jobs[0].order, acknowledged);
+  EXPECT_LE(contents.jobs[0].order, acknowledged + 1);
+}
+
+TEST(SqliteStore, ANewerSchemaIsRefused) {
+  TempDir dir;
+  MustOpen(dir.path());
+  ASSERT_TRUE(SqliteDatabase::Open(dir / "ballast.db")->Execute("PRAGMA user_version=7").ok());
+  absl::StatusOr<std::unique_ptr<StateStore>> store = OpenSqliteStore(dir.path());
+  EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(std::string(store.status().message()),
+            dir / "ballast.db: schema version 7, this program knows 1; start the newer program again");
+}
+
+TEST(SqliteStore, AFileThatIsNoDatabaseIsAnError) {
+  TempDir dir;
+  FILE* file = fopen((dir / "ballast.db").c_str(), "w");
+  std::string noise(5000, 'x');
+  fputs(noise.c_str(), file);
+  fclose(file);
+  absl::StatusOr<std::unique_ptr<StateStore>> store = OpenSqliteStore(dir.path());
+  EXPECT_NE(store.status().message().find("not a database"), absl::string_view::npos) << store.status();
+  EXPECT_FALSE(OpenSqliteStore(dir / "missing/below").ok());
+}
+
+TEST(SqliteStore, ADamagedRecordIsAnErrorOfLoad) {
+  TempDir dir;
+  std::unique_ptr<StateStore> store = MustOpen(dir.path());
+  Term term = store->Acquire(Term(0)).value();
+  ASSERT_TRUE(store->Commit({term, {MakePlan(5)}}).ok());
+  ASSERT_TRUE(SqliteDatabase::Open(dir / "ballast.db")->Execute("UPDATE plans SET record = x'ff'").ok());
+  EXPECT_EQ(store->Load().status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(SqliteStore, ALockedFileIsNeitherOkNorFenced) {
+  TempDir dir;
+  std::unique_ptr<StateStore> store = MustOpen(dir.path());
+  Term term = store->Acquire(Term(0)).value();
+  SqliteDatabase other = SqliteDatabase::Open(dir / "ballast.db").value();
+  ASSERT_TRUE(other.Execute("BEGIN IMMEDIATE").ok());
+  absl::Status status = store->Commit({term, {MakeJob("job", 1)}});
+  EXPECT_FALSE(status.ok());
+  EXPECT_NE(status.code(), absl::StatusCode::kFailedPrecondition) << "locked is not fenced: " << status;
+  ASSERT_TRUE(other.Execute("ROLLBACK").ok());
+  EXPECT_TRUE(store->Commit({term, {MakeJob("job", 1)}}).ok());
+}
+
+}  // namespace
+}  // namespace ballast

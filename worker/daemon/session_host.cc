@@ -1,0 +1,180 @@
+#include "worker/daemon/session_host.h"
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace ballast {
+namespace {
+
+// Far above what a generation ever has under way: beyond it the stream is broken and the session says
+// everything again.
+constexpr size_t kControlMax = 4096;
+
+}  // namespace
+
+// Lets a rank speak for its own generation alone: after an abort its words are ignored and its cells are
+// empty.
+class SessionHost::RunCoordination final : public StepCoordination {
+ public:
+  RunCoordination(SessionHost* host, RunId run) : host_(host), run_(std::move(run)) {}
+
+  HeaderCells Cells() override {
+    MutexLock lock(host_->mutex_);
+    return host_->session_.run() == run_ ? host_->session_.Cells() : HeaderCells{};
+  }
+  void OnDecided(Rank rank, PlanVersion version, Step switch_step) override {
+    host_->Apply([&](Session& session) { return session.OnDecided(run_, rank, version, switch_step); });
+  }
+  void OnActive(Rank rank, PlanVersion version, Step switch_step) override {
+    Log(LogLevel::kInfo, "plan active",
+        {{"job", run_.job.value()},
+         {"rank", rank.value()},
+         {"step", switch_step.value()},
+         {"plan", version.value()}});
+    host_->Apply([&](Session& session) { return session.OnActive(run_, rank, version, switch_step); });
+  }
+  void OnStepDone(Rank rank, Step step) override {
+    host_->Apply([&](Session& session) { return session.OnStepDone(run_, rank, step); });
+  }
+  void OnReport(StepReport report) override {
+    report.job = run_.job;
+    report.generation = run_.generation;
+    host_->QueueReport(run_, std::move(report));
+  }
+  void OnEvaluation(EvaluationReport report) override {
+    report.job = run_.job;
+    report.generation = run_.generation;
+    host_->QueueReport(run_, std::move(report));
+  }
+
+ private:
+  SessionHost* const host_;
+  const RunId run_;
+};
+
+SessionHost::SessionHost(SessionOptions options, size_t reports_max, std::function<void()> wake)
+    : wake_(std::move(wake)), session_(std::move(options)), outbox_(kControlMax, reports_max) {}
+
+Hello SessionHost::BeginStream() {
+  MutexLock lock(mutex_);
+  outbox_.DropAllButTelemetry();
+  welcomed_ = breaking_ = false;
+  return session_.MakeHello();
+}
+
+void SessionHost::EndStream() {
+  MutexLock lock(mutex_);
+  welcomed_ = false;
+}
+
+bool SessionHost::OnMessage(const CoordinatorMessage& message) {
+  SessionActions actions;
+  {
+    MutexLock lock(mutex_);
+    // Under the same lock as its answer: what a rank says next must come behind what is said again now.
+    if (std::holds_alternative<Welcome>(message)) welcomed_ = true;
+    actions = session_.OnMessage(message);
+    QueueSends(actions);
+  }
+  LogNotes(actions);
+  if (actions.abort.has_value()) {
+    if (rendezvous_ != nullptr) rendezvous_->Abort(actions.abort->reason);
+    rendezvous_ = nullptr;
+    ranks_->Abort(actions.abort->run, actions.abort->reason);
+  }
+  if (actions.start.has_value()) {
+    const Stamp& stamp = actions.start->assign.stamp;
+    RunId run{stamp.job, stamp.generation};
+    rendezvous_ = std::make_shared<StreamRendezvous>(
+        [this, run](const std::string& key, const std::string& value) { OnRendezvousPut(run, key, value); });
+    ranks_->Start(*std::move(actions.start), rendezvous_);
+  }
+  for (const RendezvousValue& value : actions.rendezvous) {
+    if (rendezvous_ != nullptr) rendezvous_->Arrived(value.key, value.value);
+  }
+  wake_();
+  return !actions.leave;
+}
+
+std::optional<WorkerMessage> SessionHost::TakeOutgoing() {
+  MutexLock lock(mutex_);
+  if (!welcomed_) return std::nullopt;
+  return outbox_.Take();
+}
+
+bool SessionHost::Breaking() const {
+  MutexLock lock(mutex_);
+  return breaking_;
+}
+
+void SessionHost::OnStarted(const RunId& run, Rank rank) {
+  Apply([&](Session& session) { return session.OnStarted(run, rank); });
+}
+void SessionHost::OnFinished(const RunId& run, Rank rank, Step step, bool stopped) {
+  Apply([&](Session& session) { return session.OnFinished(run, rank, step, stopped); });
+}
+void SessionHost::OnLostPeer(const RunId& run, Rank peer, const std::string& detail) {
+  Apply([&](Session& session) { return session.OnLostPeer(run, peer, detail); });
+}
+void SessionHost::OnFailure(const RunId& run, Step step, const std::string& cause) {
+  Apply([&](Session& session) { return session.OnFailure(run, step, cause); });
+}
+void SessionHost::OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value) {
+  Apply([&](Session& session) { return session.OnRendezvousPut(run, key, value); });
+}
+
+std::unique_ptr<StepCoordination> SessionHost::CoordinationFor(const RunId& run) {
+  return std::make_unique<RunCoordination>(this, run);
+}
+
+RunId SessionHost::run() const {
+  MutexLock lock(mutex_);
+  return session_.run();
+}
+
+int64_t SessionHost::reports_dropped() const {
+  MutexLock lock(mutex_);
+  return outbox_.dropped();
+}
+
+bool SessionHost::HasOutgoing() const {
+  MutexLock lock(mutex_);
+  return welcomed_ && !outbox_.empty();
+}
+
+void SessionHost::QueueSends(SessionActions& actions) {
+  for (WorkerMessage& message : actions.send) {
+    // Without a welcomed stream it is forgotten here: the session repeats after the next Welcome what may be
+    // lost.
+    if (welcomed_ && !outbox_.PushControl(std::move(message))) breaking_ = true;
+  }
+  actions.send.clear();
+}
+
+template <class Event>
+void SessionHost::Apply(const Event& event) {
+  SessionActions actions;
+  {
+    MutexLock lock(mutex_);
+    actions = event(session_);
+    QueueSends(actions);
+  }
+  LogNotes(actions);
+  wake_();
+}
+
+void SessionHost::QueueReport(const RunId& run, WorkerMessage report) {
+  {
+    MutexLock lock(mutex_);
+    if (session_.run() != run) return;
+    outbox_.PushTelemetry(std::move(report));
+  }
+  wake_();
+}
+
+void SessionHost::LogNotes(const SessionActions& actions) {
+  for (const std::string& note : actions.notes) Log(LogLevel::kInfo, note);
+}
+
+}  // namespace ballast

@@ -1,0 +1,88 @@
+// SessionHost: the daemon's Session behind one mutex, with what waits to be sent.
+//
+// The agent thread brings the coordinator's messages, rank threads bring what happened in their steps;
+// neither waits for the other or for the network. While no stream is open, step and evaluation reports wait
+// in a ring (the oldest is dropped and counted); everything else is said again by the session after the next
+// Welcome.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/mutex.h"
+#include "net/outbox.h"
+#include "protocol/messages.h"
+#include "worker/daemon/stream_rendezvous.h"
+#include "worker/session.h"
+#include "worker/step_coordination.h"
+
+namespace ballast {
+
+// The ranks of this daemon. Called on the agent's thread; must not block.
+class Ranks {
+ public:
+  virtual ~Ranks() = default;
+  virtual void Start(StartGeneration start, std::shared_ptr<StreamRendezvous> rendezvous) = 0;
+  virtual void Abort(const RunId& run, const std::string& reason) = 0;
+};
+
+// All methods may be called from any thread unless they say otherwise.
+class SessionHost {
+ public:
+  // `wake` is called when there is something to send; it must not block or call back. Neither is owned.
+  SessionHost(SessionOptions options, size_t reports_max, std::function<void()> wake);
+
+  // Before the first message.
+  void SetRanks(Ranks* ranks) { ranks_ = ranks; }
+
+  // ---- the agent's thread ----
+  // First message of a new stream. What waited for the old one is dropped, reports excepted.
+  Hello BeginStream() EXCLUDES(mutex_);
+  void EndStream() EXCLUDES(mutex_);
+  // False when the coordinator refused this process for good.
+  [[nodiscard]] bool OnMessage(const CoordinatorMessage& message) EXCLUDES(mutex_);
+  // The next message to write, if the stream has been welcomed. Breaking() then says whether too much waits.
+  std::optional<WorkerMessage> TakeOutgoing() EXCLUDES(mutex_);
+  bool Breaking() const EXCLUDES(mutex_);
+
+  // ---- rank threads and whoever watches them ----
+  void OnStarted(const RunId& run, Rank rank);
+  void OnFinished(const RunId& run, Rank rank, Step step, bool stopped);
+  void OnLostPeer(const RunId& run, Rank peer, const std::string& detail);
+  void OnFailure(const RunId& run, Step step, const std::string& cause);
+  void OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value);
+  // The cells and events of one generation, as a rank's trainer sees them.
+  std::unique_ptr<StepCoordination> CoordinationFor(const RunId& run);
+
+  // Of the generation that was accepted last.
+  RunId run() const EXCLUDES(mutex_);
+  int64_t reports_dropped() const EXCLUDES(mutex_);
+  bool HasOutgoing() const EXCLUDES(mutex_);
+
+ private:
+  class RunCoordination;
+
+  // Queues what is to be sent; notes and the rest are left to the caller.
+  void QueueSends(SessionActions& actions) REQUIRES(mutex_);
+  // One event of the session that only sends and notes.
+  template <class Event>
+  void Apply(const Event& event) EXCLUDES(mutex_);
+  void QueueReport(const RunId& run, WorkerMessage report) EXCLUDES(mutex_);
+  static void LogNotes(const SessionActions& actions);
+
+  const std::function<void()> wake_;
+  Ranks* ranks_ = nullptr;
+
+  mutable Mutex mutex_;
+  Session session_ GUARDED_BY(mutex_);
+  Outbox<WorkerMessage> outbox_ GUARDED_BY(mutex_);
+  bool welcomed_ GUARDED_BY(mutex_) = false;  // the open stream has answered our Hello
+  bool breaking_ GUARDED_BY(mutex_) = false;  // a control message did not fit
+
+  // The agent thread's own.
+  std::shared_ptr<StreamRendezvous> rendezvous_;
+};
+
+}  // namespace ballast
