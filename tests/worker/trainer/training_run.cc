@@ -214,7 +214,7 @@ RunOutcome RunTraining(const RunSpec& spec) {
   std::vector<TrainResult> results(spec.ranks);
   std::vector<CommStats> stats(spec.ranks);
   OnAllRanks(spec.ranks, [&](Rank self) {
-    auto communicator = group.Take(self);
+    auto communicator = spec.connect != nullptr ? spec.connect(self) : group.Take(self);
     results[self.index()] = RunRank(spec, layout, first, self, *communicator, script);
     stats[self.index()] = communicator->stats();
   });

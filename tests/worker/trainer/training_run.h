@@ -31,6 +31,8 @@ ParameterLayout LayoutOf(const JobConfig& job);
 PlanPtr FirstPlan(const JobConfig& job, const ParameterLayout& layout, int ranks);
 
 struct RunSpec {
+  // How a rank gets its communicator; the default are threads of one process without a network.
+  std::function<std::unique_ptr<Communicator>(Rank)> connect;
   JobConfig job;
   int ranks = 1;
   std::vector<int> node_of_rank;        // empty = all on one node
