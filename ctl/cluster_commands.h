@@ -1,0 +1,16 @@
+// ballastctl worker list, adopt, strategies and version: one function per command.
+#pragma once
+
+#include "absl/status/status.h"
+#include "ctl/context.h"
+
+namespace ballast {
+
+absl::Status WorkerList(const Context& context);
+absl::Status Adopt(const Context& context);
+absl::Status Strategies(const Context& context);
+
+// This program's; with `ask_coordinator` also the coordinator's.
+absl::Status Version(const Context& context, bool ask_coordinator);
+
+}  // namespace ballast

@@ -1,0 +1,309 @@
+// ballastctl against a coordinator that only pretends, over mutual TLS: output, waiting, exit codes.
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "ballast/v1/control.grpc.pb.h"
+#include "ctl/certs.h"
+#include "ctl/cli.h"
+#include "ctl/exit_code.h"
+#include "net/certificates.h"
+#include "tests/ctl/temp_folder.h"
+
+namespace ballast {
+namespace {
+
+v1::StepStatus StepAt(int64_t step) {
+  v1::StepStatus status;
+  status.set_step(step);
+  status.set_loss(1.0 / 3 + static_cast<double>(step));
+  status.set_tokens_per_s(1000);
+  status.set_imbalance(1.25);
+  status.set_contiguous_imbalance(2);
+  status.set_plan_version(3);
+  status.set_eta_s(61);
+  return status;
+}
+
+v1::JobStatus Job(v1::JobState state) {
+  v1::JobStatus job;
+  job.set_name("demo");
+  job.set_state(state);
+  job.set_step(2);
+  job.set_steps(2);
+  job.set_plans_committed(4);
+  job.set_slot_writes(7);
+  job.set_tokens_per_s(512.5);
+  for (int step : {0, 2}) {
+    for (const char* source : {"zulu", "alpha"}) {
+      v1::Evaluation* evaluation = job.add_evaluations();
+      evaluation->set_step(step);
+      evaluation->set_source(source);
+      evaluation->set_loss((source[0] == 'z' ? 6.0 : 4.0) / (step + 1));
+    }
+  }
+  *job.add_recent_steps() = StepAt(1);
+  *job.add_recent_steps() = StepAt(2);
+  return job;
+}
+
+class FakeControl final : public v1::Control::Service {
+ public:
+  grpc::Status GetJob(grpc::ServerContext*, const v1::GetJobRequest* request,
+                      v1::GetJobResponse* response) override {
+    if (request->name() == "hang") {
+      std::this_thread::sleep_for(std::chrono::seconds(2));
+    } else if (request->name() != "demo") {
+      return {grpc::StatusCode::NOT_FOUND, "no job " + request->name()};
+    }
+    *response->mutable_job() = Job(state);
+    return grpc::Status::OK;
+  }
+  grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest*,
+                        v1::ListJobsResponse* response) override {
+    *response->add_jobs() = Job(state);
+    return grpc::Status::OK;
+  }
+  grpc::Status StopJob(grpc::ServerContext*, const v1::StopJobRequest*, v1::StopJobResponse*) override {
+    return {grpc::StatusCode::FAILED_PRECONDITION, "job demo has ended"};
+  }
+  grpc::Status Adopt(grpc::ServerContext*, const v1::AdoptRequest*, v1::AdoptResponse*) override {
+    return {grpc::StatusCode::PERMISSION_DENIED, "operators only"};
+  }
+  grpc::Status WatchJob(grpc::ServerContext*, const v1::WatchJobRequest*,
+                        grpc::ServerWriter<v1::JobEvent>* writer) override {
+    // The first stream breaks after one step; the second begins with what the first has shown.
+    v1::JobEvent event;
+    bool first = watches++ == 0;
+    *event.mutable_state() = Job(v1::JOB_STATE_RUNNING);
+    event.mutable_state()->clear_recent_steps();
+    if (!first) *event.mutable_state()->add_recent_steps() = StepAt(1);
+    writer->Write(event);
+    if (first) {
+      *event.mutable_step() = StepAt(1);
+      writer->Write(event);
+      return {grpc::StatusCode::UNAVAILABLE, "the coordinator stops"};
+    }
+    event.mutable_plan()->set_text("step 2: plan 3 active: 5 slot writes");
+    writer->Write(event);
+    *event.mutable_step() = StepAt(2);
+    writer->Write(event);
+    *event.mutable_state() = Job(state);
+    writer->Write(event);
+    return grpc::Status::OK;
+  }
+  grpc::Status PushPlan(grpc::ServerContext*, const v1::PushPlanRequest* request,
+                        v1::PushPlanResponse* response) override {
+    pushed = *request;
+    if (request->plan().base_version() == 9) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "layers[0].hosts[1][0]: found expert 9, allowed 0..7"};
+    }
+    response->mutable_plan()->set_job(request->job());
+    response->mutable_plan()->set_version(request->dry_run() ? 0 : 4);
+    response->set_summary("1 slot write");
+    return grpc::Status::OK;
+  }
+  grpc::Status GetPlan(grpc::ServerContext*, const v1::GetPlanRequest*,
+                       v1::GetPlanResponse* response) override {
+    response->mutable_status()->set_version(4);
+    bool done = ++plan_polls >= 2;
+    response->mutable_status()->set_state(done ? plan_end.load() : v1::PLAN_STATE_PROPOSED);
+    response->mutable_status()->set_outcome("worker w1: not enough memory");
+    return grpc::Status::OK;
+  }
+
+  std::atomic<v1::JobState> state{v1::JOB_STATE_SUCCEEDED};
+  std::atomic<v1::PlanState> plan_end{v1::PLAN_STATE_ACTIVE};
+  std::atomic<int> watches{0};
+  std::atomic<int> plan_polls{0};
+  v1::PushPlanRequest pushed;  // read after the call only
+};
+
+struct Result {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+class CtlServer : public testing::Test {
+ protected:
+  void SetUp() override {
+    setenv("GRPC_VERBOSITY", "NONE", 0);
+    DevCertificates request;
+    request.folder = folder_.path();
+    request.operators = {"me"};
+    auto certificates = WriteDevCertificates(request);
+    ASSERT_TRUE(certificates.ok()) << certificates.status();
+    auto credentials = MakeServerCredentials(Files("coordinator"));
+    ASSERT_TRUE(credentials.ok()) << credentials.status();
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", *credentials, &port);
+    builder.RegisterService(&control_);
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+    address_ = "127.0.0.1:" + std::to_string(port);
+  }
+  void TearDown() override {
+    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  }
+
+  CertificateFiles Files(const std::string& name) const {
+    return {folder_.path() + "/ca.pem", folder_.path() + "/" + name + ".pem",
+            folder_.path() + "/" + name + ".key", false};
+  }
+
+  Result Ctl(std::vector<std::string> arguments) {
+    CertificateFiles files = Files("operator-me");
+    for (const std::string& flag : {std::string("--coordinator"), address_, std::string("--ca"), files.ca,
+                                    std::string("--cert"), files.cert, std::string("--key"), files.key}) {
+      arguments.push_back(flag);
+    }
+    return Plain(arguments);
+  }
+  static Result Plain(const std::vector<std::string>& arguments) {
+    std::ostringstream out, err;
+    int code = RunCli(arguments, out, err, false);
+    return {code, out.str(), err.str()};
+  }
+
+  TempFolder folder_;
+  FakeControl control_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+TEST_F(CtlServer, JobsAsTableAndJson) {
+  Result table = Ctl({"job", "list"});
+  ASSERT_EQ(table.code, kExitOk) << table.err;
+  EXPECT_EQ(table.out,
+            "NAME  STATE      STEP  PLAN  TOKENS/S  ETA  REASON\n"
+            "demo  SUCCEEDED   2/2     0       512    -\n");
+  Result json = Ctl({"job", "list", "-o", "json"});
+  EXPECT_EQ(nlohmann::json::parse(json.out)[0]["state"], "SUCCEEDED");
+  Result one = Ctl({"job", "get", "demo", "-o", "json"});
+  EXPECT_EQ(nlohmann::json::parse(one.out)["state"], "SUCCEEDED") << one.out;
+  // Left out, the only job is meant.
+  EXPECT_EQ(Ctl({"job", "get", "-o", "json"}).out, one.out);
+}
+
+TEST_F(CtlServer, ExitCodes) {
+  EXPECT_EQ(Ctl({"job", "get", "other"}).code, kExitNotFound);
+  EXPECT_EQ(Ctl({"job", "get", "other"}).err, "ballastctl: no job other\n");
+  EXPECT_EQ(Ctl({"job", "stop", "demo"}).code, kExitConflict);
+  EXPECT_EQ(Ctl({"adopt"}).code, kExitDenied);
+  EXPECT_EQ(Ctl({"strategies"}).code, kExitError);  // not implemented here
+  Result slow = Ctl({"job", "get", "hang", "--timeout", "0.2"});
+  EXPECT_EQ(slow.code, kExitTimedOut) << slow.err;
+  Result plaintext = Plain({"job", "list", "--coordinator", address_, "--insecure", "--timeout", "5"});
+  EXPECT_TRUE(plaintext.code == kExitUnavailable || plaintext.code == kExitDenied)
+      << plaintext.code << plaintext.err;
+  EXPECT_NE(plaintext.err.find("--insecure"), std::string::npos) << plaintext.err;
+}
+
+TEST_F(CtlServer, AForeignAuthorityIsExplained) {
+  TempFolder other;
+  DevCertificates request;
+  request.folder = other.path();
+  request.operators = {"me"};
+  ASSERT_TRUE(WriteDevCertificates(request).ok());
+  std::vector<std::string> own = {"job",           "list",
+                                  "--coordinator", address_,
+                                  "--timeout",     "5",
+                                  "--ca",          other.path() + "/ca.pem",
+                                  "--cert",        other.path() + "/operator-me.pem",
+                                  "--key",         other.path() + "/operator-me.key"};
+  Result all_foreign = Plain(own);
+  EXPECT_TRUE(all_foreign.code == kExitDenied || all_foreign.code == kExitUnavailable) << all_foreign.code;
+  EXPECT_NE(all_foreign.err.find("--ca"), std::string::npos) << all_foreign.err;
+  own[7] = folder_.path() + "/ca.pem";  // it trusts the server, which does not trust it
+  Result foreign_client = Plain(own);
+  EXPECT_TRUE(foreign_client.code == kExitDenied || foreign_client.code == kExitUnavailable)
+      << foreign_client.code;
+  EXPECT_NE(foreign_client.err.find("cert"), std::string::npos) << foreign_client.err;
+}
+
+TEST_F(CtlServer, WatchOpensABrokenStreamAgainAndRepeatsNothing) {
+  Result table = Ctl({"job", "watch", "demo"});
+  EXPECT_EQ(table.code, kExitOk) << table.err;
+  EXPECT_EQ(table.out,
+            "job demo: RUNNING\n"
+            "step 1/2  loss 1.3333  1000 tokens/s  imbalance 1.25  plan 3  ETA 1m01s\n"
+            "step 2: plan 3 active: 5 slot writes\n"
+            "step 2/2  loss 2.3333  1000 tokens/s  imbalance 1.25  plan 3  ETA 1m01s\n"
+            "job demo: SUCCEEDED\n");
+  EXPECT_NE(table.err.find("waiting for the coordinator"), std::string::npos) << table.err;
+}
+
+TEST_F(CtlServer, WatchInJsonIsOneObjectPerStep) {
+  Result json = Ctl({"job", "watch", "demo", "-o", "json"});
+  EXPECT_EQ(json.code, kExitOk) << json.err;
+  std::istringstream lines(json.out);
+  std::string line;
+  for (int step = 1; step <= 2; ++step) {
+    ASSERT_TRUE(std::getline(lines, line));
+    auto object = nlohmann::ordered_json::parse(line);
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : object.items()) keys.push_back(key);
+    EXPECT_EQ(keys, (std::vector<std::string>{"step", "loss", "tokens_per_s", "imbalance", "plan_version",
+                                              "eta_s"}));
+    EXPECT_EQ(object["step"], step);
+    EXPECT_EQ(object["loss"].get<double>(), 1.0 / 3 + step);  // to the last bit
+  }
+  EXPECT_NE(json.out.find("1.3333333333333333"), std::string::npos);
+  EXPECT_FALSE(std::getline(lines, line)) << line;
+}
+
+TEST_F(CtlServer, AFailedJobIsExitCodeOne) {
+  control_.state = v1::JOB_STATE_FAILED;
+  EXPECT_EQ(Ctl({"job", "watch", "demo"}).code, kExitError);
+  Result summary = Ctl({"job", "summary", "demo"});
+  EXPECT_EQ(summary.code, kExitConflict);
+  EXPECT_EQ(summary.err, "ballastctl: job demo is FAILED; a summary is for jobs that SUCCEEDED\n");
+}
+
+TEST_F(CtlServer, SummaryHasExactlyTheKeysOfARun) {
+  Result summary = Ctl({"job", "summary", "demo"});
+  ASSERT_EQ(summary.code, kExitOk) << summary.err;
+  EXPECT_EQ(summary.out,
+            "{\"steps\":2,\"loss_first\":5.0,\"loss_last\":1.6666666666666665,"
+            "\"loss_by_source\":{\"zulu\":[6.0,2.0],\"alpha\":[4.0,1.3333333333333333]},"
+            "\"plans_committed\":4,\"slot_writes\":7,\"imbalance_before\":2.0,\"imbalance_after\":1.25,"
+            "\"tokens_per_s\":512.5}\n");
+}
+
+TEST_F(CtlServer, PushSendsTheFileAndWaits) {
+  std::string file =
+      folder_.Write("plan.yaml", "base_version: 3\nlayers:\n  - layer: 0\n    hosts: [[0], [1]]\n");
+  Result dry = Ctl({"plan", "push", "demo", "-f", file, "--dry-run", "--wait"});
+  ASSERT_EQ(dry.code, kExitOk) << dry.err;
+  EXPECT_EQ(dry.out, "dry run: 1 slot write\n");
+  EXPECT_TRUE(control_.pushed.dry_run());
+  EXPECT_EQ(control_.plan_polls, 0);
+
+  Result push = Ctl({"plan", "push", "--job", "demo", "-f", file, "--wait"});
+  EXPECT_EQ(push.code, kExitOk) << push.err;
+  EXPECT_EQ(push.out, "plan 4: 1 slot write\n");
+  EXPECT_EQ(control_.pushed.plan().layers(0).hosts(1).experts(0), 1);
+  EXPECT_GE(control_.plan_polls, 2);
+
+  control_.plan_end = v1::PLAN_STATE_ABORTED;
+  Result refused = Ctl({"plan", "push", "demo", "-f", file, "--wait"});
+  EXPECT_EQ(refused.code, kExitConflict);
+  EXPECT_EQ(refused.err, "ballastctl: plan 4 is ABORTED: worker w1: not enough memory\n");
+}
+
+TEST_F(CtlServer, WhatTheCoordinatorRefusesIsShownAtItsPlace) {
+  std::string file =
+      folder_.Write("plan.yaml", "base_version: 9\nlayers:\n  - layer: 0\n    hosts: [[0], [9]]\n");
+  Result run = Ctl({"plan", "push", "demo", "-f", file});
+  EXPECT_EQ(run.code, kExitUsage);
+  EXPECT_EQ(run.err, "ballastctl: " + file + ":4:19: layers[0].hosts[1][0]: found expert 9, allowed 0..7\n");
+}
+
+}  // namespace
+}  // namespace ballast
