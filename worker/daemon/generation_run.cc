@@ -1,13 +1,13 @@
 #include "worker/daemon/generation_run.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "worker/comm/lost_peer.h"
 
 namespace ballast {
 namespace {
@@ -44,15 +44,6 @@ class Tracking final : public StepCoordination {
 };
 
 }  // namespace
-
-std::optional<Rank> LostRank(const absl::Status& status) {
-  int rank = -1;
-  if (!absl::IsUnavailable(status) ||
-      std::sscanf(std::string(status.message()).c_str(), "rank %d is lost", &rank) != 1) {
-    return std::nullopt;
-  }
-  return Rank(rank);
-}
 
 GenerationRun::GenerationRun(StartGeneration start, std::shared_ptr<StreamRendezvous> rendezvous,
                              RankParts parts, SessionHost* host)
@@ -155,7 +146,7 @@ void GenerationRun::Fail(Rank rank, const absl::Status& status) {
   bool first = AbortFirst(cause);
   rendezvous_->Abort(cause);
   if (!first) return;  // another rank's trouble, or an Abort, came first and has been told
-  std::optional<Rank> lost = LostRank(status);
+  std::optional<Rank> lost = LostPeerOf(status);
   {
     MutexLock lock(mutex_);
     Time deadline = SteadyClock().Now() + kHearsay;

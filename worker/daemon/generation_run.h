@@ -37,7 +37,7 @@ struct RankParts {
   std::function<absl::StatusOr<std::unique_ptr<Communicator>>(const RankContext& context,
                                                               RendezvousStore& rendezvous)>
       connect;
-  // Trains. Unavailable "rank N is lost..." for a lost peer, Aborted after the communicator was aborted;
+  // Trains. LostPeerError for a lost peer, Aborted after the communicator was aborted;
   // anything else is the job's failure and names the step where there is one.
   std::function<absl::StatusOr<RankResult>(const RankContext& context, Communicator& communicator)> train;
 };
@@ -90,8 +90,5 @@ class GenerationRun {
 
   std::vector<std::thread> threads_;
 };
-
-// The rank that a communicator's "rank N is lost..." names.
-std::optional<Rank> LostRank(const absl::Status& status);
 
 }  // namespace ballast

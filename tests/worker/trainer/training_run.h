@@ -1,0 +1,62 @@
+// A whole training run in one process: ranks as threads, generated tokens, and a script of plans in place of
+// a daemon.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plan/job_config.h"
+#include "plan/layout.h"
+#include "plan/plan.h"
+#include "plan/topology.h"
+#include "worker/comm/communicator.h"
+#include "worker/comm/thread_communicator.h"
+#include "worker/optimizer/optimizer.h"
+#include "worker/trainer/batch_source.h"
+#include "worker/trainer/trainer.h"
+
+namespace ballast {
+
+// A model of a few thousand parameters with sizes that nothing divides: 5 experts, 7 sequences a step, blocks
+// of 40.
+JobConfig TinyJob();
+
+// The layout of `job`.
+ParameterLayout LayoutOf(const JobConfig& job);
+
+// Version 1 of `job`: the contiguous plan on `ranks` ranks.
+PlanPtr FirstPlan(const JobConfig& job, const ParameterLayout& layout, int ranks);
+
+struct RunSpec {
+  // How a rank gets its communicator; the default are threads of one process without a network.
+  std::function<std::unique_ptr<Communicator>(Rank)> connect;
+  JobConfig job;
+  int ranks = 1;
+  std::vector<int> node_of_rank;        // empty = all on one node
+  std::function<void(PlanBody&)> edit;  // of the first plan
+  // Versions 2, 3, ..: each is staged and committed as soon as the one before is active at all ranks.
+  std::vector<PlanPtr> plans;
+  Step stop_after_report;  // a stop request is made when this step is reported; 0 = none
+  std::function<void(ThreadCommunicatorGroup&, Rank, Step)> on_step_done;
+  std::function<absl::Status(Rank, Step)> read_error;      // of the batch source
+  std::function<void(BlockId, void* master)> edit_master;  // after the initial weights are filled in
+};
+
+struct RunOutcome {
+  std::vector<TrainResult> results;                    // [rank]
+  std::vector<StepReport> reports;                     // from rank 0
+  std::vector<EvaluationReport> evaluations;           // from rank 0
+  std::map<PlanVersion, std::map<Rank, Step>> active;  // switch steps as the ranks told them
+  std::vector<CommStats> stats;                        // [rank] at the end
+  std::vector<double> losses() const;                  // [step]
+};
+
+RunOutcome RunTraining(const RunSpec& spec);
+
+// Largest |a - b| / |b|; the lengths must be equal.
+double RelativeDifference(const std::vector<double>& a, const std::vector<double>& b);
+
+}  // namespace ballast

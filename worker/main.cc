@@ -1,0 +1,129 @@
+// ballast-worker: wires the session, the ranks and the agent, and waits.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "base/status_macros.h"
+#include "worker/agent/agent.h"
+#include "worker/backend/cpu/blas.h"
+#include "worker/daemon/data_address.h"
+#include "worker/daemon/generation_manager.h"
+#include "worker/daemon/train_rank.h"
+#include "worker/neighbours/neighbour_watch.h"
+#include "worker/settings.h"
+
+namespace ballast {
+namespace {
+
+constexpr size_t kReportsMax = 4096;  // step and evaluation reports kept while no coordinator listens
+
+uint64_t RandomBits() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
+std::string HostName() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+size_t PhysicalMemory() {
+  return static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::string HostPort(const std::string& host, int port) {
+  return host.find(':') == std::string::npos ? absl::StrCat(host, ":", port)
+                                             : absl::StrCat("[", host, "]:", port);
+}
+
+absl::Status Run(const WorkerSettings& settings) {
+  BALLAST_RETURN_IF_ERROR(CheckDevice(settings.device));
+  BALLAST_RETURN_IF_ERROR(LoadBlas());  // before there are other threads
+  const CertificateFiles& certificates = settings.daemon.certificates;
+  BALLAST_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(certificates));
+  std::string identity;
+  if (!certificates.insecure) {
+    BALLAST_ASSIGN_OR_RETURN(identity, IdentityInCertificate(certificates.cert));
+  }
+
+  Hello hello;
+  BALLAST_ASSIGN_OR_RETURN(std::string name, ChooseName(settings.name, identity));
+  BALLAST_ASSIGN_OR_RETURN(hello.labels, ParseLabels(settings.labels));
+  hello.worker = WorkerId(name);
+  hello.incarnation = Incarnation(RandomBits());
+  hello.node = settings.node.empty() ? HostName() : settings.node;
+  hello.device = settings.device;
+  hello.ranks = settings.ranks;
+  hello.data_address = settings.data_address;
+  if (hello.data_address.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(hello.data_address, AddressTowards(settings.coordinator));
+  }
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<NeighbourWatch> watch,
+                           NeighbourWatch::Listen(hello.data_address, 0));
+  hello.neighbour_address = HostPort(hello.data_address, watch->port());
+
+  Agent* wake = nullptr;
+  SessionHost host({.identity = hello,
+                    .memory_check =
+                        [](const JobConfig& job, const ParameterLayout& layout, const PlanBody& plan,
+                           const std::vector<Rank>& ranks) {
+                          return CheckCpuMemory(job, layout, plan, ranks, PhysicalMemory());
+                        },
+                    .bugs = {}},
+                   kReportsMax, [&wake] { wake->Wake(); });
+  Agent agent({.target = settings.coordinator,
+               .credentials = credentials,
+               .protocol_version = settings.protocol_version,
+               .seed = hello.incarnation.value()},
+              &host);
+  wake = &agent;
+  GenerationManager generations(hello.worker,
+                                CpuRankParts({.rendezvous_timeout = Seconds(settings.rendezvous_timeout_s),
+                                              .exchange_timeout = Seconds(settings.exchange_timeout_s)}),
+                                &host, watch.get());
+  host.SetRanks(&generations);
+
+  Log(LogLevel::kInfo, "worker starts",
+      {{"worker", name},
+       {"node", hello.node},
+       {"ranks", hello.ranks},
+       {"coordinator", settings.coordinator},
+       {"data_address", hello.data_address}});
+  absl::Status result;
+  std::thread agent_thread([&agent, &result] {
+    result = agent.Run();
+    RequestStop();
+  });
+  WaitForStop();
+  Log(LogLevel::kInfo, "stopping", {{"worker", name}});
+  std::string reason = absl::StrCat("worker ", name, " was stopped");
+  host.OnFailure(host.run(), Step(), reason);  // ignored when no rank runs
+  generations.Shutdown(reason);
+  agent.Stop();
+  agent_thread.join();
+  Log(LogLevel::kInfo, "stopped", {{"worker", name}});
+  return result;
+}
+
+}  // namespace
+}  // namespace ballast
+
+int main(int argc, char** argv) {
+  CLI::App app("Trains ranks of a Mixture-of-Experts job as the ballast-coordinator plans it.");
+  ballast::WorkerSettings settings;
+  ballast::AddWorkerOptions(app, settings);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  ballast::PrepareProcess(settings.daemon);
+  absl::Status status = ballast::Run(settings);
+  return status.ok() ? 0 : ballast::Fail(status);
+}
