@@ -21,7 +21,7 @@ const std::vector<double> kSkewed = {8, 4, 2, 1, 1, 1, 1, 1};
 const std::vector<double> kDrifted = {1, 1, 1, 1, 1, 2, 4, 8};
 
 TEST(Greedy, BalancedLoadMakesNoPlan) {
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
     Rng rng(seed);
     Loop loop(Job(), kRanks);
     for (int s = 0; s < 200; ++s) loop.Run({Draw(rng, kEven, kTokens), Draw(rng, kEven, kTokens)});
@@ -33,7 +33,7 @@ TEST(Greedy, BalancedLoadMakesNoPlan) {
 }
 
 TEST(Greedy, SkewedLoadIsFixedOnceAndThenStaysQuiet) {
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
     Rng rng(seed);
     Loop loop(Job(), kRanks);
     double before = 0, after = 0;
@@ -53,7 +53,7 @@ TEST(Greedy, SkewedLoadIsFixedOnceAndThenStaysQuiet) {
 }
 
 TEST(Greedy, DriftIsFollowed) {
-  for (uint64_t seed = 1; seed <= 10; ++seed) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
     Rng rng(seed);
     Loop loop(Job(), kRanks);
     double after = 0;
@@ -176,7 +176,7 @@ TEST(Greedy, EveryProposalIsValid) {
   const uint64_t seed = 1001;
   Rng rng(seed);
   int proposals = 0, full = 0, sparse = 0, unequal = 0;
-  for (int round = 0; round < 2500; ++round) {
+  for (int round = 0; round < 1000; ++round) {
     SCOPED_TRACE("seed " + std::to_string(seed) + " round " + std::to_string(round));
     const int ranks = static_cast<int>(rng.Between(1, 8));
     const int experts = static_cast<int>(rng.Between(1, 12));
@@ -228,10 +228,10 @@ TEST(Greedy, EveryProposalIsValid) {
       }
     }
   }
-  EXPECT_GT(proposals, 2000);
-  EXPECT_GT(full, 100);
-  EXPECT_GT(sparse, 100);
-  EXPECT_GT(unequal, 100);
+  EXPECT_GT(proposals, 800);
+  EXPECT_GT(full, 50);
+  EXPECT_GT(sparse, 50);
+  EXPECT_GT(unequal, 50);
 }
 
 // Quality against the bound that no placement can beat: a perfectly even load, or the hottest expert on its
