@@ -1,0 +1,76 @@
+// Checkers: the invariants of the live switch, each with a name, watched over a whole run.
+//
+//   I1      one plan (version and digest) per step over all ranks
+//   I2      term, generation and versions never go down at a worker
+//   I3      every expert has a slot and every block a home at every step
+//   I6      only a COMMITTED plan becomes ACTIVE, and an ABORTED one never
+//   //   held    a decided plan is held by every rank, and a COMMITTED one is promised by every worker
+//   resolve once faults stop, every COMMITTED plan becomes ACTIVE and every PROPOSED one is resolved
+//   run     nothing in a run without lost workers fails the job
+#pragma once
+
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <string>
+
+#include "coordinator/memory_store.h"
+#include "plan/layout.h"
+#include "plan/plan.h"
+#include "plan/validate.h"
+#include "worker/session.h"
+
+namespace ballast::sim {
+
+// Thrown by a checker; ends the run.
+struct Violation : std::runtime_error {
+  Violation(std::string checker_name, const std::string& what)
+      : std::runtime_error(what), checker(std::move(checker_name)) {}
+  std::string checker;
+};
+
+class Checkers {
+ public:
+  Checkers(const JobConfig& job, const MemoryStore& store);
+
+  // Rank `rank` begins `step` with `plan`.
+  void OnStep(Rank rank, Step step, const PlanPtr& plan);
+  // After every call of a worker's session.
+  void OnSession(const WorkerId& worker, const Session& session);
+  // After every transaction that took effect.
+  void OnStored(const Transaction& transaction);
+  // Whose promises are looked at; must outlive the checkers.
+  void Watch(const WorkerId& worker, const Session& session) { sessions_[worker] = &session; }
+  // A fence decided `version` and `plan` is what its rank holds of it.
+  void OnDecided(Rank rank, PlanVersion version, PlanDigest digest, const PlanPtr& plan);
+
+  // Empty when nothing is open in the store: the condition that must come true once faults stop.
+  std::string Unresolved() const;
+
+ private:
+  struct Seen {
+    PlanVersion version;
+    PlanDigest digest;
+    Rank rank;
+  };
+  struct Cells {
+    Term term;
+    Generation generation;
+    PlanVersion active;
+    PlanVersion committed;
+  };
+  PlanDigest DigestOf(const PlanPtr& plan);
+  void OnCommitted(const PlanRecord& record) const;
+
+  const JobId job_;
+  const MemoryStore& store_;
+  const ParameterLayout layout_;
+  const PlanLimits limits_;
+  std::map<Step, Seen> steps_;
+  std::map<WorkerId, Cells> cells_;
+  std::map<WorkerId, const Session*> sessions_;
+  std::set<PlanVersion> aborted_;
+  std::map<PlanPtr, PlanDigest> digests_;  // of plans seen; also those that I3 has passed
+};
+
+}  // namespace ballast::sim

@@ -1,0 +1,97 @@
+#include "sim/scenario.h"
+
+#include "absl/strings/str_format.h"
+#include "base/rng.h"
+
+namespace ballast::sim {
+namespace {
+
+// 0 in half of the scenarios, else up to `highest`, small values as likely as large ones.
+double Rate(Rng& rng, double highest) {
+  const double u = rng.Uniform();
+  return rng.Chance(0.5) ? 0 : highest * u * u;
+}
+
+}  // namespace
+
+Scenario ScenarioOf(uint64_t seed) {
+  Rng rng(HashSeed({seed, 1}));
+  Scenario s;
+  s.workers = static_cast<int>(rng.Between(2, 3));
+  s.ranks_per_worker = rng.Chance(0.7) ? 1 : 2;
+  s.step_us_max = rng.Between(30'000, 120'000);
+  s.apply_us_max = rng.Chance(0.5) ? rng.Between(0, 2 * s.step_us_max) : 0;
+  s.latency_us_max = rng.Chance(0.5) ? rng.Between(500, 20'000) : rng.Between(20'000, 400'000);
+  s.store_us_max = rng.Between(500, 30'000);
+  s.in_order = rng.Chance(0.5);
+  s.late = rng.Chance(0.5);
+  s.duplicate = Rate(rng, 0.3);
+  s.reset = Rate(rng, 0.1);
+  s.crash = Rate(rng, 0.2);
+  s.pause = Rate(rng, 0.2);
+  s.pause_us_max = rng.Between(100'000, 3'000'000);
+  s.unknown = Rate(rng, 0.1);
+  s.refuse = Rate(rng, 0.4);
+  s.staging_deadline_us = rng.Between(200'000, 1'500'000);
+  s.restart_us_max = rng.Between(50'000, 1'000'000);
+  s.push_us_max = rng.Between(100'000, 600'000);
+  s.not_before = rng.Chance(0.5) ? 0.5 : 0;
+  s.planner = rng.Chance(0.2);
+  s.stop = rng.Chance(0.1);
+  s.faults_us = rng.Between(3'000'000, 12'000'000);
+  if (rng.Chance(0.3)) {
+    // Leaders that follow each other quickly while answers to the one before are still on their way.
+    s.late = true;
+    s.latency_us_max = rng.Between(20'000, 300'000);
+    s.apply_us_max = rng.Between(0, 4 * s.step_us_max);
+    s.crash = 0.02 + 0.15 * rng.Uniform();
+    s.refuse = 0.1 + 0.3 * rng.Uniform();
+    s.staging_deadline_us = rng.Between(100'000, 500'000);
+    s.restart_us_max = rng.Between(20'000, 200'000);
+    s.push_us_max = rng.Between(30'000, 200'000);
+  }
+  return s;
+}
+
+std::shared_ptr<const JobConfig> JobOf(const Scenario& s) {
+  auto job = std::make_shared<JobConfig>();
+  job->name = JobId("job");
+  job->model.vocabulary_size = 2;
+  job->model.hidden_size = 2;
+  job->model.layers = 1;
+  job->model.attention_heads = 1;
+  job->model.key_value_heads = 1;
+  job->model.head_size = 2;
+  job->model.moe.experts = 4;
+  job->model.moe.top_k = 1;
+  job->model.moe.intermediate_size = 2;
+  job->data.sources = {DataSource{"text", "text"}};
+  job->data.mixture = {MixturePhase{Step(1), {1.0}}};
+  job->data.sequence_length = 8;
+  job->training.steps = 1'000'000;  // no run comes near
+  job->training.global_batch_sequences = s.ranks();
+  job->training.microbatch_sequences = 1;
+  job->placement.ranks = s.ranks();
+  job->placement.slots_per_rank = 3;
+  job->placement.block_elements = 16;
+  job->placement.home_elements_per_rank = 1000;
+  job->placement.home_move_bytes_max = 1000;
+  job->planner.plan_every_steps = s.planner ? 4 : 1'000'000'000;
+  job->planner.warmup_steps = s.planner ? 2 : 1'000'000'000;
+  job->planner.horizon_steps = 8;
+  return job;
+}
+
+std::string Scenario::ToString() const {
+  return absl::StrFormat(
+      "%d workers of %d ranks, step %d us, apply %d us, latency %d us, store %d us, in order %d, late %d, "
+      "duplicate %.3f, "
+      "reset %.3f, crash %.3f, pause %.3f of %d us, unknown %.3f, refuse %.3f, staging %d us, restart %d us, "
+      "push %d us, "
+      "not before %.1f, planner %d, stop %d, faults end at %d us",
+      workers, ranks_per_worker, step_us_max, apply_us_max, latency_us_max, store_us_max, in_order, late,
+      duplicate, reset, crash, pause, pause_us_max, unknown, refuse, staging_deadline_us, restart_us_max,
+      push_us_max, not_before, planner, stop, faults_us);
+}
+
+}  // namespace ballast::sim

@@ -1,0 +1,71 @@
+#include "sim/simulation.h"
+
+#include <array>
+#include <exception>
+#include <utility>
+
+#include "sim/cluster.h"
+
+namespace ballast::sim {
+namespace {
+
+constexpr std::array<std::pair<PlantedBug, const char*>, 10> kPlants = {{
+    {PlantedBug::kFenceIgnoresOneRank, "fence-ignores-one-rank"},
+    {PlantedBug::kCommitBeforeStore, "commit-before-store"},
+    {PlantedBug::kTermUnchecked, "term-unchecked"},
+    {PlantedBug::kDigestUnchecked, "digest-unchecked"},
+    {PlantedBug::kAbortedStagedAgain, "aborted-staged-again"},
+    {PlantedBug::kStagedDroppedOnNewTerm, "staged-dropped-on-new-term"},
+    {PlantedBug::kStageWhilePending, "stage-while-pending"},
+    {PlantedBug::kOwnCellsConsulted, "own-cells-consulted"},
+    {PlantedBug::kNotBeforeInCommit, "not-before-in-commit"},
+    {PlantedBug::kWithdrawBeforeAborted, "withdraw-before-aborted"},
+}};
+
+}  // namespace
+
+SimulationResult Simulate(const SimulationOptions& options) {
+  World world(options.seed, options.bug, options.transcript);
+  Cluster cluster(world);
+  SimulationResult result;
+  try {
+    cluster.Run();
+  } catch (const Violation& violation) {
+    result.checker = violation.checker;
+    result.what = violation.what();
+  } catch (const std::exception& error) {
+    result.checker = "exception";
+    result.what = error.what();
+  }
+  if (result.failed()) {
+    world.Say("sim", [&] { return absl::StrCat("VIOLATION of ", result.checker, ": ", result.what); });
+  }
+  result.steps = cluster.step().value();
+  for (const auto& [key, record] : world.store.plans()) {
+    result.plans_active += record.state == PlanState::kActive && record.origin != PlanOrigin::kFirst;
+  }
+  result.transcript = world.transcript.lines();
+  return result;
+}
+
+std::vector<std::string> PlantNames() {
+  std::vector<std::string> names;
+  for (const auto& [bug, name] : kPlants) names.push_back(name);
+  return names;
+}
+
+std::optional<PlantedBug> PlantByName(const std::string& name) {
+  for (const auto& [bug, known] : kPlants) {
+    if (name == known) return bug;
+  }
+  return std::nullopt;
+}
+
+std::string NameOf(PlantedBug bug) {
+  for (const auto& [known, name] : kPlants) {
+    if (bug == known) return name;
+  }
+  return "unknown";
+}
+
+}  // namespace ballast::sim

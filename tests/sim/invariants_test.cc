@@ -1,0 +1,44 @@
+// Without a planted bug every rule holds, whatever the troubles.
+#include <cstdint>
+#include <iostream>
+
+#include "gtest/gtest.h"
+#include "sim/simulation.h"
+
+namespace ballast::sim {
+namespace {
+
+constexpr uint64_t kSeedsPerTest = 500;
+
+class Seeds : public testing::TestWithParam<uint64_t> {};
+
+TEST_P(Seeds, AllRulesHold) {
+  const uint64_t first = 1 + GetParam() * kSeedsPerTest;
+  int64_t steps = 0, plans = 0;
+  for (uint64_t seed = first; seed < first + kSeedsPerTest; ++seed) {
+    const SimulationResult result = Simulate({.seed = seed, .bug = std::nullopt, .transcript = false});
+    ASSERT_FALSE(result.failed()) << result.checker << ": " << result.what << "\nballast-sim --seed " << seed
+                                  << " --transcript";
+    steps += result.steps;
+    plans += result.plans_active;
+  }
+  std::cout << kSeedsPerTest << " seeds from " << first << ": " << steps << " steps, " << plans
+            << " plans became active\n";
+  // A cluster that does nothing breaks no rule either.
+  EXPECT_GT(steps, static_cast<int64_t>(20 * kSeedsPerTest));
+  EXPECT_GT(plans, static_cast<int64_t>(2 * kSeedsPerTest));
+}
+
+INSTANTIATE_TEST_SUITE_P(Invariants, Seeds, testing::Range<uint64_t>(0, 5));
+
+TEST(Simulation, IsAFunctionOfItsSeed) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const SimulationOptions options{.seed = seed, .bug = std::nullopt, .transcript = true};
+    const SimulationResult once = Simulate(options);
+    EXPECT_EQ(once.transcript, Simulate(options).transcript) << "seed " << seed;
+    EXPECT_GT(once.transcript.size(), 50u) << "seed " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace ballast::sim
