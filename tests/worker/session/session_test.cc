@@ -165,7 +165,7 @@ TEST_F(SessionTest, LowerTermsAreNotObeyed) {
   EXPECT_THAT(Said(stage), IsEmpty());
   EXPECT_THAT(stage.notes, ElementsAre("ignored a message of term 4: term 5 leads"));
   EXPECT_FALSE(session_.OnMessage(Abort{StampAt(4), "old"}).abort.has_value());
-  session_.OnMessage(Commit{StampAt(4), PlanVersion(2), PlanDigest()});
+  session_.OnMessage(Commit{StampAt(4), PlanVersion(2), PlanDigest(), Step()});
   EXPECT_EQ(session_.Cells().committed, PlanVersion(0));
   EXPECT_EQ(session_.highest_term(), Term(5));
 }
@@ -179,7 +179,7 @@ TEST_F(SessionTest, OnePromiseAtATimeUntilActiveEverywhere) {
   auto other_content = SmallPlan(3, 2, 1);
   EXPECT_THAT(Said(StageOf(other_content)),
               ElementsAre(HasSubstr("plan 2 is promised with another content")));
-  session_.OnMessage(Commit{StampAt(1), PlanVersion(2), Digest(*plan)});
+  session_.OnMessage(Commit{StampAt(1), PlanVersion(2), Digest(*plan), Step()});
   EXPECT_EQ(session_.Cells().committed, PlanVersion(2));
   session_.OnDecided(run_, Rank(0), PlanVersion(2), Step(9));
   // Decided by one rank: the promise stays for the other one, and nothing takes it back.
@@ -230,7 +230,7 @@ TEST_F(SessionTest, HostilePlansAreRejectedWithTheReason) {
 TEST_F(SessionTest, ANewGenerationClearsTheCells) {
   Assigned();
   StageOf(OtherPlan(3, 2, 1));
-  session_.OnMessage(Commit{StampAt(1), PlanVersion(2), PlanDigest()});
+  session_.OnMessage(Commit{StampAt(1), PlanVersion(2), PlanDigest(), Step()});
   session_.OnMessage(StepRequest{StampAt(1), RequestId(4), RequestKind::kStop});
   Assign next = MakeAssign();
   next.stamp.generation = Generation(2);
