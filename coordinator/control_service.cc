@@ -217,6 +217,7 @@ ControlService::Reactor* ControlService::GetVersion(Context* context, const v1::
     response->set_protocol_version(kProtocolVersion);
     response->set_term(leader.term.value());
     response->set_leading(leader.leading());
+    response->set_refusing(leader.refusing);
     return absl::OkStatus();
   });
 }

@@ -41,6 +41,22 @@ v1::PlanState ToProto(PlanState state) {
   return v1::PLAN_STATE_UNSPECIFIED;
 }
 
+v1::PlanOrigin ToProto(PlanOrigin origin) {
+  switch (origin) {
+    case PlanOrigin::kFirst:
+      return v1::PLAN_ORIGIN_FIRST;
+    case PlanOrigin::kPlanner:
+      return v1::PLAN_ORIGIN_PLANNER;
+    case PlanOrigin::kPushed:
+      return v1::PLAN_ORIGIN_PUSHED;
+    case PlanOrigin::kRollback:
+      return v1::PLAN_ORIGIN_ROLLBACK;
+    case PlanOrigin::kHomeMoves:
+      return v1::PLAN_ORIGIN_HOME_MOVES;
+  }
+  return v1::PLAN_ORIGIN_UNSPECIFIED;
+}
+
 }  // namespace
 
 v1::StepStatus ToProto(const StepPoint& point) {
@@ -52,6 +68,7 @@ v1::StepStatus ToProto(const StepPoint& point) {
   proto.set_contiguous_imbalance(point.contiguous_imbalance);
   proto.set_plan_version(point.plan.value());
   proto.set_eta_s(point.eta_s);
+  proto.set_gradient_norm(point.gradient_norm);
   return proto;
 }
 
@@ -79,6 +96,8 @@ v1::PlanStatus ToProto(const PlanRecord& plan) {
       proto.set_digest(absl::StrFormat("%016x", plan.digest.value()));
     }
   }
+  proto.set_origin(ToProto(plan.origin));
+  proto.set_proposed_unix_s(static_cast<double>(plan.proposed_unix_ms) / 1000);
   proto.set_outcome(plan.outcome);
   proto.set_switch_step(plan.switch_step.value());
   proto.set_slot_writes(plan.slot_writes);
@@ -101,6 +120,7 @@ v1::WorkerStatus ToProto(const WorkerStatus& worker) {
   proto.set_generation(worker.generation.value());
   proto.set_step(worker.step.value());
   proto.set_active_plan(worker.active_plan.value());
+  proto.set_incarnation(absl::StrFormat("%016x", worker.incarnation.value()));
   for (const auto& [key, value] : worker.labels) (*proto.mutable_labels())[key] = value;
   return proto;
 }
@@ -119,6 +139,7 @@ v1::JobStatus ToProto(const JobStatus& job, bool details) {
   proto.set_slot_writes(record.slot_writes);
   proto.set_tokens_per_s(job.tokens_per_s);
   proto.set_eta_s(job.eta_s);
+  proto.set_plan_in_flight(job.in_flight.value());
   for (const WorkerId& worker : job.workers) proto.add_workers(worker.value());
   proto.set_submitted_unix_s(static_cast<double>(record.submitted_unix_ms) / 1000);
   if (!details) return proto;
@@ -134,7 +155,7 @@ v1::JobEvent ToProto(const JobUpdate& update) {
   } else if (const auto* step = std::get_if<StepPoint>(&update)) {
     *proto.mutable_step() = ToProto(*step);
   } else if (const auto* plan = std::get_if<PlanUpdate>(&update)) {
-    *proto.mutable_plan()->mutable_plan() = ToProto(plan->plan);
+    if (plan->plan.plan != nullptr) *proto.mutable_plan()->mutable_plan() = ToProto(plan->plan);
     proto.mutable_plan()->set_step(plan->step.value());
     proto.mutable_plan()->set_text(plan->text);
   } else if (const auto* evaluation = std::get_if<EvaluationPoint>(&update)) {

@@ -32,9 +32,6 @@ class Watcher {
       case v1::JobEvent::kEvaluation:
         ShowEvaluation(event.evaluation());
         break;
-      case v1::JobEvent::kAlarm:
-        context_.err << "warning: " << event.alarm().text() << std::endl;
-        break;
       case v1::JobEvent::EVENT_NOT_SET:
         break;  // of a newer coordinator
     }

@@ -17,7 +17,8 @@ size_t Width(const std::string& text) {
 }
 
 bool IsNumber(const std::string& cell) {
-  return !cell.empty() && (absl::ascii_isdigit(static_cast<unsigned char>(cell[0])) || cell[0] == '-');
+  bool first = !cell.empty() && (absl::ascii_isdigit(static_cast<unsigned char>(cell[0])) || cell == "-");
+  return first && std::count(cell.begin(), cell.end(), '.') <= 1;  // an address is none
 }
 
 }  // namespace

@@ -10,8 +10,7 @@
 
 namespace ballast {
 
-// Columns as wide as their widest cell, two blanks between them. A cell that begins with a digit or '-' is
-// aligned right.
+// Columns as wide as their widest cell, two blanks between them; a column of numbers is aligned right.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
