@@ -3,8 +3,13 @@
 #include <gloo/rendezvous/context.h>
 #include <gloo/rendezvous/store.h>
 #include <gloo/transport/tcp/device.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -12,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 
 namespace ballast {
 namespace {
@@ -49,11 +55,36 @@ class StoreAdapter final : public gloo::rendezvous::Store {
   const Time deadline_;
 };
 
+// Gloo leaks the list of addresses when it cannot bind to any, and does not say why; so this is found out
+// before.
+absl::Status CheckAddress(const std::string& address) {
+  auto error = [&](const char* why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot bind to the data address \"", address, "\": ", why));
+  };
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  const int failed = getaddrinfo(address.c_str(), nullptr, &hints, &found);
+  if (failed != 0) return error(gai_strerror(failed));
+  absl::Status status = error("it has no address");
+  for (const addrinfo* entry = found; entry != nullptr; entry = entry->ai_next) {
+    const int fd = socket(entry->ai_family, entry->ai_socktype, entry->ai_protocol);
+    const bool bound = fd >= 0 && bind(fd, entry->ai_addr, entry->ai_addrlen) == 0;
+    status = bound ? absl::OkStatus() : error(std::strerror(errno));
+    if (fd >= 0) close(fd);
+    if (bound) break;
+  }
+  freeaddrinfo(found);
+  return status;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<gloo::Context>> ConnectGlooMesh(const GlooOptions& options,
                                                                RendezvousStore& store) {
   if (options.size == 1) return std::shared_ptr<gloo::Context>();
+  BALLAST_RETURN_IF_ERROR(CheckAddress(options.data_address));
   std::shared_ptr<gloo::transport::Device> device;
   try {
     gloo::transport::tcp::attr attributes;

@@ -208,6 +208,10 @@ TEST(GlooCommunicator, ConnectErrors) {
   status = ConnectGloo(options, store).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
   EXPECT_NE(std::string(status.message()).find("192.0.2.1"), std::string::npos) << status;
+  EXPECT_NE(std::string(status.message()).find("assign requested address"), std::string::npos) << status;
+  options.data_address = "no such host";
+  status = ConnectGloo(options, store).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
 }
 
 // Rendezvous between processes: one file per key.
