@@ -13,7 +13,9 @@ constexpr char kPayload[] = "ballast/lost-rank";
 
 absl::Status LostPeerError(Rank peer, const std::string& detail) {
   absl::Status status = absl::UnavailableError(absl::StrCat("rank ", peer.value(), " is lost: ", detail));
-  status.SetPayload(kPayload, absl::Cord(absl::StrCat(peer.value())));
+  // The view's constructor: clang and GCC name Cord's one for strings differently, and the library is GCC's.
+  const std::string text = absl::StrCat(peer.value());
+  status.SetPayload(kPayload, absl::Cord(absl::string_view(text)));
   return status;
 }
 
