@@ -97,6 +97,23 @@ TEST_P(EveryType, MovingSlotsChangesNoBitUnderBf16Either) {
   EXPECT_NE(base.cross_entropy, MustRun(JobOf(kContiguous, kOneNode, GetParam())).cross_entropy);
 }
 
+// With w2 = 0 every row that travels from host to source is zero, forward and backward, and zeros survive
+// bf16.
+TEST(MoeLayer, EachCompressorWorksInItsDirectionOfTravel) {
+  auto run = [](const char* dispatch, const char* combine) {
+    ClusterJob job = JobOf(kContiguous, kOneNode, DType::kFloat32,
+                           {.dispatch_compressor = dispatch, .combine_compressor = combine});
+    const ParameterLayout layout = LayoutOf(job.model);
+    for (size_t p = 0; p < layout.parameters().size(); ++p) {
+      if (layout.parameters()[p].name.ends_with("w2.weight")) job.weights[p].assign(job.weights[p].size(), 0);
+    }
+    return MustRun(job);
+  };
+  const ClusterResult base = run("none", "none");
+  ExpectSameBits(run("none", "bf16"), base);
+  EXPECT_NE(run("bf16", "none").gradients, base.gradients);
+}
+
 // Counts, dispatch and combine; then the same two backward.
 TEST(MoeLayer, NeedsThreeCollectivesForwardAndTwoBackward) {
   for (int layers : {1, 3}) {
