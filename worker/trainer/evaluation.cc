@@ -42,11 +42,11 @@ double SumOfSource(const std::vector<double>& all, const MicrobatchPlan& plan, s
 
 }  // namespace
 
-absl::Status Evaluate(const EvaluationInputs& inputs) {
+absl::StatusOr<std::string> Evaluate(const EvaluationInputs& inputs) {
   const TrainerParts& parts = inputs.parts;
   const int64_t sequences = inputs.job.training.evaluation_sequences;
   const size_t sources = parts.batches.sources().size();
-  if (sequences == 0) return absl::OkStatus();
+  if (sequences == 0) return std::string();
   const MicrobatchPlan plan =
       PlanMicrobatches(sequences, parts.communicator.size(), inputs.job.training.microbatch_sequences);
   BALLAST_ASSIGN_OR_RETURN(std::vector<double> own, OwnLosses(inputs, plan));
@@ -63,9 +63,8 @@ absl::Status Evaluate(const EvaluationInputs& inputs) {
     const double loss = SumOfSource(all, plan, sources, source) / tokens;
     const std::string& name = parts.batches.sources()[source];
     if (!std::isfinite(loss)) {
-      return absl::FailedPreconditionError(absl::StrCat("evaluation after step ", inputs.step.value(),
-                                                        ": the held-out loss of source \"", name, "\" is ",
-                                                        loss));
+      return absl::StrCat("evaluation after step ", inputs.step.value(), ": the held-out loss of source \"",
+                          name, "\" is ", loss);
     }
     if (parts.communicator.rank() != Rank(0)) continue;
     parts.coordination.OnEvaluation({.job = inputs.job.name,
@@ -74,7 +73,7 @@ absl::Status Evaluate(const EvaluationInputs& inputs) {
                                      .source = name,
                                      .loss = loss});
   }
-  return absl::OkStatus();
+  return std::string();
 }
 
 }  // namespace ballast

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "base/ids.h"
 #include "plan/job_config.h"
 #include "worker/model/gpt_moe.h"
@@ -22,8 +23,8 @@ struct EvaluationInputs {
 };
 
 // All ranks together: each runs the forward over its part of every source's held-out sequences; 1 all-gather
-// beside the MoE layers'. Rank 0 reports the losses. FailedPrecondition, on all ranks alike, when a loss is
-// not finite.
-absl::Status Evaluate(const EvaluationInputs& inputs);
+// beside the MoE layers'. Rank 0 reports the losses. What is wrong with them, the same text on all ranks (a
+// loss is not finite); empty = nothing. Errors are the communicator's or this rank's own.
+absl::StatusOr<std::string> Evaluate(const EvaluationInputs& inputs);
 
 }  // namespace ballast

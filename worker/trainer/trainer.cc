@@ -47,7 +47,7 @@ TrainResult Trainer::Run() {
   TrainResult result;
   result.last_step = options_.start_step.Plus(-1);
   result.status = RunSteps(result);
-  if (result.status.ok() || absl::IsFailedPrecondition(result.status)) {
+  if (result.status.ok() || failed_together_) {
     // All ranks end here, at the same step.
     absl::Status farewell = Farewell(parts_.communicator, *stream_, Deadline());
     if (result.status.ok()) result.status = farewell;
@@ -78,6 +78,11 @@ absl::Status Trainer::RunSteps(TrainResult& result) {
   return absl::OkStatus();
 }
 
+absl::Status Trainer::FailTogether(const std::string& cause) {
+  failed_together_ = true;
+  return absl::FailedPreconditionError(cause);
+}
+
 absl::Status Trainer::RunStep(Step step, bool& stop) {
   const Time begin = parts_.clock.Now();
   const PlanPtr plan = fence_.PlanFor(step);
@@ -97,7 +102,7 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   row.losses = totals.losses;
   BALLAST_ASSIGN_OR_RETURN(StepTable table, optimizer_->ExchangeTable(row, Deadline()));
   BALLAST_ASSIGN_OR_RETURN(FenceDecision decision, Decide(step, table, cells));
-  if (!decision.update) return absl::FailedPreconditionError(decision.failure);
+  if (!decision.update) return FailTogether(decision.failure);
 
   optimizer_->Update(step, table);
   BALLAST_RETURN_IF_ERROR(optimizer_->Refresh(step, Deadline()));
@@ -121,12 +126,15 @@ absl::StatusOr<StepTotals> Trainer::ForwardBackward(Step step, const PlanBody& p
 }
 
 absl::Status Trainer::EvaluateAfter(Step step, const PlanBody& plan) {
-  return Evaluate({.parts = parts_,
-                   .job = job_,
-                   .generation = options_.plan->stamp.generation,
-                   .step = step,
-                   .stream = *stream_,
-                   .model_step = [&] { return ModelStepOf(plan, job_.training.evaluation_sequences); }});
+  BALLAST_ASSIGN_OR_RETURN(
+      const std::string failure,
+      Evaluate({.parts = parts_,
+                .job = job_,
+                .generation = options_.plan->stamp.generation,
+                .step = step,
+                .stream = *stream_,
+                .model_step = [&] { return ModelStepOf(plan, job_.training.evaluation_sequences); }}));
+  return failure.empty() ? absl::OkStatus() : FailTogether(failure);
 }
 
 ModelStep Trainer::ModelStepOf(const PlanBody& plan, int64_t sequences) const {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -55,6 +56,8 @@ class Trainer {
  private:
   Trainer(const TrainerOptions& options, const TrainerParts& parts);
   absl::Status RunSteps(TrainResult& result);
+  // A failure that every rank finds at the same point of the same step.
+  absl::Status FailTogether(const std::string& cause);
   // One whole step; true in `stop` when this was the step to stop after.
   absl::Status RunStep(Step step, bool& stop);
   absl::StatusOr<StepTotals> ForwardBackward(Step step, const PlanBody& plan);
@@ -77,7 +80,8 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   Fence fence_;
   PlanVersion running_;  // plan of the last step
-  Step stop_step_;       // carry out a stop after this step; 0 = none
+  bool failed_together_ = false;
+  Step stop_step_;  // carry out a stop after this step; 0 = none
 };
 
 }  // namespace ballast

@@ -65,20 +65,23 @@ TEST(GlooTraining, AFailedStepIsTheSameErrorOnAllRanks) {
   }
 }
 
+// The codes include that of failures which all ranks share: this one is of one rank alone all the same.
 TEST(GlooTraining, AFailureOfOneRankEndsTheOthers) {
-  RunSpec spec;
-  spec.job = TinyJob();
-  spec.ranks = 3;
-  spec.read_error = [](Rank rank, Step step) {
-    if (rank == Rank(1) && step == Step(3)) return absl::DataLossError("the disk is gone");
-    return absl::OkStatus();
-  };
-  MemoryStore store;
-  spec.connect = Over(store, spec.ranks);
-  RunOutcome outcome = RunTraining(spec);
-  EXPECT_EQ(outcome.results[1].status, absl::DataLossError("the disk is gone"));
-  for (int rank : {0, 2}) {
-    EXPECT_TRUE(LostPeerOf(outcome.results[rank].status).has_value()) << outcome.results[rank].status;
+  for (absl::Status failure :
+       {absl::DataLossError("the disk is gone"), absl::FailedPreconditionError("the disk is gone")}) {
+    RunSpec spec;
+    spec.job = TinyJob();
+    spec.ranks = 3;
+    spec.read_error = [&](Rank rank, Step step) {
+      return rank == Rank(1) && step == Step(3) ? failure : absl::OkStatus();
+    };
+    MemoryStore store;
+    spec.connect = Over(store, spec.ranks);
+    RunOutcome outcome = RunTraining(spec);
+    EXPECT_EQ(outcome.results[1].status, failure);
+    for (int rank : {0, 2}) {
+      EXPECT_TRUE(LostPeerOf(outcome.results[rank].status).has_value()) << outcome.results[rank].status;
+    }
   }
 }
 
