@@ -31,7 +31,7 @@ struct Violation : std::runtime_error {
 
 class Checkers {
  public:
-  Checkers(const JobConfig& job, const MemoryStore& store);
+  Checkers(const JobConfig& job, const MemoryStore& store, PlantedBugs bugs);
 
   // Rank `rank` begins `step` with `plan`.
   void OnStep(Rank rank, Step step, const PlanPtr& plan);
@@ -64,6 +64,7 @@ class Checkers {
 
   const JobId job_;
   const MemoryStore& store_;
+  const PlantedBugs bugs_;
   const ParameterLayout layout_;
   const PlanLimits limits_;
   std::map<Step, Seen> steps_;

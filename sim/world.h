@@ -37,7 +37,7 @@ struct World {
         job(JobOf(scenario)),
         rng(HashSeed({seed, 2})),
         bugs(planted),
-        checkers(*job, store),
+        checkers(*job, store, planted),
         transcript(transcribe) {}
 
   const Scenario scenario;

@@ -56,8 +56,9 @@ SessionActions Session::OnActive(const RunId& run, Rank rank, PlanVersion versio
                      " at steps ", switch_step.value(), " and ", other_state.switch_step.value()));
   }
   if (pending_ == nullptr || pending_->stamp.version != version) {
-    return OnFailure(run, switch_step,
-                     absl::StrCat("rank ", rank.value(), " runs plan ", version.value(), ", which was not decided here"));
+    return OnFailure(
+        run, switch_step,
+        absl::StrCat("rank ", rank.value(), " runs plan ", version.value(), ", which was not decided here"));
   }
   active_ = std::move(pending_);
   pending_ = nullptr;
