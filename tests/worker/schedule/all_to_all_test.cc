@@ -108,7 +108,7 @@ std::vector<Topology> Topologies() {
           NodesOf({0, 0, 0}),    NodesOf({0, 1, 0, 1}), NodesOf({0, 1, 2, 0, 1, 0}), NodesOf({0})};
 }
 
-TEST(AllToAll, BothAlgorithmsMoveEveryRowBothWays) {
+TEST(AllToAll, EveryAlgorithmMovesEveryRowBothWays) {
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     for (const Topology& topology : Topologies()) {
       SCOPED_TRACE("seed " + std::to_string(seed) + ", ranks " + std::to_string(topology.ranks()));
@@ -118,12 +118,25 @@ TEST(AllToAll, BothAlgorithmsMoveEveryRowBothWays) {
         auto in = RandomRows(
             rng, direction == Direction::kDispatch ? random.route.source_rows : random.route.host_rows);
         auto expected = Moved(random.route, direction, in);
-        Outcome direct = Move("direct", "none", topology, random.route, direction, in);
-        Outcome two_level = Move("two_level", "none", topology, random.route, direction, in);
-        EXPECT_EQ(direct.out, expected);
-        EXPECT_EQ(two_level.out, expected);
-        EXPECT_EQ(direct.operations, 1);
-        EXPECT_EQ(two_level.operations, 3);
+        for (const std::string& algorithm : AllToAlls().Names()) {
+          for (const std::string& compressor : Compressors().Names()) {
+            SCOPED_TRACE(algorithm + " " + compressor);
+            Outcome outcome = Move(algorithm, compressor, topology, random.route, direction, in);
+            const double bound = Compressors().Find(compressor).value()->RelativeErrorBound();
+            for (size_t r = 0; r < expected.size(); ++r) {
+              ASSERT_EQ(outcome.out[r].size(), expected[r].size());
+              for (size_t i = 0; i < expected[r].size(); ++i) {
+                ASSERT_LE(std::abs(outcome.out[r][i] - expected[r][i]), bound * std::abs(expected[r][i]));
+              }
+            }
+            if (algorithm == "direct") {
+              EXPECT_EQ(outcome.operations, 1);
+            }
+            if (algorithm == "two_level") {
+              EXPECT_EQ(outcome.operations, 3);
+            }
+          }
+        }
       }
     }
   }
