@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "wire/scalar_text.h"
 
 namespace ballast {
 namespace {
@@ -77,13 +78,12 @@ std::string FieldChecker::Choice(const std::string& path, const std::optional<st
                                  std::optional<std::string> fallback) {
   std::string text = Text(path, value, std::move(fallback));
   bool known = choices.empty() || std::find(choices.begin(), choices.end(), text) != choices.end();
-  Require(known, path, absl::StrCat("found ", text, ", allowed ", absl::StrJoin(choices, ", ")));
+  Require(known, path, absl::StrCat("found ", ShownText(text), ", allowed ", absl::StrJoin(choices, ", ")));
   return text;
 }
 
 std::string FieldChecker::Name(const std::string& path, const std::optional<std::string>& value) {
-  std::string found =
-      value.has_value() ? absl::StrCat("\"", value->substr(0, kNameBytesMax + 1), "\"") : "nothing";
+  std::string found = value.has_value() ? absl::StrCat("\"", ShownText(*value), "\"") : "nothing";
   Require(value.has_value() && IsName(*value), path,
           absl::StrCat("found ", found, ", allowed a name: 1 to ", kNameBytesMax,
                        " of a-z, 0-9, '-', '_' and '.', beginning and ending with a letter or digit"));

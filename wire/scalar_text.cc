@@ -53,10 +53,10 @@ bool IsDecimal(const std::string& text) {
 
 }  // namespace
 
-std::string DescribeFound(const SourceNode& node) {
-  // Cut at a character's begin, so that what is shown stays UTF-8.
-  std::string shown = node.text;
+std::string ShownText(const std::string& text) {
+  std::string shown = text;
   if (shown.size() > kShownBytesMax) {
+    // Cut at a character's begin, so that what is shown stays UTF-8.
     size_t end = kShownBytesMax;
     while (end > 0 && (static_cast<unsigned char>(shown[end]) & 0xc0) == 0x80) --end;
     shown = shown.substr(0, end) + "...";
@@ -64,6 +64,11 @@ std::string DescribeFound(const SourceNode& node) {
   for (char& c : shown) {
     if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
   }
+  return shown;
+}
+
+std::string DescribeFound(const SourceNode& node) {
+  std::string shown = ShownText(node.text);
   switch (node.kind) {
     case SourceNode::Kind::kNull:
       return "nothing";

@@ -9,7 +9,10 @@
 
 namespace ballast {
 
-// The scalar as errors show it: `nothing`, `9`, `the text "9"`, `a list`, `a map`. Long texts are cut.
+// Text as errors show it: on one line, and cut when it is long.
+std::string ShownText(const std::string& text);
+
+// The scalar as errors show it: `nothing`, `9`, `the text "9"`, `a list`, `a map`.
 std::string DescribeFound(const SourceNode& node);
 
 // Whether plain text reads as a number of YAML or JSON in some way (7, 0x10, 1e3, .inf, nan): such text is

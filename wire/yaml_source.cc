@@ -155,10 +155,10 @@ class TreeBuilder : public YAML::EventHandler {
 }  // namespace
 
 absl::StatusOr<SourceNode> ParseYaml(const SourceText& source) {
+  TreeBuilder builder(source);
   try {
     std::istringstream in(source.text);
     YAML::Parser parser(in);
-    TreeBuilder builder(source);
     if (!parser.HandleNextDocument(builder)) return SourceError(source.name, {}, "the file is empty");
     if (!builder.status().ok()) return builder.status();
     SourceNode root = builder.TakeRoot();
@@ -168,6 +168,7 @@ absl::StatusOr<SourceNode> ParseYaml(const SourceText& source) {
     }
     return root;
   } catch (const YAML::Exception& e) {
+    if (!builder.status().ok()) return builder.status();  // what stood before
     return SyntaxError(source.name, {std::max(e.mark.line, 0) + 1, std::max(e.mark.column, 0) + 1}, e.msg);
   }
 }

@@ -41,8 +41,7 @@ TEST(Convert, JobsAreGivenBack) {
     v1::JobSpec spec = SpecFromJob(job);
     auto back = JobFromSpec(Travelled(spec));
     ASSERT_TRUE(back.ok()) << "seed " << seed << ": " << back.status();
-    EXPECT_EQ(SpecFromJob(*back).DebugString(), spec.DebugString())
-        << "seed " << seed;
+    EXPECT_EQ(SpecFromJob(*back).DebugString(), spec.DebugString()) << "seed " << seed;
     EXPECT_EQ(back->training.seed, job.training.seed);
     EXPECT_EQ(back->data.mixture.back().weights, job.data.mixture.back().weights);
   }

@@ -111,6 +111,8 @@ TEST(JobReader, EveryRange) {
   EXPECT_EQ(ErrorOf(Changed("name: small", "name: Small")),
             "j.yaml:1:1: name: found \"Small\", " + name_rule);
   EXPECT_EQ(ErrorOf(Changed("name: small", "name: ../x")), "j.yaml:1:1: name: found \"../x\", " + name_rule);
+  EXPECT_EQ(ErrorOf(Changed("name: small", "name: \"a\\n" + std::string(99, 'b') + "\"")),
+            "j.yaml:1:1: name: found \"a " + std::string(38, 'b') + "...\", " + name_rule);
   EXPECT_EQ(ErrorOf(Changed("name: small\n", "")), "j.yaml:1:1: name: found nothing, " + name_rule);
   const Case cases[] = {
       {"hidden_size: 8", "hidden_size: 0", "j.yaml:3:3: model.hidden_size: found 0, allowed 1..65536"},

@@ -74,7 +74,8 @@ TEST(Source, BadText) {
       {"a.yaml", "a: 1\n---\nb: 2\n", "a.yaml:1:1: the file holds several documents, allowed is one"},
       {"a.yaml", "a: 1\nb: [1, 2\n", "a.yaml:3:1: syntax error at line 3: end of sequence flow not found"},
       {"a.yaml", "a: 1\nb: c: d\n", "a.yaml:2:5: syntax error at line 2: illegal map value"},
-      {"a.yaml", "a: 1\n\tb: 2\n", "a.yaml:2:1: syntax error at line 2: illegal tab when looking for indentation"},
+      {"a.yaml", "a: 1\n\tb: 2\n",
+       "a.yaml:2:1: syntax error at line 2: illegal tab when looking for indentation"},
       {"a.yaml", "a: \"x\n", "a.yaml:1:4: syntax error at line 1: the text is not closed by a quote"},
       {"a.yaml", "a: \"x\\\"\n", "a.yaml:1:4: syntax error at line 1: the text is not closed by a quote"},
       {"a.yaml", "a: 'it''s\n", "a.yaml:1:4: syntax error at line 1: the text is not closed by a quote"},
@@ -138,8 +139,16 @@ TEST(Source, HugeAndDeepFilesAreRefusedQuickly) {
     for (const char* name : {"a.yaml", "a.json"}) {
       auto parsed = ParseSource({name, deep});
       EXPECT_FALSE(parsed.ok()) << name << " " << unit;
+      EXPECT_LT(parsed.status().message().size(), 200u);
     }
   }
+}
+
+TEST(Source, TheFirstErrorIsTold) {
+  // yaml-cpp gives up much later, with less to say.
+  EXPECT_EQ(ErrorOf("a.yaml", std::string(2000, '[')),
+            "a.yaml:1:33: nested deeper than the allowed 32 levels");
+  EXPECT_EQ(ErrorOf("a.yaml", "a: 1\na: 2\nb: [\n"), "a.yaml:2:1: duplicate key \"a\"");
 }
 
 TEST(Source, MissingFilesAndFolders) {
