@@ -26,12 +26,13 @@ absl::Status Run(const CoordinatorSettings& settings) {
   BALLAST_RETURN_IF_ERROR(driver.Start());
   BALLAST_ASSIGN_OR_RETURN(
       std::unique_ptr<CoordinatorServer> server,
-      CoordinatorServer::Start(&driver, {.listen = settings.listen,
-                                         .http = settings.http,
-                                         .certificates = settings.daemon.certificates,
-                                         .control = {.insecure = settings.daemon.certificates.insecure,
-                                                     .planners = KnownPlanners(),
-                                                     .strategies = ListStrategies()}}));
+      CoordinatorServer::Start(
+          &driver,
+          {.listen = settings.listen,
+           .http = settings.http,
+           .certificates = settings.daemon.certificates,
+           .control = {.insecure = false, .planners = KnownPlanners(), .strategies = ListStrategies()},
+           .session = {}}));
   Log(LogLevel::kInfo, "serving", {{"port", server->port()}, {"http_port", server->http_port()}});
   if (!settings.port_file.empty()) {
     BALLAST_RETURN_IF_ERROR(WritePortFile(settings.port_file, server->port(), server->http_port()));

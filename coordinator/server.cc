@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "coordinator/http_probes.h"
-#include "coordinator/session_service.h"
 #include "net/limits.h"
 
 namespace ballast {
@@ -19,7 +18,7 @@ namespace {
 class Server final : public CoordinatorServer {
  public:
   Server(Driver* driver, const ServerOptions& options)
-      : session_(driver, options.certificates.insecure), control_(driver, options.control) {}
+      : session_(driver, options.session), control_(driver, options.control) {}
 
   absl::Status Listen(Driver* driver, const ServerOptions& options) {
     BALLAST_ASSIGN_OR_RETURN(auto credentials, MakeServerCredentials(options.certificates));
@@ -79,6 +78,7 @@ class Server final : public CoordinatorServer {
 
 absl::StatusOr<std::unique_ptr<CoordinatorServer>> CoordinatorServer::Start(Driver* driver,
                                                                             ServerOptions options) {
+  options.control.insecure = options.session.insecure = options.certificates.insecure;
   auto server = std::make_unique<Server>(driver, options);
   BALLAST_RETURN_IF_ERROR(server->Listen(driver, options));
   return server;

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/control_service.h"
 #include "coordinator/driver.h"
+#include "coordinator/session_service.h"
 #include "net/certificates.h"
 
 namespace ballast {
@@ -16,6 +17,7 @@ struct ServerOptions {
   std::string http;    // HOST:PORT of /healthz and /readyz; empty = none
   CertificateFiles certificates;
   ControlService::Options control;
+  SessionServiceOptions session;
 };
 
 // Starts serving when made. All methods may be called from any thread but gRPC's own.

@@ -17,14 +17,19 @@ namespace {
 constexpr char kAttach[] = "/ballast.v1.Session/Attach";
 constexpr int kHeartbeatKey = 1;
 
+int Milliseconds(Duration d) {
+  return static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
+}
+
 // One stream. gRPC's callbacks, the driver's Send and Close, and its KeepAlive come from different threads:
 // the mutex guards what waits and what is under way, and is never held while gRPC is called.
 class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>,
                            public WorkerStream,
                            public std::enable_shared_from_this<AttachStream> {
  public:
-  AttachStream(Driver* driver, Identity identity, std::string peer)
+  AttachStream(Driver* driver, const SessionServiceOptions& options, Identity identity, std::string peer)
       : driver_(driver),
+        options_(options),
         id_(driver->NewStreamId()),
         identity_(std::move(identity)),
         peer_(std::move(peer)),
@@ -45,8 +50,8 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
     bool last = std::holds_alternative<Refused>(message);
     v1::CoordinatorMessage proto = ToProto(message);
     if (proto.has_welcome()) {
-      proto.mutable_welcome()->set_heartbeat_ms(static_cast<int>(kHeartbeatPeriod.count()));
-      proto.mutable_welcome()->set_lease_ms(static_cast<int>(kLease.count()));
+      proto.mutable_welcome()->set_heartbeat_ms(Milliseconds(options_.heartbeat_period));
+      proto.mutable_welcome()->set_lease_ms(Milliseconds(options_.lease));
     }
     bool fits = true;
     {
@@ -70,8 +75,8 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
     {
       MutexLock lock(mutex_);
       if (ending_) return;
-      silent = now - heard_ > kLease;
-      if (!silent && welcomed_ && now - sent_ > kHeartbeatPeriod) {
+      silent = now - heard_ > options_.lease;
+      if (!silent && welcomed_ && now - sent_ > options_.heartbeat_period) {
         v1::CoordinatorMessage heartbeat;
         heartbeat.mutable_heartbeat();
         outbox_.PushLatest(kHeartbeatKey, std::move(heartbeat));
@@ -195,6 +200,7 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
 
   // Constant after construction.
   Driver* const driver_;
+  const SessionServiceOptions options_;
   const StreamId id_;
   const Identity identity_;
   const std::string peer_;
@@ -229,9 +235,9 @@ class RefusingStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v
 
 grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* SessionService::Attach(
     grpc::CallbackServerContext* context) {
-  absl::StatusOr<Identity> identity = Admit(*context, kAttach, insecure_);
+  absl::StatusOr<Identity> identity = Admit(*context, kAttach, options_.insecure);
   if (!identity.ok()) return new RefusingStream(ToGrpc(identity.status()));
-  auto stream = std::make_shared<AttachStream>(driver_, *std::move(identity), context->peer());
+  auto stream = std::make_shared<AttachStream>(driver_, options_, *std::move(identity), context->peer());
   stream->Begin();
   return stream.get();  // it owns itself until OnDone
 }

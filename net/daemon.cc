@@ -7,6 +7,7 @@
 #include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
 #include <cctype>
+#include <cstdlib>
 
 #include "base/log.h"
 
@@ -58,6 +59,9 @@ void PrepareProcess(const DaemonOptions& options) {
   sigset_t signals = StopSignals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  // gRPC's own lines on stderr have another form, and what matters of them is in the statuses that are
+  // logged.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
 }
 
 void WaitForStop() {

@@ -1,0 +1,240 @@
+// Workers that die, leave, or should never have come; input that cannot work. Each ends with a reason.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "ctl/certs.h"
+#include "tests/e2e/cluster.h"
+#include "tests/e2e/plan_edits.h"
+
+namespace ballast {
+namespace {
+
+auto AtStep(int64_t step) {
+  return [step](const v1::JobStatus& job) { return job.step() >= step; };
+}
+
+// Runs a job on four workers, does `harm` at step 5, and returns how the job ended; prints how long that
+// took.
+v1::JobStatus FailAfter(Cluster& cluster, const char* what, double seconds_max,
+                        const std::function<void()>& harm) {
+  cluster.StartCoordinator();
+  cluster.StartWorkers(4);
+  EXPECT_TRUE(cluster.Submit(SmallJob("demo", 4, 2000)).ok());
+  EXPECT_TRUE(cluster.WaitForJob("demo", 60, AtStep(5)));
+  auto begin = std::chrono::steady_clock::now();
+  harm();
+  EXPECT_TRUE(cluster.WaitForJob("demo", seconds_max, IsFinal));
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  v1::JobStatus job = cluster.Job("demo").value();
+  std::printf("%s: job ended after %.2f s: %s\n", what, seconds, job.reason().c_str());
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  return job;
+}
+
+TEST(WorkerFailure, KilledTheJobFailsAtOnceAndTheOthersAreFree) {
+  Cluster cluster;
+  v1::JobStatus job = FailAfter(cluster, "kill -9 of w2", 3, [&] { cluster.worker(2).Kill(); });
+  EXPECT_TRUE(absl::StrContains(job.reason(), "rank 2") || absl::StrContains(job.reason(), "w2"))
+      << job.reason();
+  // A new process of that name takes its place.
+  cluster.StartWorker(2);
+  ASSERT_TRUE(cluster.WaitForWorkers(4, 15));
+  ASSERT_TRUE(cluster.Submit(SmallJob("again", 4, 3)).ok());
+  EXPECT_TRUE(cluster.WaitForJob("again", 60, IsFinal));
+  EXPECT_EQ(cluster.Job("again")->state(), v1::JOB_STATE_SUCCEEDED) << cluster.Job("again")->reason();
+}
+
+TEST(WorkerFailure, AFrozenWorkerIsLostAfterASecondOfSilence) {
+  Cluster cluster;
+  v1::JobStatus job = FailAfter(cluster, "SIGSTOP of w1", 4, [&] { cluster.worker(1).Signal(SIGSTOP); });
+  EXPECT_TRUE(absl::StrContains(job.reason(), "rank 1")) << job.reason();
+  cluster.worker(1).Signal(SIGCONT);
+}
+
+TEST(WorkerFailure, StoppedItSaysSoAndExitsWithZero) {
+  Cluster cluster;
+  v1::JobStatus job = FailAfter(cluster, "SIGTERM of w3", 5, [&] { cluster.worker(3).Signal(SIGTERM); });
+  EXPECT_TRUE(absl::StrContains(job.reason(), "worker w3 was stopped")) << job.reason();
+  EXPECT_EQ(cluster.worker(3).Wait(10), 0);
+  EXPECT_TRUE(cluster.WaitForWorkers(3, 10));
+}
+
+TEST(JobLifecycle, AJobWaitsForWorkersAndCanBeStoppedAtAStep) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  ASSERT_TRUE(cluster.Submit(SmallJob("demo", 2, 100000)).ok());
+  EXPECT_EQ(cluster.Job("demo")->state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(cluster.Submit(SmallJob("demo", 2, 10)).status().code(), absl::StatusCode::kAlreadyExists);
+  cluster.StartWorkers(2);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(3)));
+  v1::StopJobRequest request;
+  v1::StopJobResponse response;
+  request.set_name("demo");
+  grpc::Status stopped = cluster.control().StopJob(Cluster::Within(10).get(), request, &response);
+  ASSERT_TRUE(stopped.ok()) << stopped.error_message();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 30, IsFinal));
+  v1::JobStatus job = cluster.Job("demo").value();
+  EXPECT_EQ(job.state(), v1::JOB_STATE_SUCCEEDED) << job.reason();
+  EXPECT_TRUE(absl::StrContains(job.reason(), "operator/me")) << job.reason();
+  EXPECT_LT(job.step(), 100000);
+}
+
+TEST(BadInput, WhatCannotRunIsRefusedWithFigures) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  JobConfig narrow = SmallJob("narrow", 2, 10);
+  narrow.placement.slots_per_rank = 3;  // 6 slots for 8 experts
+  absl::Status refused = cluster.Submit(narrow).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument) << refused;
+  EXPECT_TRUE(absl::StrContains(refused.message(), "8")) << refused;
+  EXPECT_EQ(cluster.Job("narrow").status().code(), absl::StatusCode::kNotFound) << "nothing changed";
+  EXPECT_EQ(cluster.Push("nobody", {}).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(BadInput, PlansThatMakeNoSenseChangeNothing) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(2);
+  ASSERT_TRUE(cluster.Submit(SmallJob("demo", 2, 2000)).ok());
+  ASSERT_TRUE(cluster.WaitForPlan("demo", 1, v1::PLAN_STATE_ACTIVE, 60));
+  v1::Plan active = cluster.Plan("demo").value().plan();
+  struct Case {
+    const char* what;
+    std::function<void(v1::PlanFile&)> spoil;
+  };
+  const Case cases[] = {
+      {"unknown expert",
+       [](v1::PlanFile& file) { file.mutable_layers(0)->mutable_hosts(0)->add_experts(99); }},
+      {"unknown rank", [](v1::PlanFile& file) { file.mutable_layers(0)->add_hosts(); }},
+      {"unknown layer", [](v1::PlanFile& file) { file.mutable_layers(0)->set_layer(7); }},
+      {"no slot", [](v1::PlanFile& file) { file.mutable_layers(0)->mutable_hosts(0)->clear_experts(); }},
+      {"unknown schedule",
+       [](v1::PlanFile& file) { file.mutable_layers(0)->mutable_schedule()->set_all_to_all("magic"); }},
+      {"unknown home rank",
+       [](v1::PlanFile& file) {
+         v1::PlanFile::Home* home = file.add_homes();
+         home->set_block(0);
+         home->set_rank(9);
+       }},
+      {"wrong base", [](v1::PlanFile& file) { file.set_base_version(12); }},
+  };
+  for (const Case& bad : cases) {
+    v1::PlanFile file = RotateExperts(active);
+    bad.spoil(file);
+    for (bool dry_run : {true, false}) {
+      absl::Status refused = cluster.Push("demo", file, dry_run).status();
+      EXPECT_FALSE(refused.ok()) << bad.what;
+      if (!dry_run) std::printf("%s: %s\n", bad.what, refused.ToString().c_str());
+    }
+  }
+  v1::ListPlansRequest request;
+  v1::ListPlansResponse plans;
+  request.set_job("demo");
+  ASSERT_TRUE(cluster.control().ListPlans(Cluster::Within(10).get(), request, &plans).ok());
+  EXPECT_EQ(plans.plans_size(), 1) << "nothing changed";
+  // A dry run of a good one compares and changes nothing either.
+  absl::StatusOr<v1::PushPlanResponse> dry = cluster.Push("demo", RotateExperts(active), true);
+  ASSERT_TRUE(dry.ok()) << dry.status();
+  EXPECT_GT(dry->plan().slot_writes(), 0);
+  EXPECT_EQ(dry->plan().version(), 0);
+}
+
+TEST(BadInput, MissingDataFailsTheJobAndNamesTheFile) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(2);
+  std::filesystem::remove(cluster.data_prefix() + ".idx");
+  ASSERT_TRUE(cluster.Submit(SmallJob("demo", 2, 10)).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 30, IsFinal));
+  v1::JobStatus job = cluster.Job("demo").value();
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  EXPECT_TRUE(absl::StrContains(job.reason(), cluster.data_prefix() + ".idx")) << job.reason();
+}
+
+TEST(SecondCoordinator, OnTheSameDirectoryEndsWithAClearError) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  Process second({cluster.binary("ballast-coordinator"), "--listen", "127.0.0.1:0", "--data-dir",
+                  cluster.dir() / "state", "--ca", cluster.Certificate("ca.pem"), "--cert",
+                  cluster.Certificate("coordinator.pem"), "--key", cluster.Certificate("coordinator.key")},
+                 cluster.LogPath("second"));
+  EXPECT_EQ(second.Wait(20), 4);
+  EXPECT_TRUE(absl::StrContains(second.Output(), absl::StrCat("is used by another coordinator (process ",
+                                                              cluster.coordinator().pid(), ")")))
+      << second.Output();
+  EXPECT_EQ(cluster.Job("none").status().code(), absl::StatusCode::kNotFound) << "the first still answers";
+}
+
+// A worker that must not come up: its exit code, and a part of what it says.
+void ExpectRefused(Cluster& cluster, const std::vector<std::string>& command, int code,
+                   const std::string& words) {
+  Process worker(command, cluster.LogPath("refused"));
+  std::optional<int> ended = worker.Wait(30);
+  ASSERT_TRUE(ended.has_value()) << "still running: " << worker.Output();
+  EXPECT_EQ(*ended, code) << worker.Output();
+  EXPECT_TRUE(absl::StrContains(worker.Output(), words)) << worker.Output();
+  EXPECT_TRUE(cluster.Workers().empty());
+  std::filesystem::remove(cluster.LogPath("refused"));
+}
+
+std::vector<std::string> Replace(std::vector<std::string> command, const std::string& option,
+                                 const std::string& value) {
+  for (size_t i = 0; i + 1 < command.size(); ++i) {
+    if (command[i] == option) command[i + 1] = value;
+  }
+  return command;
+}
+
+TEST(WrongWorker, CertificatesOfSomebodyElse) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  std::vector<std::string> good = cluster.WorkerCommand(0);
+
+  std::vector<std::string> person = Replace(Replace(good, "--cert", cluster.Certificate("operator-me.pem")),
+                                            "--key", cluster.Certificate("operator-me.key"));
+  ExpectRefused(cluster, person, 2, "the certificate is of operator/me; a worker needs one of worker/<name>");
+
+  ExpectRefused(cluster, Replace(good, "--key", cluster.Certificate("worker-w1.key")), 2,
+                "is not the key of");
+  ExpectRefused(cluster, Replace(good, "--ca", cluster.dir() / "none.pem"), 2, "No such file");
+
+  std::vector<std::string> renamed = good;
+  renamed.insert(renamed.end(), {"--name", "w7"});
+  ExpectRefused(cluster, renamed, 2, "found \\\"w7\\\", the certificate is of worker/w0");
+
+  // Signed by another authority: it does not trust the coordinator, then the coordinator does not trust it.
+  DevCertificates other;
+  other.folder = cluster.dir() / "other";
+  other.workers = {"w0"};
+  ASSERT_TRUE(WriteDevCertificates(other).ok());
+  ExpectRefused(cluster, Replace(good, "--ca", cluster.dir() / "other/ca.pem"), 6,
+                "--cert may not come from its authority");
+  std::vector<std::string> stranger = Replace(Replace(good, "--cert", cluster.dir() / "other/worker-w0.pem"),
+                                              "--key", cluster.dir() / "other/worker-w0.key");
+  ExpectRefused(cluster, stranger, 6, "--cert may not come from its authority");
+
+  std::vector<std::string> plain = {good[0], good[1], good[2], "--name", "w0", "--insecure"};
+  ExpectRefused(cluster, plain, 6, "one side uses --insecure");
+}
+
+TEST(WrongWorker, AnotherProtocolVersionIsRefusedWithBothNumbers) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  std::vector<std::string> command = cluster.WorkerCommand(0);
+  command.insert(command.end(), {"--protocol-version", "99"});
+  Process worker(command, cluster.LogPath("w0"));
+  EXPECT_EQ(worker.Wait(20), 4);
+  EXPECT_TRUE(absl::StrContains(worker.Output(), "99") && absl::StrContains(worker.Output(), "1"))
+      << worker.Output();
+  EXPECT_TRUE(absl::StrContains(worker.Output(), "refused this worker")) << worker.Output();
+  std::printf("%s", worker.Output().c_str());
+}
+
+}  // namespace
+}  // namespace ballast

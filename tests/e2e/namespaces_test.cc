@@ -1,0 +1,128 @@
+// Two machines: network namespaces joined by a veth pair, each with its own loopback.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/e2e/cluster.h"
+#include "tests/e2e/plan_edits.h"
+#include "tests/e2e/reference_run.h"
+
+namespace ballast {
+namespace {
+
+bool Sh(const std::string& command) { return std::system((command + " 2>/dev/null").c_str()) == 0; }
+
+// The namespaces of this process: "near" has 10.77.x.1, "far" has 10.77.x.2. The test itself stays outside
+// and reaches near over a link of its own, as an operator's laptop would: 10.78.x.1 and 10.78.x.3.
+class TwoHosts {
+ public:
+  TwoHosts() : tag_(absl::StrCat("blst", getpid() % 100000)), net_(absl::StrCat(getpid() % 250, ".")) {
+    made_ = Sh("ip netns add " + near()) && Sh("ip netns add " + far()) &&
+            Sh("ip link add " + tag_ + "a netns " + near() + " type veth peer name " + tag_ + "b netns " +
+               far()) &&
+            Sh("ip link add " + tag_ + "c netns " + near() + " type veth peer name " + tag_ + "d") &&
+            Up("-n " + near(), "lo", "127.0.0.2/8") && Up("-n " + far(), "lo", "127.0.0.2/8") &&
+            Up("-n " + near(), tag_ + "a", address(1) + "/24") &&
+            Up("-n " + far(), tag_ + "b", address(2) + "/24") &&
+            Up("-n " + near(), tag_ + "c", operator_address() + "/24") &&
+            Up("", tag_ + "d", "10.78." + net_ + "3/24");
+  }
+  ~TwoHosts() {  // their links go with them
+    Sh("ip netns del " + near());
+    Sh("ip netns del " + far());
+  }
+  bool made() const { return made_; }
+  std::string near() const { return tag_ + "-near"; }
+  std::string far() const { return tag_ + "-far"; }
+  std::string address(int host) const { return absl::StrCat("10.77.", net_, host); }
+  std::string operator_address() const { return absl::StrCat("10.78.", net_, 1); }  // of near
+  bool CutLink() const { return Sh("ip -n " + far() + " link set " + tag_ + "b down"); }
+
+ private:
+  static bool Up(const std::string& where, const std::string& link, const std::string& address) {
+    std::string in = "ip " + where;
+    return Sh(in + " addr add " + address + " dev " + link) && Sh(in + " link set " + link + " up");
+  }
+  const std::string tag_;
+  const std::string net_;
+  bool made_ = false;
+};
+
+class Namespaces : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!hosts_.made()) GTEST_SKIP() << "network namespaces cannot be made here (needs root and veth)";
+    cluster_ =
+        std::make_unique<Cluster>(std::vector<std::string>{hosts_.address(1), hosts_.operator_address()});
+    cluster_->SetHosts(hosts_.address(1), hosts_.operator_address());
+    cluster_->SetPrefix({"/usr/sbin/ip", "netns", "exec", hosts_.near()});
+    cluster_->StartCoordinator();
+  }
+  // Workers 0, 1 near and 2, 3 far; no --data-address: they find it towards the coordinator.
+  void StartWorkers(std::vector<std::string> extra_near = {}) {
+    for (int i = 0; i < 4; ++i) {
+      cluster_->SetPrefix({"/usr/sbin/ip", "netns", "exec", i < 2 ? hosts_.near() : hosts_.far()});
+      cluster_->StartWorker(i, i < 2 ? extra_near : std::vector<std::string>{});
+    }
+    ASSERT_TRUE(cluster_->WaitForWorkers(4, 20));
+  }
+
+  TwoHosts hosts_;
+  std::unique_ptr<Cluster> cluster_;
+};
+
+TEST_F(Namespaces, TheSameLossesOverARealLinkAndASwitch) {
+  StartWorkers();
+  for (const v1::WorkerStatus& worker : cluster_->Workers()) {
+    EXPECT_EQ(worker.data_address(), hosts_.address(worker.name() < "w2" ? 1 : 2)) << worker.name();
+  }
+  JobConfig job = SmallJob("demo", 4, 60);
+  ASSERT_TRUE(cluster_->Submit(job).ok());
+  ASSERT_TRUE(cluster_->WaitForPlan("demo", 1, v1::PLAN_STATE_ACTIVE, 60));
+  v1::PlanFile next = RotateExperts(cluster_->Plan("demo")->plan());
+  for (v1::PlanFile::Layer& layer : *next.mutable_layers())
+    layer.mutable_schedule()->set_all_to_all("two_level");
+  ASSERT_TRUE(cluster_->Push("demo", next).ok());
+  EXPECT_TRUE(cluster_->WaitForPlan("demo", 2, v1::PLAN_STATE_ACTIVE, 30));
+  ASSERT_TRUE(cluster_->WaitForJob("demo", 120, IsFinal));
+  v1::JobStatus status = cluster_->Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  for (DataSource& source : job.data.sources) source.prefix = cluster_->data_prefix();
+  std::vector<double> losses;
+  for (const v1::StepStatus& step : status.recent_steps()) losses.push_back(step.loss());
+  EXPECT_EQ(losses, ReferenceLosses(job)) << "bit for bit";
+}
+
+TEST_F(Namespaces, ALoopbackAddressIsRefusedForAPeerOnTheOtherHost) {
+  StartWorkers({"--data-address", "127.0.0.1"});
+  ASSERT_TRUE(cluster_->Submit(SmallJob("demo", 4, 5)).ok());
+  ASSERT_TRUE(cluster_->WaitForJob("demo", 30, IsFinal));
+  v1::JobStatus status = cluster_->Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_FAILED);
+  EXPECT_TRUE(absl::StrContains(status.reason(), "advertises the loopback address 127.0.0.1"))
+      << status.reason();
+  EXPECT_TRUE(absl::StrContains(status.reason(), "--data-address")) << status.reason();
+}
+
+TEST_F(Namespaces, ACutLinkIsALostPeerWithinSeconds) {
+  StartWorkers();
+  ASSERT_TRUE(cluster_->Submit(SmallJob("demo", 4, 5000)).ok());
+  ASSERT_TRUE(cluster_->WaitForJob("demo", 60, [](const v1::JobStatus& job) { return job.step() >= 5; }));
+  auto begin = std::chrono::steady_clock::now();
+  ASSERT_TRUE(hosts_.CutLink());
+  EXPECT_TRUE(cluster_->WaitForJob("demo", 6, IsFinal));
+  std::printf("link cut to job ended: %.2f s: %s\n",
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(),
+              cluster_->Job("demo")->reason().c_str());
+}
+
+}  // namespace
+}  // namespace ballast

@@ -1,0 +1,77 @@
+#include "tests/e2e/reference_run.h"
+
+#include <memory>
+#include <thread>
+
+#include "base/check.h"
+#include "plan/contiguous.h"
+#include "plan/layout.h"
+#include "worker/backend/cpu/cpu_backend.h"
+#include "worker/comm/thread_communicator.h"
+#include "worker/trainer/dataset_batches.h"
+#include "worker/trainer/trainer.h"
+
+namespace ballast {
+namespace {
+
+// No plans, and the losses of rank 0.
+class Recorder final : public StepCoordination {
+ public:
+  HeaderCells Cells() override { return {}; }
+  void OnDecided(Rank, PlanVersion, Step) override {}
+  void OnActive(Rank, PlanVersion, Step) override {}
+  void OnStepDone(Rank, Step) override {}
+  void OnReport(StepReport report) override { losses.push_back(report.loss); }
+  void OnEvaluation(EvaluationReport) override {}
+  std::vector<double> losses;
+};
+
+void RunRank(const JobConfig& job, const ParameterLayout& layout, PlanPtr plan, Communicator& communicator,
+             StepCoordination& coordination) {
+  auto backend = MakeCpuBackend(DType::kFloat32).value();
+  auto model = GptMoe::Make(job.model, layout, *backend).value();
+  DatasetBatches batches = DatasetBatches::Open(job).value();
+  SteadyClock clock;
+  TrainerOptions options;
+  options.job = std::make_shared<JobConfig>(job);
+  options.plan = std::move(plan);
+  options.topology = Topology::OneNode(job.placement.ranks);
+  options.exchange_timeout = Seconds(60);
+  auto trainer = Trainer::Make(options, {.layout = layout,
+                                         .backend = *backend,
+                                         .communicator = communicator,
+                                         .model = *model,
+                                         .batches = batches,
+                                         .coordination = coordination,
+                                         .clock = clock,
+                                         .fill_master = InitialWeights(job, layout, *backend)});
+  BALLAST_CHECK_OK(trainer.status());
+  BALLAST_CHECK_OK((*trainer)->Run().status);
+}
+
+}  // namespace
+
+std::vector<double> ReferenceLosses(const JobConfig& job) {
+  int ranks = job.placement.ranks;
+  ParameterLayout layout = ParameterLayout::Make(job.model, job.placement.block_elements).value();
+  auto plan = std::make_shared<Plan>();
+  plan->stamp = {.job = job.name,
+                 .generation = Generation(1),
+                 .version = PlanVersion(1),
+                 .base_version = {},
+                 .not_before_step = Step(1)};
+  plan->body = ContiguousPlan(job, layout, ranks).value();
+  ThreadCommunicatorGroup group(ranks);
+  Recorder recorder;  // rank 0 alone reports
+  std::vector<std::thread> threads;
+  for (int r = 0; r < ranks; ++r) {
+    threads.emplace_back([&, r] {
+      auto communicator = group.Take(Rank(r));
+      RunRank(job, layout, plan, *communicator, recorder);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  return recorder.losses;
+}
+
+}  // namespace ballast
