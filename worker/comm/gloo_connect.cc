@@ -4,6 +4,7 @@
 #include <gloo/rendezvous/store.h>
 #include <gloo/transport/tcp/device.h>
 #include <netdb.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -79,11 +80,22 @@ absl::Status CheckAddress(const std::string& address) {
   return status;
 }
 
+// Gloo writes to its sockets without MSG_NOSIGNAL: a peer that has closed would end the process instead of
+// the operation.
+void IgnoreBrokenPipes() {
+  struct sigaction now{};
+  if (sigaction(SIGPIPE, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 &&
+      now.sa_handler == SIG_DFL) {
+    signal(SIGPIPE, SIG_IGN);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<gloo::Context>> ConnectGlooMesh(const GlooOptions& options,
                                                                RendezvousStore& store) {
   if (options.size == 1) return std::shared_ptr<gloo::Context>();
+  IgnoreBrokenPipes();
   BALLAST_RETURN_IF_ERROR(CheckAddress(options.data_address));
   std::shared_ptr<gloo::transport::Device> device;
   try {

@@ -174,6 +174,17 @@ TEST(GlooCommunicator, OwnAbortIsAbortedWithItsReason) {
   });
 }
 
+// A process was killed by SIGPIPE when it wrote to a peer that had just closed.
+TEST(GlooCommunicator, ClosedPeerRaisesNoSignal) {
+  signal(SIGPIPE, SIG_DFL);
+  MemoryStore store;
+  OnAllRanks(2, [&](Rank self) { Connect(self.value(), 2, store); });
+  raise(SIGPIPE);  // ends the process if it is not ignored
+  struct sigaction now{};
+  ASSERT_EQ(sigaction(SIGPIPE, nullptr, &now), 0);
+  EXPECT_EQ(now.sa_handler, SIG_IGN);
+}
+
 TEST(GlooCommunicator, DeadlineNamesThePeer) {
   MemoryStore store;
   std::atomic<bool> done = false;
