@@ -1,0 +1,69 @@
+#include "worker/settings.h"
+
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+#include "tests/daemons/temp_dir.h"
+
+namespace ballast {
+namespace {
+
+WorkerSettings Parse(std::vector<std::string> arguments) {
+  CLI::App app;
+  WorkerSettings settings;
+  AddWorkerOptions(app, settings);
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
+  app.parse(arguments);
+  return settings;
+}
+
+TEST(WorkerSettings, ComeFromArgumentsTheEnvironmentAndAFile) {
+  TempDir dir;
+  std::ofstream(dir / "worker.conf") << "coordinator=filehost:1\nranks=3\ndata-address=10.0.0.9\n";
+  setenv("BALLAST_RANKS", "2", 1);
+  setenv("BALLAST_DATA_ADDRESS", "10.0.0.8", 1);
+  WorkerSettings settings = Parse({"--coordinator", "host:1", "--label", "zone=a", "--label", "rack=7"});
+  EXPECT_EQ(settings.coordinator, "host:1");
+  EXPECT_EQ(settings.ranks, 2);
+  EXPECT_EQ(settings.data_address, "10.0.0.8");
+  EXPECT_EQ(settings.labels, (std::vector<std::string>{"zone=a", "rack=7"}));
+  EXPECT_EQ(Parse({"--coordinator", "host:1", "--ranks", "5"}).ranks, 5) << "arguments come first";
+  unsetenv("BALLAST_RANKS");
+  unsetenv("BALLAST_DATA_ADDRESS");
+  settings = Parse({"--config", dir / "worker.conf"});
+  EXPECT_EQ(settings.coordinator, "filehost:1");
+  EXPECT_EQ(settings.ranks, 3);
+  EXPECT_THROW(Parse({"--coordinator", "host:1", "--ranks", "0"}), CLI::ParseError);
+  EXPECT_THROW(Parse({}), CLI::ParseError);
+  EXPECT_EQ(EnvironmentName("--data-address"), "BALLAST_DATA_ADDRESS");
+}
+
+TEST(WorkerSettings, OtherDevicesAreRefusedInOneLine) {
+  EXPECT_TRUE(CheckDevice("cpu").ok());
+  EXPECT_EQ(CheckDevice("cuda").message(), "this build has no CUDA backend; use --device cpu");
+  EXPECT_EQ(CheckDevice("cuda:0,1").message(), "this build has no CUDA backend; use --device cpu");
+  EXPECT_EQ(CheckDevice("tpu").message(), "--device: found \"tpu\", allowed: cpu");
+}
+
+TEST(WorkerSettings, LabelsAreKeysWithValues) {
+  EXPECT_EQ(ParseLabels({"a=1", "b="}).value(), (std::map<std::string, std::string>{{"a", "1"}, {"b", ""}}));
+  EXPECT_FALSE(ParseLabels({"a"}).ok());
+  EXPECT_FALSE(ParseLabels({"=1"}).ok());
+  EXPECT_EQ(ParseLabels({"a=1", "a=2"}).status().message(), "--label: a is given twice");
+}
+
+TEST(WorkerSettings, TheNameIsTheCertificates) {
+  EXPECT_EQ(ChooseName("", "worker/w0").value(), "w0");
+  EXPECT_EQ(ChooseName("w0", "worker/w0").value(), "w0");
+  EXPECT_EQ(ChooseName("w1", "").value(), "w1");
+  EXPECT_FALSE(ChooseName("w1", "worker/w0").ok());
+  EXPECT_FALSE(ChooseName("", "operator/me").ok());
+  EXPECT_FALSE(ChooseName("", "").ok());
+}
+
+}  // namespace
+}  // namespace ballast
