@@ -180,6 +180,42 @@ void ExpectLostAfter(int signal, double seconds_max) {
 TEST(NeighbourWatch, AKilledPeerIsLostAtOnce) { ExpectLostAfter(SIGKILL, 1.0); }
 TEST(NeighbourWatch, ASilentPeerIsLostAfterASecond) { ExpectLostAfter(SIGSTOP, 3.0); }
 
+TEST(NeighbourWatch, AMachineThatStoodStillLosesNobody) {
+  int ports[2];
+  for (int& port : ports) {
+    absl::StatusOr<Descriptor> probe = ListenOn(ResolveHost("127.0.0.1", 0).value(), 1);
+    port = LocalPort(probe.value()).value();
+  }
+  pid_t daemons[2];
+  for (int i = 0; i < 2; ++i) {
+    daemons[i] = fork();
+    if (daemons[i] != 0) continue;
+    absl::StatusOr<std::unique_ptr<NeighbourWatch>> watch = NeighbourWatch::Listen("127.0.0.1", ports[i]);
+    if (!watch.ok()) _exit(1);
+    Daemon self;
+    self.watch = *std::move(watch);
+    Join(self, i, 2, ports[1 - i], Generation(1));
+    std::optional<std::pair<Rank, std::string>> lost = self.loss.Wait(60);
+    std::fprintf(stderr, "daemon %d: %s\n", i, lost.has_value() ? lost->second.c_str() : "nothing lost");
+    _exit(lost.has_value() ? 7 : 0);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  for (pid_t pid : daemons) kill(pid, SIGSTOP);
+  std::this_thread::sleep_for(std::chrono::milliseconds(2500));
+  kill(daemons[0], SIGCONT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // one wakes up well before the other
+  kill(daemons[1], SIGCONT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  for (pid_t pid : daemons) {
+    int status = 0;
+    EXPECT_EQ(waitpid(pid, &status, WNOHANG), 0) << "ended with " << WEXITSTATUS(status);
+  }
+  for (pid_t pid : daemons) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+}
+
 TEST(NeighbourWatch, WhoOnlyLeftBecauseOfALossIsNotLostItself) {
   // 0 -> 1 -> 2 -> 0; daemon 1 is a bare socket that resets after it was met.
   std::vector<Daemon> daemons = Ring(3);

@@ -19,7 +19,7 @@ namespace ballast {
 
 struct NeighbourTimes {
   Duration ping = Seconds(0.2);
-  Duration silence_max = Seconds(1.0);  // without anything from the peer
+  Duration silence_max = Seconds(1.0);  // without anything from the peer, while this process itself was running
   Duration meet_max = Seconds(20.0);    // from Watch() until both connections stand: members learn of a
                                       // generation at different moments
   Duration redial = Seconds(0.1);
