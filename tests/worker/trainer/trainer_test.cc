@@ -131,6 +131,37 @@ TEST(Trainer, CollectivesAreCounted) {
   EXPECT_LE(per_step, 2 * 2 * 6 + 8);
 }
 
+// Dispatch, combine and their backwards send one message between two nodes each, however many ranks the nodes
+// have; the other collectives send one per pair of ranks.
+TEST(Trainer, TwoLevelSendsOneMessagePerPairOfNodesAndAllToAll) {
+  RunSpec spec;
+  spec.job = TinyJob();
+  spec.ranks = 4;
+  spec.node_of_rank = {0, 0, 0, 1};
+  for (bool two_level : {false, true}) {
+    spec.edit = [&](PlanBody& body) {
+      for (LayerPlan& layer : body.layers) layer.schedule.all_to_all = two_level ? "two_level" : "direct";
+      body.homes[0] = Rank(3);  // a dense block, so that gradients go both ways between the nodes
+    };
+    int64_t messages[2][2];  // [steps][direction]
+    for (int i = 0; i < 2; ++i) {
+      spec.job.training.steps = 4 + i;
+      RunOutcome outcome = RunTraining(spec);
+      messages[i][0] = messages[i][1] = 0;
+      for (int rank = 0; rank < 3; ++rank) {
+        messages[i][0] += outcome.pairs[rank][3].messages_sent;
+        messages[i][1] += outcome.pairs[3][rank].messages_sent;
+      }
+    }
+    // One microbatch of 2 layers: 4 all-to-alls and one gathering of counts in each; 3 collectives a step
+    // beside.
+    const int64_t rank_pairs = 3;
+    const int64_t expected = 4 * 2 * (two_level ? 1 : rank_pairs) + (2 + 3) * rank_pairs;
+    EXPECT_EQ(messages[1][0] - messages[0][0], expected) << (two_level ? "two_level" : "direct");
+    EXPECT_EQ(messages[1][1] - messages[0][1], expected) << (two_level ? "two_level" : "direct");
+  }
+}
+
 TEST(Trainer, NonFiniteLossStopsEveryRankWithStepAndLayer) {
   RunSpec spec;
   spec.job = TinyJob();

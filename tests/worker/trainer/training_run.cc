@@ -221,6 +221,11 @@ RunOutcome RunTraining(const RunSpec& spec) {
   RunOutcome outcome = script.Take();
   outcome.results = std::move(results);
   outcome.stats = std::move(stats);
+  for (int from = 0; from < spec.ranks; ++from) {
+    outcome.pairs.emplace_back();
+    for (int to = 0; to < spec.ranks; ++to)
+      outcome.pairs[from].push_back(group.PairStats(Rank(from), Rank(to)));
+  }
   return outcome;
 }
 

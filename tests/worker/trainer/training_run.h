@@ -51,6 +51,7 @@ struct RunOutcome {
   std::vector<EvaluationReport> evaluations;           // from rank 0
   std::map<PlanVersion, std::map<Rank, Step>> active;  // switch steps as the ranks told them
   std::vector<CommStats> stats;                        // [rank] at the end
+  std::vector<std::vector<CommStats>> pairs;           // [from][to] at the end; of thread communicators alone
   std::vector<double> losses() const;                  // [step]
 };
 
