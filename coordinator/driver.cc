@@ -245,7 +245,8 @@ void Driver::TellWatchers(const JobEvent& event) {
     if (status.ok()) Tell(event.job, *status, IsFinal(status->record.state));
     return;
   }
-  PlanUpdate update{.plan = {}, .step = event.step, .text = event.text};
+  PlanUpdate update{
+      .plan = {}, .step = event.step, .text = event.text, .alarm = event.kind == JobEvent::Kind::kAlarm};
   if (event.version.value() > 0) {
     absl::StatusOr<PlanRecord> plan = core_.PlanOf(event.job, event.version);
     if (plan.ok()) update.plan = *std::move(plan);

@@ -179,11 +179,14 @@ void OnRollback(Env& env, JobEntry& job, const RollbackPlan& rollback) {
 }
 
 void MaybePlan(Env& env, JobEntry& job) {
+  // Staged and committed within the next step at best, it is active two steps later: nearer to the job's end
+  // a plan is of no use.
+  constexpr int64_t kStepsToSwitch = 3;
   const int64_t every = std::max<int64_t>(1, job.config().planner.plan_every_steps);
   if (!MayPropose(job, env.options).ok() || job.in_flight.has_value()) return;
   if (job.record.step.value() - job.last_look.value() < every || env.now.time < job.planner_rests_until)
     return;
-  job.last_look = job.record.step;
+  if (job.config().training.steps - job.record.step.value() < kStepsToSwitch) return;
   const PlanRecord& active = job.active();
   const bool first = active.plan->stamp.version == job.generation.plan;
   const PlanInput input{.layout = job.layout,
@@ -195,6 +198,9 @@ void MaybePlan(Env& env, JobEntry& job) {
                         .speeds = active.plan->body.speeds,
                         .now = job.record.step,
                         .active_since = first ? Step() : active.switch_step};
+  // Held down: looked at again after the next step, not a whole period later.
+  if (!MayPlan(input).accepted) return;
+  job.last_look = job.record.step;
   absl::StatusOr<PlanDecision> decision = Decide(Planners(), input);
   std::string why = decision.ok() ? decision->why : std::string(decision.status().message());
   if (decision.ok() && decision->body.has_value()) {

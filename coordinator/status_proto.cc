@@ -158,6 +158,7 @@ v1::JobEvent ToProto(const JobUpdate& update) {
     if (plan->plan.plan != nullptr) *proto.mutable_plan()->mutable_plan() = ToProto(plan->plan);
     proto.mutable_plan()->set_step(plan->step.value());
     proto.mutable_plan()->set_text(plan->text);
+    proto.mutable_plan()->set_alarm(plan->alarm);
   } else if (const auto* evaluation = std::get_if<EvaluationPoint>(&update)) {
     *proto.mutable_evaluation() = ToProto(*evaluation);
   }

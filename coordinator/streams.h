@@ -32,6 +32,7 @@ struct PlanUpdate {
   PlanRecord plan;  // plan->plan is null for a proposal that was not accepted
   Step step;
   std::string text;
+  bool alarm = false;  // something is wrong with the plan
 };
 using JobUpdate = std::variant<JobStatus, StepPoint, PlanUpdate, EvaluationPoint>;
 

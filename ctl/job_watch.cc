@@ -27,7 +27,7 @@ class Watcher {
         ShowStep(event.step());
         break;
       case v1::JobEvent::kPlan:
-        Say(event.plan().text());
+        if (IsNews(event.plan())) Say(event.plan().text());
         break;
       case v1::JobEvent::kEvaluation:
         ShowEvaluation(event.evaluation());
@@ -41,6 +41,13 @@ class Watcher {
   const std::optional<v1::JobStatus>& end() const { return end_; }
 
  private:
+  // Where a plan ends up is one line; the stations on its way are in `plan list`.
+  static bool IsNews(const v1::PlanEvent& event) {
+    return event.alarm() || !event.has_plan() ||
+           (event.plan().state() != v1::PLAN_STATE_PROPOSED &&
+            event.plan().state() != v1::PLAN_STATE_COMMITTED);
+  }
+
   void ShowState(const v1::JobStatus& job) {
     steps_ = job.steps();
     for (const v1::StepStatus& step : job.recent_steps()) ShowStep(step);
