@@ -9,7 +9,7 @@ namespace ballast {
 PlannerPtr MakeContiguousPlanner();
 PlannerPtr MakeGreedyPlanner();
 
-// "contiguous", "greedy".
+// "contiguous", "greedy", and strategies of layer/ by their names there.
 const Registry<PlannerPtr>& Planners();
 
 }  // namespace ballast

@@ -115,7 +115,7 @@ TEST(Decide, AnUnknownStrategyIsNamed) {
   Loop loop = MakeLoop();
   loop.job.planner.strategy = "best";
   EXPECT_THAT(std::string(Decide(Planners(), loop.Input()).status().message()),
-              HasSubstr("unknown planner strategy \"best\"; there are: contiguous, greedy"));
+              HasSubstr("unknown planner strategy \"best\"; there are: auto, contiguous, eplb"));
 }
 
 TEST(Decide, ContiguousNeverMoves) {

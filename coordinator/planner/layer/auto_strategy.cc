@@ -1,0 +1,101 @@
+// auto: of several candidates the one with the least J, adopted by rent or buy.
+//
+// Candidates: FlowRepair aimed at several distances from the bound (fewer copies cost less sync), where
+// there is no plan worth keeping also SplitPack; each also less its costly copies. Rent or buy (ski rental;
+// Karlin et al., 1988): the current placement is given up once what it has lost to the candidate, over some
+// newest part of the measured periods, exceeds the candidate's writes. On alternating loads writes then never
+// cost more than the loss they follow.
+#include <algorithm>
+
+#include "coordinator/planner/layer/bounds.h"
+#include "coordinator/planner/layer/exchange.h"
+#include "coordinator/planner/layer/flow_repair.h"
+#include "coordinator/planner/layer/layer_strategy.h"
+#include "coordinator/planner/layer/relabel.h"
+#include "coordinator/planner/layer/split_pack.h"
+
+namespace ballast {
+namespace {
+
+constexpr double kHeadrooms[] = {1.01, 1.05, 1.1, 1.2};
+constexpr double kTolerances[] = {0, 0.02, 0.05, 0.1, 0.2};
+// A candidate's gain is looked for over so many periods ahead when it is weighed against its writes.
+constexpr double kLife = 20;
+// Gains below this share of J are noise.
+constexpr double kMinGain = 0.003;
+
+class AutoStrategy final : public LayerStrategy {
+ public:
+  std::optional<LayerChoice> Choose(const LayerView& view) const override {
+    const LayerTask& task = view.task;
+    if (task.total_load() == 0) return std::nullopt;
+    const bool usable = CheckTable(task, view.current).ok();
+    std::vector<SlotTable> candidates = Candidates(view, usable);
+    int64_t evaluations = view.evaluations_max;
+    const double now = usable ? Objective(task, view.current, view.costs) : 0;
+    double best = 0;
+    const SlotTable* chosen = nullptr;
+    for (SlotTable& table : candidates) {
+      if (view.costs.sync > 0) table = DropCostly(task, std::move(table), view.costs, evaluations);
+      const double value =
+          Objective(task, table, view.costs) + view.costs.write * BusiestWrites(view.current, table) / kLife;
+      if (chosen && value >= best) continue;
+      best = value;
+      chosen = &table;
+    }
+    if (!chosen) return std::nullopt;
+    if (usable && (best > (1 - kMinGain) * now || !Pays(view, *chosen))) return std::nullopt;
+    return LayerChoice{*chosen, {}};
+  }
+
+ private:
+  static std::vector<SlotTable> Candidates(const LayerView& view, bool usable) {
+    const LayerTask& task = view.task;
+    std::vector<SlotTable> candidates;
+    if (usable && view.costs.sync > 0) candidates.push_back(view.current);
+    for (double headroom : kHeadrooms) {
+      if (headroom > kHeadrooms[0] && (view.costs.sync == 0 || task.spare_slots() == 0)) break;
+      RepairOptions options;
+      options.writes_max = view.writes_max;
+      options.headroom = headroom;
+      Repair repair = FlowRepair(task, view.current, options);
+      if (repair.unrouted > 0.02) {
+        options.writes_max = 2 * view.writes_max;
+        repair = FlowRepair(task, view.current, options);
+      }
+      candidates.push_back(std::move(repair.table));
+    }
+    if (usable && task.spare_slots() > 0 && view.pack_anew) {
+      if (view.costs.sync == 0)
+        candidates.push_back(Relabel(task, view.current, SplitPackFilled(task, view.seed), false));
+      for (double tolerance : kTolerances) {
+        candidates.push_back(Relabel(task, view.current, SplitPack(task, tolerance), false));
+        if (view.costs.sync == 0) break;
+      }
+    }
+    return candidates;
+  }
+
+  static bool Pays(const LayerView& view, const SlotTable& table) {
+    const double cost = view.costs.write * BusiestWrites(view.current, table);
+    if (cost == 0 || view.recent.empty()) return true;
+    LayerTask measured = view.task;
+    double lost = 0;
+    for (const std::vector<int64_t>& load : view.recent) {
+      measured.load = load;
+      const double total = static_cast<double>(measured.total_load());
+      if (total == 0) continue;
+      LayerCosts costs = view.costs;  // of the forecast's units of load
+      costs.load *= static_cast<double>(view.task.total_load()) / total;
+      lost += Objective(measured, view.current, costs) - Objective(measured, table, costs);
+      if (lost > cost) return true;
+    }
+    return false;
+  }
+};
+
+}  // namespace
+
+LayerStrategyPtr MakeAutoStrategy() { return std::make_shared<AutoStrategy>(); }
+
+}  // namespace ballast

@@ -1,0 +1,62 @@
+// LayerStrategy: where one layer's experts should be, from what is known before the next period.
+//
+// The live planner and replay call the same strategies. A strategy also decides whether to act: it returns
+// nothing when it would rather keep what is there.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/registry.h"
+#include "coordinator/planner/layer/coactivation_matrix.h"
+#include "coordinator/planner/layer/layer_task.h"
+#include "coordinator/planner/layer/objective.h"
+
+namespace ballast {
+
+// What is known. Holds references: they must outlive the call.
+struct LayerView {
+  const LayerTask& task;     // its load is the forecast; valid
+  const SlotTable& current;  // valid for the task, or (after a drain) for the task before
+  const std::vector<std::vector<int64_t>>& recent;  // measured loads, newest first; may be empty
+  LayerCosts costs;                                 // in units of the task's load
+  bool pack_anew = false;  // there is no plan worth keeping yet: a start, or after a change of membership
+  int writes_max = 4;      // of one bounded re-plan
+  int64_t evaluations_max = 20'000;  // of placements, in one call
+  uint64_t seed = 0;
+  const CoactivationMatrix* together = nullptr;  // null: nothing is known
+};
+
+struct LayerChoice {
+  SlotTable table;
+  // [rank][index] parts per 2^16 of the expert's tokens; empty: the exact split.
+  std::vector<std::vector<uint32_t>> fractions;
+};
+
+class LayerStrategy {
+ public:
+  virtual ~LayerStrategy() = default;
+  // A valid placement whose experts keep their indices where they stay, or nothing to keep `current`.
+  virtual std::optional<LayerChoice> Choose(const LayerView& view) const = 0;
+};
+using LayerStrategyPtr = std::shared_ptr<const LayerStrategy>;
+
+// All of them by name.
+const Registry<LayerStrategyPtr>& LayerStrategies();
+
+LayerStrategyPtr MakeContiguousStrategy();
+LayerStrategyPtr MakeSmartMoeStrategy();
+LayerStrategyPtr MakeEplbStrategy(bool hierarchical);
+LayerStrategyPtr MakeLptSwapStrategy();
+LayerStrategyPtr MakeFasterMoeShadowStrategy();
+LayerStrategyPtr MakeSplitPackStrategy();
+LayerStrategyPtr MakeHierSplitPackStrategy();
+LayerStrategyPtr MakeFlowRepairStrategy();
+LayerStrategyPtr MakeCoactivationStrategy();
+LayerStrategyPtr MakeKmeansStrategy();
+LayerStrategyPtr MakeGeneticStrategy();
+LayerStrategyPtr MakeAutoStrategy();
+
+}  // namespace ballast

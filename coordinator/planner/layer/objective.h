@@ -1,0 +1,37 @@
+// J: what a placement of one layer costs per period (a step, or a row of a recorded trace), in one currency.
+//
+// Balance alone is not the objective: each copy of an expert is reduced and refreshed in every step, so that
+// more slots would make training slower if a planner filled them for the last percent of balance.
+#pragma once
+
+#include <cstdint>
+
+#include "coordinator/planner/layer/layer_task.h"
+
+namespace ballast {
+
+// Costs in any one unit, as seconds.
+struct LayerCosts {
+  double load = 0;  // per period, of one unit of the task's load on a healthy rank
+  double sync =
+      0;  // per period, of one slot of a much replicated expert: r copies cost it (r - 1) / r of this
+  double write = 0;  // once, of one slot write into or out of a rank
+};
+
+// Costs in units of the layer's perfectly balanced period, for a task of `total_load`.
+LayerCosts RelativeCosts(const LayerTask& task, double sync, double write);
+
+// The largest sum over a rank's slots of (r - 1) / r.
+double SyncSlots(const SlotTable& table, int experts);
+
+// Load of the busiest rank under the best split, plus the busiest rank's sync.
+double Objective(const LayerTask& task, const SlotTable& table, const LayerCosts& costs);
+
+// The most slots that one rank receives (sending is spread over copies).
+int BusiestWrites(const SlotTable& from, const SlotTable& to);
+
+// `table` less the copies whose loss lowers J, taken from the rank that pays most for sync first, until none
+// does or `evaluations` are spent.
+SlotTable DropCostly(const LayerTask& task, SlotTable table, const LayerCosts& costs, int64_t& evaluations);
+
+}  // namespace ballast

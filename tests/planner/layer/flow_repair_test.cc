@@ -1,0 +1,134 @@
+#include "coordinator/planner/layer/flow_repair.h"
+
+#include <gtest/gtest.h>
+
+#include "coordinator/planner/layer/bounds.h"
+#include "coordinator/planner/layer/slot_flow.h"
+#include "coordinator/planner/layer/split_pack.h"
+#include "tests/planner/layer/checkers.h"
+
+namespace ballast {
+namespace {
+
+using testing::LognormalLoad;
+using testing::RandomTable;
+using testing::RandomTask;
+using testing::UnroutedBySubsets;
+
+TEST(SlotFlow, IsAMaximumFlowAlsoAfterWrites) {
+  const uint64_t seed = 11;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  for (int i = 0; i < 1000; ++i) {
+    const LayerTask task = RandomTask(rng, 7, 5, 2);
+    const double bound = PerfectBound(task) * (0.5 + rng.Uniform());
+    std::vector<int64_t> capacity;
+    for (uint32_t speed : task.speeds) capacity.push_back(static_cast<int64_t>(bound * speed));
+    SlotFlow flow(task, RandomTable(rng, task), bound);
+    for (int write = 0; write < 6; ++write) {
+      ASSERT_EQ(flow.unrouted(), UnroutedBySubsets(task, flow.table(), capacity)) << "write " << write;
+      for (int g = 0; g < task.ranks(); ++g) {
+        int64_t carried = 0;
+        for (int k = 0; k < task.slots[g]; ++k) carried += flow.flow(g, k);
+        ASSERT_EQ(carried + flow.spare(g), std::min(capacity[g], task.total_load()));
+      }
+      const int g = static_cast<int>(rng.Below(static_cast<uint64_t>(task.ranks())));
+      const int e = static_cast<int>(rng.Below(static_cast<uint64_t>(task.experts())));
+      if (task.slots[g] == 0 || Holds(flow.table()[g], e)) continue;
+      flow.Write(g, static_cast<int>(rng.Below(static_cast<uint64_t>(task.slots[g]))), e);
+    }
+  }
+}
+
+TEST(FlowRepair, FewWritesFollowDrift) {
+  const uint64_t seed = 12;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  double after = 0, writes = 0;
+  constexpr int kLayers = 20;
+  for (int layer = 0; layer < kLayers; ++layer) {
+    // Ornstein-Uhlenbeck in the logarithm, correlation .98, and a burst in every tenth layer.
+    std::vector<double> log_load;
+    for (int e = 0; e < 256; ++e) log_load.push_back(0.8 * rng.Normal());
+    auto load = [&] {
+      std::vector<int64_t> tokens;
+      for (double x : log_load) tokens.push_back(static_cast<int64_t>(1e6 * std::exp(x)));
+      return tokens;
+    };
+    LayerTask task = UniformTask(load(), 64, 5, 8);
+    const SlotTable start = SplitPackFilled(task, static_cast<uint64_t>(layer));
+    for (double& x : log_load) x = 0.98 * x + std::sqrt(1 - 0.98 * 0.98) * 0.8 * rng.Normal();
+    if (layer % 10 == 0) log_load[17] += std::log(3.0);
+    task.load = load();
+    RepairOptions options;
+    options.writes_max = 8;
+    const Repair repair = FlowRepair(task, start, options);
+    ASSERT_TRUE(CheckTable(task, repair.table).ok());
+    EXPECT_LE(repair.writes, options.writes_max);
+    EXPECT_EQ(repair.writes, CountWrites(start, repair.table));
+    after += PlacedBound(task, repair.table) / SlotBound(task);
+    writes += repair.writes;
+  }
+  EXPECT_LE(after / kLayers, 1.03);
+  EXPECT_LE(writes / kLayers, 6);
+}
+
+TEST(FlowRepair, NeverHurtsAndStaysWithinItsWrites) {
+  const uint64_t seed = 13;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  int better = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const LayerTask task = RandomTask(rng, 20, 8, 3);
+    const SlotTable current = RandomTable(rng, task);
+    RepairOptions options;
+    options.writes_max = static_cast<int>(rng.Between(0, 8));
+    const Repair repair = FlowRepair(task, current, options);
+    ASSERT_TRUE(CheckTable(task, repair.table).ok()) << CheckTable(task, repair.table);
+    EXPECT_EQ(repair.writes, CountWrites(current, repair.table));
+    EXPECT_LE(repair.writes, options.writes_max);
+    if (repair.writes == 0) continue;
+    EXPECT_LT(PlacedBound(task, repair.table), PlacedBound(task, current));
+    EXPECT_EQ(repair.table, KeepIndices(current, repair.table));
+    ++better;
+  }
+  EXPECT_GT(better, 500);
+}
+
+TEST(FlowRepair, DrainsARankAndKeepsEveryExpert) {
+  const uint64_t seed = 14;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  for (int i = 0; i < 50; ++i) {
+    LayerTask task = UniformTask(LognormalLoad(rng, 32, 0.8), 8, 6, 4);
+    const SlotTable before = SplitPackFilled(task, rng.Next());
+    task.slots[3] = 0;
+    RepairOptions options;
+    options.writes_max = 12;
+    const Repair repair = FlowRepair(task, before, options);
+    ASSERT_TRUE(CheckTable(task, repair.table).ok()) << CheckTable(task, repair.table);
+    EXPECT_TRUE(repair.table[3].empty());
+    EXPECT_LE(PlacedBound(task, repair.table), 1.1 * SlotBound(task));
+  }
+}
+
+TEST(FlowRepair, ASlowRankGetsLess) {
+  const uint64_t seed = 15;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  double before = 0, after = 0;
+  for (int i = 0; i < 20; ++i) {
+    LayerTask task = UniformTask(LognormalLoad(rng, 32, 0.8), 16, 3, 8);
+    const SlotTable start = SplitPack(task);
+    task.speeds[static_cast<size_t>(i % 16)] = 65536 / 2;
+    RepairOptions options;
+    options.writes_max = 8;
+    before += PlacedBound(task, start) / PerfectBound(task) / 20;
+    after += PlacedBound(task, FlowRepair(task, start, options).table) / PerfectBound(task) / 20;
+  }
+  EXPECT_GE(before, 1.1);
+  EXPECT_LE(after, 1.02);
+}
+
+}  // namespace
+}  // namespace ballast
