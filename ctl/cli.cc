@@ -13,6 +13,7 @@
 #include "ctl/job_watch.h"
 #include "ctl/local_commands.h"
 #include "ctl/plan_commands.h"
+#include "ctl/replay_command.h"
 
 namespace ballast {
 namespace {
@@ -169,6 +170,70 @@ void AddLocalCommands(CLI::App& app, Command& command) {
   sub->add_flag("--force", request->force, "Replace files that are there");
 }
 
+void AddReplayCommands(CLI::App& app, Command& command) {
+  auto replay = std::make_shared<ReplayArguments>();
+  CLI::App* sub =
+      AddCommand(&app, "replay", "What a planner strategy would have done on recorded loads", command,
+                 [replay](const Context& context) { return ReplayTrace(context, *replay); });
+  sub->add_option("--loads", replay->loads,
+                  "Integers [step][layer][microbatch][expert] or [step][layer][microbatch][source][expert]")
+      ->required()
+      ->type_name("FILE.npy");
+  ReplayOptions& options = replay->options;
+  sub->add_option("--gpus", options.ranks, "Ranks")->required()->type_name("N");
+  sub->add_option("--gpus-per-node", options.ranks_per_node, "Default: all on one node")->type_name("N");
+  sub->add_option("--slots", options.slots, "Expert slots of a rank in each layer")
+      ->required()
+      ->type_name("N");
+  sub->add_option("--strategy", options.strategy, "Of single layers")
+      ->type_name("NAME")
+      ->capture_default_str();
+  sub->add_option("--every", options.every, "Rows between two looks")->type_name("N")->capture_default_str();
+  sub->add_option("--from", options.from, "Row from which figures count")
+      ->type_name("STEP")
+      ->capture_default_str();
+  sub->add_option("--writes", options.writes_max,
+                  "Slot writes of one bounded re-plan; twice as many when far off")
+      ->type_name("N")
+      ->capture_default_str();
+  sub->add_option("--budget", options.evaluations_max, "Placements that one plan of a layer may look at")
+      ->type_name("N")
+      ->capture_default_str();
+  sub->add_option("--seed", options.seed, "Of strategies that draw")->type_name("N")->capture_default_str();
+  sub->add_option("--split", replay->split, "Tokens over copies: exact, fractions (of the plan) or even")
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"exact", "fractions", "even"}).description(""))
+      ->capture_default_str();
+  sub->add_option("--plans-out", replay->plans_out, "Every plan as a line of JSON")->type_name("FILE.jsonl");
+  sub->add_option("--costs", replay->costs, "Also hours, and plans that weigh them: ring")
+      ->type_name("MODEL")
+      ->check(CLI::IsMember({"ring"}).description(""));
+  RingCosts& ring = replay->ring;
+  sub->add_option("--d", ring.hidden, "Hidden size")->capture_default_str();
+  sub->add_option("--ff", ring.inner, "Width inside an expert")->capture_default_str();
+  sub->add_option("--tflops", ring.tflops, "Of a rank")->capture_default_str();
+  sub->add_option("--nic-gbs", ring.nic_gbs, "Of a rank, GB/s")->capture_default_str();
+  sub->add_option("--weight-mb", ring.weight_mb, "Of one expert")->capture_default_str();
+  sub->add_option("--state-mb", ring.state_mb, "Optimizer state of one expert")->capture_default_str();
+  sub->add_option("--iterations-per-step", ring.iterations_per_step, "Training iterations of one row")
+      ->capture_default_str();
+
+  CLI::App* trace = AddGroup(app, "trace", "Recorded loads");
+  auto import = std::make_shared<TraceImportArguments>();
+  sub = AddCommand(trace, "import", "Loads recorded by another project as an array", command,
+                   [import](const Context& context) { return TraceImport(context, *import); });
+  sub->add_option("FORMAT", import->format, "smartmoe")
+      ->required()
+      ->check(CLI::IsMember({"smartmoe"}).description(""));
+  sub->add_option("PATH", import->path,
+                  "Folder of table_iter<I>_rank<R>.log, or a file of 16-bit values without a header")
+      ->required();
+  sub->add_option("--shape", import->shape, "Of such a file: STEPS,SOURCES,LAYERS,MICROBATCHES,EXPERTS")
+      ->delimiter(',')
+      ->type_name("N,...");
+  sub->add_option("--out", import->out, "The array")->required()->type_name("FILE.npy");
+}
+
 int RunCommand(const Command& command, const Context& context) {
   absl::Status status = command(context);
   context.out.flush();
@@ -196,6 +261,7 @@ int RunCli(const std::vector<std::string>& arguments, std::ostream& out, std::os
   AddPlanCommands(app, command);
   AddClusterCommands(app, command);
   AddLocalCommands(app, command);
+  AddReplayCommands(app, command);
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 takes them
     app.parse(reversed);

@@ -1,0 +1,180 @@
+#include "ctl/replay_command.h"
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
+#include "ctl/output.h"
+#include "ctl/write_file.h"
+#include "replay/load_trace.h"
+#include "replay/npy.h"
+#include "replay/trace_import.h"
+
+namespace ballast {
+namespace {
+
+absl::StatusOr<std::string> ReadWhole(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
+  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (file.bad()) return absl::UnavailableError(absl::StrCat(path, ": cannot be read"));
+  return bytes;
+}
+
+absl::Status At(const std::string& path, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(path, ": ", std::string(status.message())));
+}
+
+// {"step", "layer", "hosts": [[experts of rank 0], ...], "frac" in the same shape when the split is fixed}.
+std::string PlanLines(const ReplayResult& result) {
+  std::string lines;
+  for (const ReplayPlan& plan : result.plans) {
+    nlohmann::ordered_json hosts = nlohmann::ordered_json::array();
+    nlohmann::ordered_json fractions = nlohmann::ordered_json::array();
+    for (size_t g = 0; g < plan.table.size(); ++g) {
+      hosts.push_back(nlohmann::ordered_json::array());
+      fractions.push_back(nlohmann::ordered_json::array());
+      for (size_t i = 0; i < plan.table[g].size(); ++i) {
+        if (plan.table[g][i] == kNoExpert) continue;
+        hosts.back().push_back(plan.table[g][i]);
+        if (!plan.fractions.empty()) fractions.back().push_back(plan.fractions[g][i] / 65536.0);
+      }
+    }
+    nlohmann::ordered_json line = {{"step", plan.step}, {"layer", plan.layer}, {"hosts", hosts}};
+    if (!plan.fractions.empty()) line["frac"] = fractions;
+    absl::StrAppend(&lines, line.dump(), "\n");
+  }
+  return lines;
+}
+
+template <class T>
+nlohmann::ordered_json Optional(const std::optional<T>& value) {
+  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+}
+
+nlohmann::ordered_json ToJson(const ReplayArguments& arguments, const ReplayFigures& figures) {
+  nlohmann::ordered_json layers = nlohmann::ordered_json::array();
+  for (size_t l = 0; l < figures.layers.size(); ++l) {
+    layers.push_back({{"layer", l},
+                      {"max_over_mean", figures.layers[l].max_over_mean},
+                      {"slot_writes", figures.layers[l].slot_writes},
+                      {"replans", figures.layers[l].replans}});
+  }
+  nlohmann::ordered_json json = {{"strategy", arguments.options.strategy},
+                                 {"gpus", arguments.options.ranks},
+                                 {"slots", arguments.options.slots},
+                                 {"every", arguments.options.every},
+                                 {"from", arguments.options.from},
+                                 {"max_over_mean", figures.max_over_mean},
+                                 {"static_max_over_mean", figures.static_max_over_mean},
+                                 {"oracle_max_over_mean", Optional(figures.oracle_max_over_mean)},
+                                 {"bound_with_replicas", Optional(figures.bound_with_replicas)},
+                                 {"bound_no_replicas", Optional(figures.bound_no_replicas)},
+                                 {"slot_writes_per_layer", figures.slot_writes_per_layer},
+                                 {"replans_per_layer", figures.replans_per_layer},
+                                 {"slot_writes_max_per_replan", figures.writes_max},
+                                 {"share_of_oracle_gain", Optional(figures.share_of_oracle_gain)},
+                                 {"plan_ms", {{"p50", figures.plan_ms_p50}, {"p99", figures.plan_ms_p99}}},
+                                 {"layers", layers}};
+  if (figures.hours) {
+    json["hours"] = {{"step", figures.hours->step},
+                     {"sync", figures.hours->sync},
+                     {"migration", figures.hours->migration},
+                     {"total", figures.hours->total()}};
+  }
+  return json;
+}
+
+std::string FixedOrDash(const std::optional<double>& value, int decimals) {
+  return value ? Fixed(*value, decimals) : "-";
+}
+
+void PrintTables(const Context& context, const ReplayFigures& figures) {
+  Table summary({"FIGURE", "VALUE"});
+  summary.Add({"max/mean", Fixed(figures.max_over_mean, 4)});
+  summary.Add({"  contiguous", Fixed(figures.static_max_over_mean, 4)});
+  summary.Add({"  oracle", FixedOrDash(figures.oracle_max_over_mean, 4)});
+  summary.Add({"  bound with replicas", FixedOrDash(figures.bound_with_replicas, 4)});
+  summary.Add({"  bound without", FixedOrDash(figures.bound_no_replicas, 4)});
+  summary.Add({"share of oracle's gain", FixedOrDash(figures.share_of_oracle_gain, 4)});
+  summary.Add({"slot writes per layer", Fixed(figures.slot_writes_per_layer, 1)});
+  summary.Add({"re-plans per layer", Fixed(figures.replans_per_layer, 1)});
+  summary.Add({"planning ms, p50 / p99",
+               absl::StrCat(Fixed(figures.plan_ms_p50, 2), " / ", Fixed(figures.plan_ms_p99, 2))});
+  if (figures.hours) {
+    summary.Add({"hours", Fixed(figures.hours->total(), 3)});
+    summary.Add({"  step", Fixed(figures.hours->step, 3)});
+    summary.Add({"  replica sync", Fixed(figures.hours->sync, 3)});
+    summary.Add({"  migration", Fixed(figures.hours->migration, 4)});
+  }
+  summary.Print(context.out);
+  context.out << "\n";
+  Table layers({"LAYER", "MAX/MEAN", "SLOT WRITES", "RE-PLANS"});
+  for (size_t l = 0; l < figures.layers.size(); ++l) {
+    layers.Add({absl::StrCat(l), Fixed(figures.layers[l].max_over_mean, 4),
+                absl::StrCat(figures.layers[l].slot_writes), absl::StrCat(figures.layers[l].replans)});
+  }
+  layers.Print(context.out);
+}
+
+}  // namespace
+
+absl::Status ReplayTrace(const Context& context, const ReplayArguments& arguments) {
+  BALLAST_ASSIGN_OR_RETURN(std::string bytes, ReadWhole(arguments.loads));
+  const absl::StatusOr<NpyArray> array = NpyArray::Parse(std::move(bytes));
+  if (!array.ok()) return At(arguments.loads, array.status());
+  const absl::StatusOr<LoadTrace> trace = LoadTrace::FromArray(*array);
+  if (!trace.ok()) return At(arguments.loads, trace.status());
+
+  ReplayOptions options = arguments.options;
+  options.split = arguments.split == "even"        ? ReplaySplit::kEven
+                  : arguments.split == "fractions" ? ReplaySplit::kFractions
+                                                   : ReplaySplit::kExact;
+  if (!arguments.costs.empty()) options.costs = arguments.ring;
+  options.milliseconds = [] {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  };
+  BALLAST_ASSIGN_OR_RETURN(const ReplayResult result, Replay(*trace, options));
+  if (!arguments.plans_out.empty()) {
+    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.plans_out, PlanLines(result), 0644));
+  }
+  if (!PrintForPrograms(context, ToJson(arguments, result.figures))) PrintTables(context, result.figures);
+  return absl::OkStatus();
+}
+
+absl::Status TraceImport(const Context& context, const TraceImportArguments& arguments) {
+  namespace fs = std::filesystem;
+  std::string bytes;
+  std::error_code error;
+  if (fs::is_directory(arguments.path, error)) {
+    std::map<std::pair<int, int>, std::string> files;
+    fs::directory_iterator entries(arguments.path, error);
+    if (error) return absl::NotFoundError(absl::StrCat(arguments.path, ": ", error.message()));
+    for (const fs::directory_entry& entry : entries) {
+      std::pair<int, int> key;
+      if (!ParseSmartMoeName(entry.path().filename().string(), key)) continue;
+      BALLAST_ASSIGN_OR_RETURN(files[key], ReadWhole(entry.path().string()));
+    }
+    BALLAST_ASSIGN_OR_RETURN(bytes, ImportSmartMoeTables(files));
+  } else {
+    BALLAST_ASSIGN_OR_RETURN(const std::string values, ReadWhole(arguments.path));
+    BALLAST_ASSIGN_OR_RETURN(bytes, ImportRawU16(values, arguments.shape));
+  }
+  BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.out, bytes, 0644));
+  BALLAST_ASSIGN_OR_RETURN(const NpyArray array, NpyArray::Parse(std::move(bytes)));
+  if (PrintForPrograms(context, {{"out", arguments.out}, {"shape", array.shape()}})) return absl::OkStatus();
+  context.out << arguments.out << ":";
+  const char* const names[] = {"steps", "layers", "microbatches", "sources", "experts"};
+  for (size_t i = 0; i < array.shape().size(); ++i) {
+    context.out << (i ? ", " : " ") << array.shape()[i] << " " << names[i];
+  }
+  context.out << "\n";
+  return absl::OkStatus();
+}
+
+}  // namespace ballast

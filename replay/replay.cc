@@ -1,0 +1,315 @@
+#include "replay/replay.h"
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "base/rng.h"
+#include "base/status_macros.h"
+#include "coordinator/planner/layer/bounds.h"
+#include "coordinator/planner/layer/exchange.h"
+#include "coordinator/planner/layer/layer_strategy.h"
+#include "coordinator/planner/layer/predictor_bank.h"
+#include "coordinator/planner/layer/split_pack.h"
+#include "plan/apportion.h"
+#include "plan/balance.h"
+
+namespace ballast {
+namespace {
+
+// The first row says little (loads are near uniform before the gate has learnt anything), the second shows
+// the skew: the first plan that knows so many rows may write as much as it likes.
+constexpr int kBootRows = 2;
+// Measured rows that a strategy sees.
+constexpr size_t kRecent = 50;
+
+// Everything a plan may depend on, per layer.
+struct LayerState {
+  PredictorBank bank;
+  bool packed = false;                      // a plan was made after kBootRows rows or more
+  std::deque<std::vector<int64_t>> recent;  // newest first
+  SlotTable table;
+  std::vector<std::vector<uint32_t>> fractions;
+  std::vector<std::vector<Rank>> hosts;              // of `table`
+  std::vector<std::vector<int64_t>> host_fractions;  // [expert][host], when fractions are used
+};
+
+absl::Status CheckOptions(const LoadTrace& trace, const ReplayOptions& options) {
+  auto refuse = [](const std::string& field, int64_t found, const std::string& allowed) {
+    return absl::InvalidArgumentError(absl::StrCat(field, ": found ", found, ", allowed is ", allowed));
+  };
+  if (options.ranks < 1 || options.ranks > kRanksMax) {
+    return refuse("gpus", options.ranks, absl::StrCat("1..", kRanksMax));
+  }
+  if (options.ranks_per_node < 0 || (options.ranks_per_node > 0 && options.ranks % options.ranks_per_node)) {
+    return refuse("gpus-per-node", options.ranks_per_node,
+                  absl::StrCat("a divisor of ", options.ranks, " gpus"));
+  }
+  if (options.slots < 1 || int64_t{options.slots} * options.ranks < trace.experts()) {
+    return refuse("slots", options.slots,
+                  absl::StrCat("enough for ", trace.experts(), " experts on ", options.ranks, " gpus"));
+  }
+  if (options.every < 1) return refuse("every", options.every, "1 or more");
+  if (options.from < 0 || options.from >= trace.steps()) {
+    return refuse("from", options.from, absl::StrCat("0..", trace.steps() - 1));
+  }
+  if (options.writes_max < 1) return refuse("writes", options.writes_max, "1 or more");
+  if (options.evaluations_max < 1) return refuse("budget", options.evaluations_max, "1 or more");
+  if (options.costs) {
+    const RingCosts& c = *options.costs;
+    for (double value : {c.hidden, c.inner, c.tflops, c.nic_gbs, c.iterations_per_step}) {
+      if (!(value > 0) || !std::isfinite(value)) {
+        return absl::InvalidArgumentError(absl::StrCat("costs: found ", value, ", allowed is above 0"));
+      }
+    }
+    for (double value : {c.weight_mb, c.state_mb}) {
+      if (!(value >= 0) || !std::isfinite(value)) {
+        return absl::InvalidArgumentError(absl::StrCat("costs: found ", value, ", allowed is 0 or more"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+class Replayer {
+ public:
+  Replayer(const LoadTrace& trace, const ReplayOptions& options, LayerStrategyPtr strategy)
+      : trace_(trace), options_(options), strategy_(std::move(strategy)) {
+    const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
+    shape_ = UniformTask(std::vector<int64_t>(static_cast<size_t>(trace.experts()), 0), options.ranks,
+                         options.slots, per_node);
+    start_ = ContiguousTable(shape_);
+    start_hosts_ = HostsOf(start_, trace.experts());
+    for (int l = 0; l < trace.layers(); ++l) {
+      LayerState state{PredictorBank(trace.experts(), options.every), false, {}, {}, {}, {}, {}};
+      layers_.push_back(std::move(state));
+      Adopt({start_, {}}, 0, l);
+    }
+    totals_.resize(layers_.size());
+  }
+
+  ReplayResult Run() {
+    std::vector<double> plan_ms;
+    for (int step = 0; step < trace_.steps(); ++step) {
+      if (step > 0) Observe(PastLoads(trace_, step));
+      if (step > 0 && step % options_.every == 0) {
+        const double before = options_.milliseconds ? options_.milliseconds() : 0;
+        for (int l = 0; l < trace_.layers(); ++l) PlanLayer(step, l);
+        if (options_.milliseconds) plan_ms.push_back(options_.milliseconds() - before);
+      }
+      if (step < options_.from) continue;
+      for (int l = 0; l < trace_.layers(); ++l) Score(step, l);
+    }
+    Finish(plan_ms);
+    return std::move(result_);
+  }
+
+ private:
+  struct Totals {  // of one layer, tokens
+    double mean = 0, busiest = 0, unmoved = 0, oracle = 0, with_replicas = 0, no_replicas = 0;
+  };
+
+  void Observe(const PastLoads& past) {
+    for (int l = 0; l < trace_.layers(); ++l) {
+      LayerState& layer = layers_[l];
+      layer.recent.push_front(past.Sample(l, 1));
+      if (layer.recent.size() > kRecent) layer.recent.pop_back();
+      layer.bank.Observe(layer.recent.front());
+    }
+  }
+
+  void PlanLayer(int step, int l) {
+    LayerState& layer = layers_[l];
+    LayerTask task = shape_;
+    task.load = layer.bank.Forecast();
+    const std::vector<std::vector<int64_t>> recent(layer.recent.begin(), layer.recent.end());
+    const double tokens =
+        static_cast<double>(std::accumulate(recent.front().begin(), recent.front().end(), int64_t{0}));
+    LayerView view{task, layer.table, recent, Costs(task, tokens),
+                   layer.bank.observed() >= kBootRows && !layer.packed};
+    layer.packed = layer.packed || view.pack_anew;
+    view.writes_max = options_.writes_max;
+    view.evaluations_max = options_.evaluations_max;
+    view.seed = HashSeed({options_.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(l)});
+    std::optional<LayerChoice> choice = strategy_->Choose(view);
+    if (!choice) return;
+    const absl::Status valid = CheckTable(task, choice->table);
+    BALLAST_CHECK(valid.ok()) << options_.strategy << ", step " << step << ", layer " << l << ": " << valid;
+    if (choice->table == layer.table && choice->fractions == layer.fractions) return;
+    if (options_.split == ReplaySplit::kFractions && choice->fractions.empty()) {
+      // What the exact split would give each slot of the forecast.
+      choice->fractions = FractionsOf(
+          choice->table, BalanceExactly(task.load, HostsOf(choice->table, task.experts()), task.speeds));
+    }
+    const int writes = CountWrites(layer.table, choice->table);
+    if (!view.pack_anew && step > kBootRows)
+      result_.figures.writes_max = std::max(result_.figures.writes_max, writes);
+    if (step >= options_.from) {
+      LayerFigures& figures = result_.figures.layers[l];
+      figures.slot_writes += writes;
+      figures.replans += choice->table != layer.table;
+      if (options_.costs) {
+        hours_.migration +=
+            BusiestTraffic(layer.table, choice->table) * options_.costs->WriteSeconds() / 3600;
+      }
+    }
+    Adopt(*std::move(choice), step, l);
+  }
+
+  LayerCosts Costs(const LayerTask& task, double tokens) const {
+    if (!options_.costs) return RelativeCosts(task, 0, options_.write_cost);
+    LayerCosts costs;
+    const double total = static_cast<double>(std::max<int64_t>(1, task.total_load()));
+    costs.load = options_.costs->SecondsPerToken() * options_.costs->iterations_per_step * tokens / total;
+    costs.sync = options_.costs->SyncSeconds();
+    costs.write = options_.costs->WriteSeconds();
+    return costs;
+  }
+
+  // The most slots that one rank receives or sends. A slot comes from the expert's host that has sent least.
+  static double BusiestTraffic(const SlotTable& from, const SlotTable& to) {
+    std::vector<int> in(to.size(), 0), out(to.size(), 0);
+    for (size_t g = 0; g < to.size(); ++g) {
+      for (int e : to[g]) {
+        if (e == kNoExpert || Holds(from[g], e)) continue;
+        ++in[g];
+        int source = -1;
+        for (size_t h = 0; h < from.size(); ++h) {
+          if (Holds(from[h], e) && (source < 0 || out[h] < out[source])) source = static_cast<int>(h);
+        }
+        ++out[source];
+      }
+    }
+    return std::max(*std::max_element(in.begin(), in.end()), *std::max_element(out.begin(), out.end()));
+  }
+
+  void Adopt(LayerChoice choice, int step, int l) {
+    LayerState& layer = layers_[l];
+    layer.table = std::move(choice.table);
+    layer.fractions = std::move(choice.fractions);
+    layer.hosts = HostsOf(layer.table, trace_.experts());
+    layer.host_fractions.assign(layer.hosts.size(), {});
+    for (size_t g = 0; g < layer.table.size(); ++g) {
+      for (size_t i = 0; i < layer.table[g].size(); ++i) {
+        const int e = layer.table[g][i];
+        if (e == kNoExpert) continue;
+        layer.host_fractions[e].push_back(
+            options_.split == ReplaySplit::kFractions && !layer.fractions.empty() ? layer.fractions[g][i]
+                                                                                  : 1);
+      }
+    }
+    result_.plans.push_back({step, l, layer.table, layer.fractions});
+    if (result_.figures.layers.size() <= static_cast<size_t>(l)) result_.figures.layers.emplace_back();
+  }
+
+  double BusiestTokens(const std::vector<int64_t>& tokens, const std::vector<std::vector<Rank>>& hosts,
+                       const std::vector<std::vector<int64_t>>* fractions) const {
+    std::vector<int64_t> ranks;
+    if (fractions) {
+      Quotas quotas;
+      for (size_t e = 0; e < tokens.size(); ++e) quotas.push_back(Apportion(tokens[e], (*fractions)[e]));
+      ranks = RankTokens(quotas, hosts, options_.ranks);
+    } else {
+      ranks = RankTokens(BalanceExactly(tokens, hosts, shape_.speeds), hosts, options_.ranks);
+    }
+    return static_cast<double>(*std::max_element(ranks.begin(), ranks.end()));
+  }
+
+  void Score(int step, int l) {
+    const LayerState& layer = layers_[l];
+    Totals& totals = totals_[l];
+    const bool exact = options_.split == ReplaySplit::kExact;
+    std::vector<std::vector<Rank>> oracle_hosts;
+    LayerTask now = shape_;
+    if (options_.oracle) {
+      now.load = trace_.Sample(step, l);
+      oracle_hosts = HostsOf(OracleTable(now), trace_.experts());
+    }
+    double busiest = 0;
+    for (int m = 0; m < trace_.microbatches(); ++m) {
+      now.load = trace_.Microbatch(step, l, m);
+      totals.mean += static_cast<double>(now.total_load()) / options_.ranks;
+      busiest += BusiestTokens(now.load, layer.hosts, exact ? nullptr : &layer.host_fractions);
+      totals.unmoved += BusiestTokens(now.load, start_hosts_, nullptr);
+      if (!options_.oracle) continue;
+      totals.oracle += BusiestTokens(now.load, oracle_hosts, nullptr);
+      totals.with_replicas += SlotBound(now) * 65536;
+      totals.no_replicas += NoReplicaBound(now) * 65536;
+    }
+    totals.busiest += busiest;
+    if (!options_.costs) return;
+    hours_.step += busiest * options_.costs->SecondsPerToken() * options_.costs->iterations_per_step / 3600;
+    hours_.sync += SyncSlots(layer.table, trace_.experts()) * options_.costs->SyncSeconds() / 3600;
+  }
+
+  SlotTable OracleTable(const LayerTask& task) const {
+    if (task.spare_slots() > 0) return SplitPack(task);
+    return Exchange(task, LongestFirst(task, nullptr), ExchangeOptions());
+  }
+
+  void Finish(std::vector<double>& plan_ms) {
+    ReplayFigures& figures = result_.figures;
+    Totals sum;
+    for (size_t l = 0; l < totals_.size(); ++l) {
+      const Totals& t = totals_[l];
+      if (t.mean > 0) figures.layers[l].max_over_mean = t.busiest / t.mean;
+      figures.slot_writes_per_layer += figures.layers[l].slot_writes;
+      figures.replans_per_layer += figures.layers[l].replans;
+      sum.mean += t.mean;
+      sum.busiest += t.busiest;
+      sum.unmoved += t.unmoved;
+      sum.oracle += t.oracle;
+      sum.with_replicas += t.with_replicas;
+      sum.no_replicas += t.no_replicas;
+    }
+    const double layers = static_cast<double>(totals_.size());
+    figures.slot_writes_per_layer /= layers;
+    figures.replans_per_layer /= layers;
+    auto over_mean = [&](double tokens) { return sum.mean > 0 ? tokens / sum.mean : 1; };
+    figures.max_over_mean = over_mean(sum.busiest);
+    figures.static_max_over_mean = over_mean(sum.unmoved);
+    if (options_.oracle) {
+      figures.oracle_max_over_mean = over_mean(sum.oracle);
+      figures.bound_with_replicas = over_mean(sum.with_replicas);
+      figures.bound_no_replicas = over_mean(sum.no_replicas);
+      if (sum.unmoved > sum.oracle) {
+        figures.share_of_oracle_gain = (sum.unmoved - sum.busiest) / (sum.unmoved - sum.oracle);
+      }
+    }
+    if (options_.costs) figures.hours = hours_;
+    if (!plan_ms.empty()) {
+      std::sort(plan_ms.begin(), plan_ms.end());
+      figures.plan_ms_p50 = plan_ms[plan_ms.size() / 2];
+      figures.plan_ms_p99 = plan_ms[plan_ms.size() * 99 / 100];
+    }
+  }
+
+  const LoadTrace& trace_;
+  const ReplayOptions& options_;
+  const LayerStrategyPtr strategy_;
+  LayerTask shape_;  // without load
+  SlotTable start_;
+  std::vector<std::vector<Rank>> start_hosts_;
+  std::vector<LayerState> layers_;
+  std::vector<Totals> totals_;
+  Hours hours_;
+  ReplayResult result_;
+};
+
+}  // namespace
+
+double RingCosts::SecondsPerToken() const {
+  return 12 * hidden * inner / (tflops * 1e12) + 4 * hidden / (nic_gbs * 1e9);
+}
+double RingCosts::SyncSeconds() const { return 2 * weight_mb * 1e6 / (nic_gbs * 1e9) * iterations_per_step; }
+double RingCosts::WriteSeconds() const { return (weight_mb + state_mb) * 1e6 / (nic_gbs * 1e9); }
+
+absl::StatusOr<ReplayResult> Replay(const LoadTrace& trace, const ReplayOptions& options) {
+  BALLAST_RETURN_IF_ERROR(CheckOptions(trace, options));
+  BALLAST_ASSIGN_OR_RETURN(LayerStrategyPtr strategy, LayerStrategies().Find(options.strategy));
+  return Replayer(trace, options, std::move(strategy)).Run();
+}
+
+}  // namespace ballast

@@ -1,0 +1,94 @@
+// Replay: what a strategy would have done on recorded loads, and what that would have cost.
+//
+// Row 0 runs on the contiguous placement. A plan for row t is made from rows before t alone (PastLoads).
+// Pure: the clock that measures planning is passed in.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/planner/layer/layer_task.h"
+#include "replay/load_trace.h"
+
+namespace ballast {
+
+// The model of a training step whose copies sync around a flat ring over the NIC, nothing overlapped.
+struct RingCosts {
+  double hidden = 2048, inner = 8192;  // an expert's sizes
+  double tflops = 300;                 // of a rank
+  double nic_gbs = 45;                 // of a rank, GB/s
+  double weight_mb = 67;               // of one expert
+  double state_mb = 403;               // its optimizer state, moved with it
+  double iterations_per_step = 10;     // training iterations that one row stands for
+
+  double SecondsPerToken() const;  // of the busiest rank: its expert and its port
+  double SyncSeconds() const;      // per row, of a slot with very many copies: 2 W / B
+  double WriteSeconds() const;     // of one slot write
+};
+
+enum class ReplaySplit { kExact, kFractions, kEven };
+
+struct ReplayOptions {
+  int ranks = 0;
+  int ranks_per_node = 0;  // 0: all on one node
+  int slots = 0;           // per rank
+  std::string strategy = "auto";
+  int every = 1;  // rows between looks
+  int from = 0;   // figures count rows from here on
+  ReplaySplit split = ReplaySplit::kExact;
+  std::optional<RingCosts> costs;
+  double write_cost = 0.02;  // without costs: of a slot write, in balanced rows of the layer
+  int writes_max = 4;        // of one bounded re-plan
+  int64_t evaluations_max = 20'000;
+  uint64_t seed = 1;
+  bool oracle = true;                    // also compute the oracle and the bounds
+  std::function<double()> milliseconds;  // a clock; may be empty
+};
+
+struct LayerFigures {
+  double max_over_mean = 1;
+  int slot_writes = 0;
+  int replans = 0;
+};
+
+struct Hours {
+  double step = 0, sync = 0, migration = 0;
+  double total() const { return step + sync + migration; }
+};
+
+struct ReplayFigures {
+  double max_over_mean = 1;  // sum over (step, layer, microbatch) of the busiest rank's tokens / of the means
+  double static_max_over_mean = 1;  // of the contiguous placement
+  double slot_writes_per_layer = 0;
+  double replans_per_layer = 0;
+  int writes_max = 0;  // of one re-plan of one layer, the rows of the start aside
+  std::optional<double> oracle_max_over_mean;
+  std::optional<double> bound_with_replicas;
+  std::optional<double> bound_no_replicas;
+  std::optional<double> share_of_oracle_gain;
+  std::optional<Hours> hours;
+  std::vector<LayerFigures> layers;
+  double plan_ms_p50 = 0, plan_ms_p99 = 0;  // of a row's planning of all layers
+};
+
+// One layer's placement from a row on.
+struct ReplayPlan {
+  int step = 0;
+  int layer = 0;
+  SlotTable table;
+  std::vector<std::vector<uint32_t>> fractions;  // empty: exact split
+};
+
+struct ReplayResult {
+  ReplayFigures figures;
+  std::vector<ReplayPlan> plans;  // by step, then layer; step 0 has one for each layer
+};
+
+// NotFound for an unknown strategy; InvalidArgument for options that are impossible for the trace.
+absl::StatusOr<ReplayResult> Replay(const LoadTrace& trace, const ReplayOptions& options);
+
+}  // namespace ballast

@@ -1,0 +1,97 @@
+// ballastctl replay and trace import, as a user calls them.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "ctl/cli.h"
+#include "ctl/exit_code.h"
+#include "tests/ctl/temp_folder.h"
+
+namespace ballast {
+namespace {
+
+struct Result {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+Result Ctl(const std::vector<std::string>& arguments) {
+  std::ostringstream out, err;
+  const int code = RunCli(arguments, out, err, false);
+  return {code, out.str(), err.str()};
+}
+
+// Four iterations of two ranks: 1 layer, 1 microbatch, 4 experts, the first of them hot.
+std::string ImportedTrace(const TempFolder& folder) {
+  for (const int iteration : {1, 11, 21, 31}) {
+    for (const int rank : {0, 1}) {
+      std::ofstream(folder.path() + "/table_iter" + std::to_string(iteration) + "_rank" +
+                    std::to_string(rank) + ".log")
+          << "0:[[500.0, 100.0, 100.0, 100.0]]\n";
+    }
+  }
+  const std::string array = folder.path() + "/trace.npy";
+  const Result result = Ctl({"trace", "import", "smartmoe", folder.path(), "--out", array});
+  EXPECT_EQ(result.code, kExitOk) << result.err;
+  EXPECT_NE(result.out.find("4 steps, 1 layers, 1 microbatches, 2 sources, 4 experts"), std::string::npos)
+      << result.out;
+  return array;
+}
+
+TEST(ReplayCommand, FiguresAndPlansOfAnImportedTrace) {
+  TempFolder folder;
+  const std::string loads = ImportedTrace(folder), plans = folder.path() + "/plans.jsonl";
+  const Result result = Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--strategy",
+                             "splitpack", "--costs", "ring", "--plans-out", plans, "-o", "json"});
+  ASSERT_EQ(result.code, kExitOk) << result.err;
+  const nlohmann::json json = nlohmann::json::parse(result.out);
+  // Row 0: 1200 of 800 on the busiest rank; then the hot expert is on both.
+  EXPECT_NEAR(json["max_over_mean"], (1200.0 + 3 * 800) / 3200, 1e-9);
+  EXPECT_NEAR(json["static_max_over_mean"], 1.5, 1e-9);
+  EXPECT_NEAR(json["bound_with_replicas"], 1, 1e-6);
+  EXPECT_NEAR(json["bound_no_replicas"], 1.25, 1e-6);
+  EXPECT_NEAR(json["share_of_oracle_gain"], 0.75, 1e-6);
+  EXPECT_EQ(json["layers"].size(), 1u);
+  EXPECT_GT(json["hours"]["sync"], 0.0);
+  EXPECT_GE(json["plan_ms"]["p99"], json["plan_ms"]["p50"]);
+
+  std::ifstream file(plans);
+  std::vector<nlohmann::json> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(nlohmann::json::parse(line));
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0], nlohmann::json::parse(R"({"step": 0, "layer": 0, "hosts": [[0, 1], [2, 3]]})"));
+  EXPECT_EQ(lines[1]["step"], 1);
+
+  const Result people =
+      Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--strategy", "splitpack"});
+  EXPECT_NE(people.out.find("slot writes per layer"), std::string::npos) << people.out;
+  EXPECT_NE(people.out.find("1.1250"), std::string::npos) << people.out;
+}
+
+TEST(ReplayCommand, BadInputIsAClearError) {
+  TempFolder folder;
+  const std::string loads = ImportedTrace(folder);
+  auto fails = [&](std::vector<std::string> arguments, const std::string& text) {
+    const Result result = Ctl(arguments);
+    EXPECT_NE(result.code, kExitOk) << text;
+    EXPECT_NE(result.err.find(text), std::string::npos) << result.err;
+    EXPECT_EQ(result.out, "");
+  };
+  fails({"replay", "--loads", folder.path() + "/none.npy", "--gpus", "2", "--slots", "2"},
+        "none.npy: cannot be opened");
+  fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "1"}, "enough for 4 experts");
+  fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--strategy", "x"},
+        "unknown layer strategy");
+  fails({"replay", "--loads", loads, "--gpus", "3", "--gpus-per-node", "2", "--slots", "2"},
+        "a divisor of 3");
+  std::ofstream(folder.path() + "/cut.npy") << "\x93NUMPY\x01";
+  fails({"replay", "--loads", folder.path() + "/cut.npy", "--gpus", "2", "--slots", "2"}, "cut.npy");
+  fails({"trace", "import", "smartmoe", folder.path() + "/cut.npy", "--out", "x", "--shape", "1,2,3"},
+        "shape");
+}
+
+}  // namespace
+}  // namespace ballast

@@ -1,0 +1,175 @@
+#include "replay/replay.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/rng.h"
+
+namespace ballast {
+namespace {
+
+// Skewed loads that drift: the logarithm of each expert's load is a bounded random walk.
+LoadTrace DriftingTrace(uint64_t seed, int steps, int layers, int experts) {
+  Rng rng(seed);
+  std::vector<int64_t> tokens;
+  std::vector<double> level(static_cast<size_t>(layers * experts));
+  for (double& x : level) x = rng.Normal();
+  for (int s = 0; s < steps; ++s) {
+    for (double& x : level) x = 0.999 * x + 0.04 * rng.Normal();
+    for (int l = 0; l < layers; ++l) {
+      for (int m = 0; m < 2; ++m) {
+        for (int e = 0; e < experts; ++e) {
+          tokens.push_back(static_cast<int64_t>(
+              1000 * std::exp(level[static_cast<size_t>(l * experts + e)] + 0.02 * rng.Normal())));
+        }
+      }
+    }
+  }
+  return LoadTrace(steps, layers, 2, experts, tokens);
+}
+
+ReplayOptions Options(const std::string& strategy) {
+  ReplayOptions options;
+  options.strategy = strategy;
+  options.ranks = 4;
+  options.slots = 5;
+  return options;
+}
+
+TEST(Replay, FiguresByHand) {
+  // Two ranks of one slot: nothing can move. Busiest / mean: 3 of 2, then 9 of 5.
+  const LoadTrace trace(2, 1, 1, 2, {1, 3, 9, 1});
+  ReplayOptions options = Options("contiguous");
+  options.ranks = 2;
+  options.slots = 1;
+  options.costs = RingCosts();
+  const ReplayFigures figures = Replay(trace, options).value().figures;
+  EXPECT_NEAR(figures.max_over_mean, 12.0 / 7, 1e-12);
+  EXPECT_NEAR(figures.static_max_over_mean, 12.0 / 7, 1e-12);
+  EXPECT_NEAR(*figures.bound_no_replicas, 12.0 / 7, 1e-9);
+  EXPECT_FALSE(figures.share_of_oracle_gain);  // there is nothing to gain
+  const double per_token = 12.0 * 2048 * 8192 / 300e12 + 4 * 2048 / 45e9;
+  EXPECT_NEAR(figures.hours->step, 12 * 10 * per_token / 3600, 1e-15);
+  EXPECT_EQ(figures.hours->sync, 0);
+  options.from = 1;
+  EXPECT_NEAR(Replay(trace, options).value().figures.max_over_mean, 9.0 / 5, 1e-12);
+}
+
+TEST(Replay, SyncAndMigrationByHand) {
+  // Row 2 is the first that flow_repair plans with SplitPack; expert 0 ends on both ranks.
+  std::vector<int64_t> tokens;
+  for (int s = 0; s < 4; ++s) tokens.insert(tokens.end(), {3000, 1000});
+  const LoadTrace trace(4, 1, 1, 2, tokens);
+  ReplayOptions options = Options("splitpack");
+  options.ranks = 2;
+  options.slots = 2;
+  options.costs = RingCosts();
+  const ReplayResult result = Replay(trace, options).value();
+  ASSERT_EQ(result.plans.size(), 2u);
+  EXPECT_EQ(result.plans[1].step, 1);
+  EXPECT_EQ(result.figures.slot_writes_per_layer, 1);
+  EXPECT_NEAR(result.figures.max_over_mean, (3000.0 + 3 * 2000) / (4 * 2000), 1e-12);
+  EXPECT_NEAR(result.figures.hours->migration, 470e6 / 45e9 / 3600, 1e-15);
+  EXPECT_NEAR(result.figures.hours->sync, 3 * 10 * 2 * 67e6 * 0.5 / 45e9 / 3600, 1e-15);
+}
+
+TEST(Replay, APlanNeverDependsOnWhatComesLater) {
+  const LoadTrace all = DriftingTrace(71, 30, 2, 12);
+  for (const char* strategy : {"auto", "flow_repair", "splitpack", "eplb", "smartmoe"}) {
+    std::vector<int64_t> tokens;
+    for (int s = 0; s < 30; ++s) {
+      for (int l = 0; l < 2; ++l) {
+        for (int m = 0; m < 2; ++m) {
+          std::vector<int64_t> row = all.Microbatch(s, l, m);
+          if (s >= 15) std::reverse(row.begin(), row.end());
+          tokens.insert(tokens.end(), row.begin(), row.end());
+        }
+      }
+    }
+    const LoadTrace other(30, 2, 2, 12, tokens);
+    auto until = [&](const LoadTrace& trace) {
+      std::vector<std::pair<int, SlotTable>> plans;
+      const ReplayResult result = Replay(trace, Options(strategy)).value();
+      for (const ReplayPlan& plan : result.plans) {
+        if (plan.step <= 15) plans.push_back({plan.step, plan.table});
+      }
+      return plans;
+    };
+    const auto plans = until(all);
+    EXPECT_GT(plans.size(), 2u) << strategy;
+    EXPECT_EQ(plans, until(other)) << strategy;
+  }
+}
+
+TEST(ReplayDeathTest, LookingAheadEndsTheProcess) {
+  const LoadTrace trace = DriftingTrace(72, 3, 1, 4);
+  const PastLoads past(trace, 1);
+  EXPECT_EQ(past.Sample(0, 1), trace.Sample(0, 0));
+  EXPECT_DEATH(past.Sample(0, 0), "asked for age 0");
+  EXPECT_DEATH(past.Sample(0, 2), "asked for age 2");
+}
+
+TEST(Replay, RepairIsNearTheOracleWithFewWrites) {
+  const uint64_t seed = 73;
+  SCOPED_TRACE(seed);
+  const LoadTrace trace = DriftingTrace(seed, 120, 3, 32);
+  ReplayOptions options = Options("flow_repair");
+  options.ranks = 8;
+  options.from = 5;
+  const ReplayFigures repair = Replay(trace, options).value().figures;
+  options.strategy = "splitpack";
+  const ReplayFigures pack = Replay(trace, options).value().figures;
+  options.strategy = "eplb";
+  options.every = 10;
+  options.split = ReplaySplit::kFractions;
+  const ReplayFigures eplb = Replay(trace, options).value().figures;
+  EXPECT_GE(*repair.share_of_oracle_gain, 0.97);
+  EXPECT_LE(repair.slot_writes_per_layer, 0.3 * pack.slot_writes_per_layer);
+  EXPECT_LE(repair.writes_max, 8);
+  EXPECT_LE(repair.max_over_mean - 1, (eplb.max_over_mean - 1) / 4);
+  EXPECT_LE(*repair.bound_with_replicas, *repair.oracle_max_over_mean + 1e-9);
+  EXPECT_LE(*repair.oracle_max_over_mean, repair.max_over_mean);
+}
+
+TEST(Replay, MoreSlotsNeverHurtWhenSyncIsCounted) {
+  const LoadTrace trace = DriftingTrace(74, 60, 2, 32);
+  double before = 1e300;
+  for (const int slots : {5, 6, 8}) {
+    ReplayOptions options = Options("auto");
+    options.ranks = 8;
+    options.slots = slots;
+    options.costs = RingCosts();
+    options.oracle = false;
+    const ReplayFigures figures = Replay(trace, options).value().figures;
+    EXPECT_LE(figures.hours->total(), 1.02 * before) << slots;
+    before = std::min(before, figures.hours->total());
+  }
+}
+
+TEST(Replay, ImpossibleOptionsAreRefused) {
+  const LoadTrace trace = DriftingTrace(75, 3, 1, 8);
+  auto message = [&](auto change) {
+    ReplayOptions options = Options("auto");
+    change(options);
+    return std::string(Replay(trace, options).status().message());
+  };
+  EXPECT_EQ(message([](ReplayOptions&) {}), "");
+  EXPECT_NE(message([](ReplayOptions& o) { o.ranks = 0; }).find("gpus: found 0"), std::string::npos);
+  EXPECT_NE(message([](ReplayOptions& o) { o.ranks_per_node = 3; }).find("a divisor of 4"),
+            std::string::npos);
+  EXPECT_NE(message([](ReplayOptions& o) { o.slots = 1; }).find("enough for 8 experts"), std::string::npos);
+  EXPECT_NE(message([](ReplayOptions& o) { o.every = 0; }).find("every: found 0"), std::string::npos);
+  EXPECT_NE(message([](ReplayOptions& o) { o.from = 3; }).find("from: found 3"), std::string::npos);
+  EXPECT_NE(message([](ReplayOptions& o) { o.strategy = "best"; }).find("unknown layer strategy"),
+            std::string::npos);
+  EXPECT_NE(message([](ReplayOptions& o) {
+              o.costs = RingCosts();
+              o.costs->nic_gbs = 0;
+            }).find("costs: found 0"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace ballast
