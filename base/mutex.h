@@ -27,6 +27,8 @@ namespace ballast {
 class BALLAST_TSA(capability("mutex")) Mutex {
  public:
   void Lock() BALLAST_TSA(acquire_capability()) { mutex_.lock(); }
+  // False when another thread holds it.
+  bool TryLock() BALLAST_TSA(try_acquire_capability(true)) { return mutex_.try_lock(); }
   void Unlock() BALLAST_TSA(release_capability()) { mutex_.unlock(); }
 
  private:

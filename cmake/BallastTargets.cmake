@@ -4,7 +4,9 @@
 add_library(ballast_flags INTERFACE)
 target_include_directories(ballast_flags INTERFACE ${CMAKE_SOURCE_DIR})
 # Contracted multiply-adds would make results depend on the compiler's choice; results are promised bit for bit.
-target_compile_options(ballast_flags INTERFACE -Wall -Wextra -Werror -ffp-contract=off)
+target_compile_options(ballast_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-ffp-contract=off>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Wall,-Wextra,-Werror>")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   # std::stable_sort of GCC 12's library calls what the same library calls deprecated; clang reports that, GCC does not.
   target_compile_options(ballast_flags INTERFACE -Wthread-safety -Wno-deprecated-declarations)

@@ -249,6 +249,13 @@ class Runner {
           }
         }
       }
+      if (c.has("slot")) {
+        const std::vector<int64_t> slot = numbers("slot");
+        std::vector<Slot>& rank = slots[static_cast<size_t>(slot[0])];
+        rank.resize(std::max(rank.size(), static_cast<size_t>(slot[1]) + 1));
+        rank[static_cast<size_t>(slot[1])] = ExpertId(static_cast<int>(slot[2]));
+      }
+      if (c.has("schedule")) body.layers[0].schedule.all_to_all = c.options.at("schedule");
       if (c.has("homes")) {
         for (Rank& home : body.homes) home = Rank(static_cast<int>(numbers("homes")[0]));
       }

@@ -1,14 +1,15 @@
 // Transcripts: a file of events and the actions that the core must answer with, readable as documentation.
 //
-// Lines that begin with '>' are commands, '#' and empty lines are comments; what follows a command is its expected answer.
-// Run with BALLAST_REWRITE_TRANSCRIPTS=1 to write the answers anew, then read the difference.
+// Lines that begin with '>' are commands, '#' and empty lines are comments; what follows a command is its
+// expected answer. Run with BALLAST_REWRITE_TRANSCRIPTS=1 to write the answers anew, then read the
+// difference.
 //
 //   > lead                                  a (new) core wins leadership of the store
-//   > attach STREAM WORKER [ranks=1] [incarnation=1] [protocol=1] [highest_term=N] [job=J gen=G active=V staged=V digest=D step=S]
-//   > close STREAM
-//   > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N] [plan_every=N]
-//   > stop TOKEN JOB [now]
-//   > push TOKEN JOB base=V [move=EXPERT:FROM:TO] [home=BLOCK:RANK] [not_before=S] [dry] [nothing] [drop=EXPERT]
+//   > attach STREAM WORKER [ranks=1] [incarnation=1] [protocol=1] [highest_term=N] [job=J gen=G active=V
+//   staged=V digest=D step=S] > close STREAM > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N]
+//   [plan_every=N] > stop TOKEN JOB [now] > push TOKEN JOB base=V [move=EXPERT:FROM:TO] [drop=EXPERT]
+//   [slot=RANK:INDEX:EXPERT] [schedule=NAME]
+//          [homes=RANK] [not_before=S] [dry]
 //   > rollback TOKEN JOB [to=V]
 //   > adopt TOKEN
 //   > staged STREAM JOB V [term=T] [incarnation=I] [digest=D]     (digest: that of the store unless given)
@@ -22,8 +23,8 @@
 //   > failure STREAM JOB STEP CAUSE...
 //   > time SECONDS                          the clock goes on and ticks
 //   > store fenced|unknown|full             how the next write of the following command ends
-//   > crash-before N                        the next command's actions from the Nth on never happen, and the core is gone
-//   > jobs | plans JOB | workers | leader   what can be read
+//   > crash-before N                        the next command's actions from the Nth on never happen, and the
+//   core is gone > jobs | plans JOB | workers | leader   what can be read
 #pragma once
 
 #include <string>

@@ -17,21 +17,15 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <stdexcept>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "base/device_error.h"
 #include "plan/job_config.h"
 
 namespace ballast {
 
 size_t DTypeBytes(DType dtype);
-
-// The device or its driver failed; the text names the call. Thrown once, caught where a rank's work ends.
-class DeviceError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 // Memory of one Backend: owner. Movable, freed by its destructor.
 class Buffer {
@@ -113,6 +107,8 @@ class Backend {
   virtual void SumOfSquares(Stream& stream, const void* data, int64_t elements, double* out) = 0;
 
   // ---- matrix products ----
+  // Sums are of float or better; a product that is accumulated may be rounded to the compute type before it
+  // is added.
   // c = a b^T (c [m,n], a [m,k], b [n,k]): a Linear layer's forward with weights [out, in].
   virtual void MatmulNT(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) = 0;
   // c = a b (c [m,n], a [m,k], b [k,n]): gradient to the input.

@@ -7,12 +7,11 @@
 
 #include <atomic>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
-#include <sstream>
 
 #include "base/check.h"
 #include "tests/worker/comm/communicator_fixture.h"
+#include "tests/worker/comm/file_store.h"
 #include "tests/worker/comm/memory_store.h"
 #include "worker/comm/farewell.h"
 #include "worker/comm/lost_peer.h"
@@ -224,33 +223,6 @@ TEST(GlooCommunicator, ConnectErrors) {
   status = ConnectGloo(options, store).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
 }
-
-// Rendezvous between processes: one file per key.
-class FileStore final : public RendezvousStore {
- public:
-  explicit FileStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  absl::Status Put(const std::string& key, const std::string& value) override {
-    std::ofstream(Path(key) += ".new") << value;
-    std::filesystem::rename(Path(key) += ".new", Path(key));
-    return absl::OkStatus();
-  }
-  absl::StatusOr<std::string> Get(const std::string& key, Time deadline) override {
-    while (!std::filesystem::exists(Path(key))) {
-      if (steady_clock::now() > deadline) return absl::DeadlineExceededError(key);
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-    std::stringstream text;
-    text << std::ifstream(Path(key)).rdbuf();
-    return text.str();
-  }
-
- private:
-  std::filesystem::path Path(std::string key) const {
-    for (char& c : key) c = c == '/' ? '_' : c;
-    return folder_ / key;
-  }
-  const std::filesystem::path folder_;
-};
 
 // Four processes; the last is killed in mid-run. Every survivor's exit code says whether it saw what it
 // should.

@@ -36,6 +36,7 @@ TEST(Chunks, EverySegmentIsInOneChunkAndASlotIsNeverDivided) {
     const std::vector<Route> cut = CutIntoChunks(route, chunks);
     EXPECT_EQ(cut.size(), static_cast<size_t>(std::min(chunks, 3)));
     size_t segments = 0;
+    int next_slot = 0;
     std::set<std::pair<int, int>> seen;  // (host, slot)
     for (const Route& chunk : cut) {
       EXPECT_FALSE(chunk.segments.empty());
@@ -43,6 +44,11 @@ TEST(Chunks, EverySegmentIsInOneChunkAndASlotIsNeverDivided) {
       for (const RouteSegment& s : chunk.segments) here.insert({s.host.value(), s.slot});
       for (const auto& slot : here) EXPECT_TRUE(seen.insert(slot).second) << "slot in two chunks";
       segments += chunk.segments.size();
+      std::set<int> slots;
+      for (const auto& [host, slot] : here) slots.insert(slot);
+      EXPECT_EQ(*slots.begin(), next_slot) << "parts are runs of slots";
+      next_slot = *slots.rbegin() + 1;
+      EXPECT_EQ(static_cast<int>(slots.size()), next_slot - *slots.begin());
       EXPECT_EQ(chunk.source_rows, route.source_rows);
       EXPECT_EQ(chunk.host_rows, route.host_rows);
     }

@@ -13,7 +13,7 @@ constexpr size_t kAlignment = 64;
 
 }  // namespace
 
-CpuMemory::CpuMemory(size_t bytes_max) : bytes_max_(bytes_max), account_(std::make_shared<Account>()) {}
+CpuMemory::CpuMemory(size_t bytes_max) : bytes_max_(bytes_max), account_(std::make_shared<MemoryAccount>()) {}
 
 absl::StatusOr<Buffer> CpuMemory::Allocate(size_t bytes, const std::string& label) {
   if (bytes == 0) return Buffer();
@@ -34,32 +34,6 @@ absl::StatusOr<Buffer> CpuMemory::Allocate(size_t bytes, const std::string& labe
     account->Release(bytes, label);
   };
   return Buffer(data, bytes, std::shared_ptr<void>(data, free));
-}
-
-size_t CpuMemory::bytes() const {
-  MutexLock lock(account_->mutex);
-  return account_->bytes;
-}
-
-std::map<std::string, size_t> CpuMemory::bytes_by_label() const {
-  MutexLock lock(account_->mutex);
-  return account_->bytes_by_label;
-}
-
-bool CpuMemory::Account::Reserve(size_t more, size_t bytes_max, const std::string& label) {
-  MutexLock lock(mutex);
-  if (more > bytes_max - bytes) return false;
-  bytes += more;
-  bytes_by_label[label] += more;
-  return true;
-}
-
-void CpuMemory::Account::Release(size_t less, const std::string& label) {
-  MutexLock lock(mutex);
-  bytes -= less;
-  auto entry = bytes_by_label.find(label);
-  entry->second -= less;
-  if (entry->second == 0) bytes_by_label.erase(entry);
 }
 
 }  // namespace ballast

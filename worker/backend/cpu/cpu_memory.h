@@ -7,8 +7,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "base/mutex.h"
 #include "worker/backend/backend.h"
+#include "worker/backend/memory_account.h"
 
 namespace ballast {
 
@@ -21,22 +21,12 @@ class CpuMemory {
   // Zeroed, aligned to a cache line. ResourceExhausted names bytes asked, in use and allowed.
   absl::StatusOr<Buffer> Allocate(size_t bytes, const std::string& label);
 
-  size_t bytes() const;
-  // Labels with nothing in use are left out.
-  std::map<std::string, size_t> bytes_by_label() const;
+  size_t bytes() const { return account_->bytes(); }
+  std::map<std::string, size_t> bytes_by_label() const { return account_->bytes_by_label(); }
 
  private:
-  // Buffers share it, so that freeing one after the backend is gone is harmless.
-  struct Account {
-    Mutex mutex;
-    size_t bytes GUARDED_BY(mutex) = 0;
-    std::map<std::string, size_t> bytes_by_label GUARDED_BY(mutex);
-    // False, and nothing taken, when that would pass `bytes_max`.
-    bool Reserve(size_t more, size_t bytes_max, const std::string& label);
-    void Release(size_t less, const std::string& label);
-  };
   const size_t bytes_max_;
-  const std::shared_ptr<Account> account_;
+  const std::shared_ptr<MemoryAccount> account_;
 };
 
 }  // namespace ballast

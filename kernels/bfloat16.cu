@@ -1,0 +1,34 @@
+// Float to bf16 and back: 6 bytes moved per element, bound by memory.
+#include "kernels/bfloat16.h"
+#include "kernels/check.h"
+#include "kernels/device.cuh"
+
+namespace ballast::kernels {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class From, class To>
+__global__ void ConvertKernel(int64_t elements, const From* __restrict__ in, To* __restrict__ out) {
+  for (int64_t i = GridIndex(); i < elements; i += GridThreads()) out[i] = FromFloat<To>(ToFloat(in[i]));
+}
+
+template <class From, class To>
+void Convert(const char* name, int64_t elements, const From* in, To* out, Stream stream) {
+  if (elements == 0) return;
+  const Launch launch(name);
+  ConvertKernel<<<GridBlocks(elements, kThreads), kThreads, 0, stream>>>(elements, in, out);
+  launch.Check();
+}
+
+}  // namespace
+
+void ToBFloat16(int64_t elements, const float* in, BFloat16* out, Stream stream) {
+  Convert("to_bfloat16", elements, in, out, stream);
+}
+
+void FromBFloat16(int64_t elements, const BFloat16* in, float* out, Stream stream) {
+  Convert("from_bfloat16", elements, in, out, stream);
+}
+
+}  // namespace ballast::kernels

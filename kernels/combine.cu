@@ -1,0 +1,79 @@
+// Combine: a block per token, sums in k order; bound by memory.
+#include "kernels/check.h"
+#include "kernels/combine.h"
+#include "kernels/device.cuh"
+
+namespace ballast::kernels {
+namespace {
+
+constexpr int kThreads = 128;
+
+template <class T>
+__global__ void ForwardKernel(const CombineShape shape, const T* __restrict__ rows,
+                              const int64_t* __restrict__ row_of, const T* __restrict__ weights,
+                              T* __restrict__ out) {
+  const int64_t token = blockIdx.x;
+  row_of += token * shape.top_k;
+  weights += token * shape.top_k;
+  out += token * shape.columns;
+  for (int64_t j = threadIdx.x; j < shape.columns; j += kThreads) {
+    float sum = 0;
+    for (int k = 0; k < shape.top_k; ++k) {
+      sum += ToFloat(weights[k]) * ToFloat(rows[row_of[k] * shape.columns + j]);
+    }
+    out[j] = FromFloat<T>(sum);
+  }
+}
+
+template <class T>
+__global__ void BackwardKernel(const CombineShape shape, const T* __restrict__ rows,
+                               const int64_t* __restrict__ row_of, const T* __restrict__ weights,
+                               const T* __restrict__ out_gradient, T* __restrict__ rows_gradient,
+                               T* __restrict__ weights_gradient) {
+  const int64_t token = blockIdx.x;
+  out_gradient += token * shape.columns;
+  for (int k = 0; k < shape.top_k; ++k) {
+    const int64_t at = token * shape.top_k + k;
+    const int64_t row = row_of[at];
+    const float weight = ToFloat(weights[at]);
+    float dot = 0;
+    for (int64_t j = threadIdx.x; j < shape.columns; j += kThreads) {
+      const float gradient = ToFloat(out_gradient[j]);
+      dot += gradient * ToFloat(rows[row * shape.columns + j]);
+      rows_gradient[row * shape.columns + j] = FromFloat<T>(weight * gradient);
+    }
+    dot = BlockSum<kThreads>(dot);
+    if (threadIdx.x == 0) weights_gradient[at] = FromFloat<T>(dot);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void CombineForward(const CombineShape& shape, const T* rows, const int64_t* row_of, const T* weights, T* out,
+                    Stream stream) {
+  if (shape.tokens == 0 || shape.columns == 0) return;
+  const Launch launch("combine_forward");
+  ForwardKernel<<<shape.tokens, kThreads, 0, stream>>>(shape, rows, row_of, weights, out);
+  launch.Check();
+}
+
+template <class T>
+void CombineBackward(const CombineShape& shape, const T* rows, const int64_t* row_of, const T* weights,
+                     const T* out_gradient, T* rows_gradient, T* weights_gradient, Stream stream) {
+  if (shape.tokens == 0) return;
+  const Launch launch("combine_backward");
+  BackwardKernel<<<shape.tokens, kThreads, 0, stream>>>(shape, rows, row_of, weights, out_gradient,
+                                                        rows_gradient, weights_gradient);
+  launch.Check();
+}
+
+template void CombineForward(const CombineShape&, const float*, const int64_t*, const float*, float*, Stream);
+template void CombineForward(const CombineShape&, const BFloat16*, const int64_t*, const BFloat16*, BFloat16*,
+                             Stream);
+template void CombineBackward(const CombineShape&, const float*, const int64_t*, const float*, const float*,
+                              float*, float*, Stream);
+template void CombineBackward(const CombineShape&, const BFloat16*, const int64_t*, const BFloat16*,
+                              const BFloat16*, BFloat16*, BFloat16*, Stream);
+
+}  // namespace ballast::kernels

@@ -1,0 +1,23 @@
+// Load-balance loss of each sequence, and its gradient to the probabilities.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/types.h"
+
+namespace ballast::kernels {
+
+// probabilities and their gradient [sequences * length, experts]; chosen [sequences * length, top_k]; loss
+// [sequences].
+struct LoadBalanceShape {
+  int64_t sequences = 0;
+  int64_t length = 0;
+  int experts = 0;  // at most kRouterExpertsMax (router.h)
+  int top_k = 0;
+};
+
+template <class T>
+void LoadBalance(const LoadBalanceShape& shape, const T* probabilities, const int32_t* chosen, double scale,
+                 double* loss, T* probabilities_gradient, Stream stream);
+
+}  // namespace ballast::kernels

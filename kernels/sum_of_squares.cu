@@ -1,0 +1,48 @@
+// Sum of squares: a partial sum per block over a fixed share of the elements, then one block over the partial
+// sums. The shares follow from the number of elements alone. One read of the array, bound by memory.
+#include "kernels/check.h"
+#include "kernels/device.cuh"
+#include "kernels/sum_of_squares.h"
+
+namespace ballast::kernels {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kBlocksMax = 1024;
+
+template <class T>
+__global__ void PartialKernel(int64_t elements, const T* __restrict__ x, double* __restrict__ partial) {
+  double sum = 0;
+  for (int64_t i = GridIndex(); i < elements; i += GridThreads()) {
+    const double value = ToFloat(x[i]);
+    sum += value * value;
+  }
+  sum = BlockSum<kThreads>(sum);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+__global__ void TotalKernel(int parts, const double* __restrict__ partial, double* __restrict__ out) {
+  double sum = 0;
+  for (int i = threadIdx.x; i < parts; i += kThreads) sum += partial[i];
+  sum = BlockSum<kThreads>(sum);
+  if (threadIdx.x == 0) *out = sum;
+}
+
+}  // namespace
+
+size_t SumOfSquaresScratchBytes() { return kBlocksMax * sizeof(double); }
+
+template <class T>
+void SumOfSquares(int64_t elements, const T* x, void* scratch, double* out, Stream stream) {
+  const Launch launch("sum_of_squares");
+  auto* partial = static_cast<double*>(scratch);
+  const int blocks = std::min(GridBlocks(elements, kThreads), kBlocksMax);
+  if (blocks > 0) PartialKernel<<<blocks, kThreads, 0, stream>>>(elements, x, partial);
+  TotalKernel<<<1, kThreads, 0, stream>>>(blocks, partial, out);
+  launch.Check();
+}
+
+template void SumOfSquares(int64_t, const float*, void*, double*, Stream);
+template void SumOfSquares(int64_t, const BFloat16*, void*, double*, Stream);
+
+}  // namespace ballast::kernels

@@ -1,0 +1,13 @@
+// CUDA's types as the host sees them: named, not included.
+#pragma once
+
+struct __nv_bfloat16;
+struct CUstream_st;
+
+namespace ballast::kernels {
+
+using BFloat16 = __nv_bfloat16;
+// The order in which a launcher's kernels run; launchers only enqueue.
+using Stream = CUstream_st*;
+
+}  // namespace ballast::kernels

@@ -1,0 +1,155 @@
+// Elementwise operations, sums, the optimizer, wire types and memory on the device.
+#include "tests/gpu/operation_fixture.h"
+
+namespace ballast {
+namespace {
+
+class Elementwise : public OperationTest {};
+BALLAST_BOTH_TYPES(Elementwise);
+
+const int64_t kElements[] = {0, 1, 255, 1000, 3'000'001};
+
+TEST_P(Elementwise, AddAndScale) {
+  for (int64_t n : kElements) {
+    Forget();
+    Tensor &x = Random(1, n), &y = Random(1, n), &z = Random(1, n);
+    Both([&](const Side& side) {
+      side.backend.Add(side.stream, side(x), side(y));
+      side.backend.Scale(side.stream, 0.3, side(z));
+    });
+    ExpectNear(y, 0, 0, "sum");
+    ExpectNear(z, 1e-7, 0, "scaled");
+  }
+}
+
+TEST_P(Elementwise, SwigluAndItsGradient) {
+  for (int64_t n : kElements) {
+    Forget();
+    Tensor &gate = Random(1, n, 3), &up = Random(1, n), &hidden = Poisoned(1, n);
+    Tensor &pull = Random(1, n), &gate_gradient = Poisoned(1, n), &up_gradient = Poisoned(1, n);
+    if (n > 10) gate.values[3] = -100, gate.values[4] = 100;  // the sigmoid is 0 and 1 there
+    Both([&](const Side& side) {
+      side.backend.SwigluForward(side.stream, side(gate), side(up), side(hidden));
+      side.backend.SwigluBackward(side.stream, side(gate), side(up), side(pull), side(gate_gradient),
+                                  side(up_gradient));
+    });
+    ExpectNear(hidden, 2e-6, 1e-30, "hidden");
+    ExpectNear(up_gradient, 2e-6, 1e-30, "up gradient");
+    ExpectNear(gate_gradient, 2e-6, 2e-6, "gate gradient");
+  }
+}
+
+TEST_P(Elementwise, ManySumsOfSquares) {
+  for (int64_t n : kElements) {
+    Forget();
+    Tensor& x = Random(1, n);
+    // More than the stream has places for, to be handed out in order.
+    std::vector<double> on_device(n > 1000 ? 3 : 1500, -1), expected(1, -1);
+    Both([&](const Side& side) {
+      std::vector<double>& out = side.on_device ? on_device : expected;
+      for (double& sum : out) side.backend.SumOfSquares(side.stream, side.Data(x), n, &sum);
+    });
+    for (double sum : on_device) ASSERT_NEAR(sum, expected[0], 1e-12 * expected[0]) << n << " elements";
+  }
+}
+
+TEST_P(Elementwise, AdamWKeepsItsStateInFloat) {
+  for (int64_t n : {int64_t{0}, int64_t{1}, int64_t{4097}}) {
+    Forget();
+    Tensor& gradient = Random(1, n);
+    Tensor &master = New(1, n, DType::kFloat32), &moment1 = New(1, n, DType::kFloat32),
+           &moment2 = New(1, n, DType::kFloat32), &weights = Poisoned(1, n);
+    for (int64_t i = 0; i < n; ++i) {
+      master.values[i] = static_cast<float>(rng_.Normal());
+      moment1.values[i] = static_cast<float>(rng_.Normal() * 0.1);
+      moment2.values[i] = static_cast<float>(std::abs(rng_.Normal()) * 0.01);
+    }
+    const AdamWStep step{.learning_rate = 1e-2,
+                         .beta1 = 0.9,
+                         .beta2 = 0.95,
+                         .epsilon = 1e-8,
+                         .weight_decay = 0.1,
+                         .gradient_scale = 0.5,
+                         .step = 3};
+    Both([&](const Side& side) {
+      side.backend.AdamW(side.stream, step, n, side.Data(gradient), side.Data(master), side.Data(moment1),
+                         side.Data(moment2), side.Data(weights));
+    });
+    ExpectNear(master, 1e-6, 1e-7, "master");
+    ExpectNear(moment1, 1e-6, 1e-8, "moment 1");
+    ExpectNear(moment2, 1e-6, 1e-9, "moment 2");
+    ExpectNear(weights, 1e-6, 1e-7, "weights");
+  }
+}
+
+TEST_P(Elementwise, WireTypeRoundsToNearestEven) {
+  for (int64_t n : kElements) {
+    Forget();
+    Tensor &x = Random(1, n), &wire = New(1, n, DType::kBFloat16), &back = Poisoned(1, n);
+    if (n > 10) {
+      x.values[0] = 1 + 0x1p-8;      // a tie, to even: 1
+      x.values[1] = 1 + 3 * 0x1p-8;  // a tie, to even: up
+      x.values[2] = std::ldexp(1.0, 127) * 1.5;
+      Round(x);
+    }
+    Both([&](const Side& side) {
+      if (!side.on_device) return;
+      side.backend.ToBFloat16(side.stream, side.Data(x), n, side.Data(wire));
+      side.backend.FromBFloat16(side.stream, side.Data(wire), n, side.Data(back));
+    });
+    wire.values = x.values;
+    Round(wire);
+    back.values = wire.values;
+    EXPECT_EQ(wire.found, wire.values);
+    EXPECT_EQ(back.found, back.values);
+  }
+}
+
+TEST_P(Elementwise, MemoryIsZeroedCountedAndBounded) {
+  const size_t before = cuda_->allocated_bytes();
+  for (int round = 0; round < 3; ++round) {
+    Buffer buffer = Allocate(1 << 20);
+    EXPECT_EQ(cuda_->allocated_bytes(), before + (1 << 20));
+    std::vector<char> bytes(1 << 20, 'x');
+    cuda_->Copy(*cuda_stream_, bytes.data(), buffer.data(), bytes.size());
+    ASSERT_TRUE(cuda_->Synchronize(*cuda_stream_).ok());
+    EXPECT_EQ(std::count(bytes.begin(), bytes.end(), '\0'), 1 << 20);
+    std::fill(bytes.begin(), bytes.end(), 'y');
+    cuda_->Copy(*cuda_stream_, buffer.data(), bytes.data(), bytes.size());
+    ASSERT_TRUE(cuda_->Synchronize(*cuda_stream_).ok());
+  }
+  EXPECT_EQ(cuda_->allocated_bytes(), before);
+  absl::Status status = cuda_->Allocate(size_t{1} << 50, "too much").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  for (const char* part : {"too much", "1125899906842624"}) {
+    EXPECT_NE(std::string(status.message()).find(part), std::string::npos) << status;
+  }
+  EXPECT_EQ(cuda_->allocated_bytes(), before);
+  Buffer after = Allocate(64);  // the refusal has broken nothing
+  cuda_->Zero(*cuda_stream_, after.data(), 64);
+  EXPECT_TRUE(cuda_->Synchronize(*cuda_stream_).ok());
+}
+
+TEST(CudaPlugin, RefusesWhatItHasNot) {
+  DevicePlugin* plugin = nullptr;
+  BALLAST_PLUGIN_OR_SKIP(plugin);
+  auto devices = plugin->Devices();
+  ASSERT_TRUE(devices.ok()) << devices.status();
+  for (const DeviceInfo& device : *devices) {
+    std::cout << device.name << ", compute capability " << device.compute_capability << ", "
+              << device.memory_bytes << " bytes\n";
+    EXPECT_GT(device.memory_bytes, size_t{1} << 30);
+  }
+  const size_t all = std::numeric_limits<size_t>::max();
+  absl::Status status = plugin->MakeBackend(static_cast<int>(devices->size()), DType::kFloat32, all).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+  status = plugin->MakeBackend(0, DType::kFloat64, all).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  auto small = plugin->MakeBackend(0, DType::kFloat32, 1000);
+  ASSERT_TRUE(small.ok()) << small.status();
+  EXPECT_EQ((*small)->Allocate(1001, "x").status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE((*small)->Allocate(1000, "x").ok());
+}
+
+}  // namespace
+}  // namespace ballast

@@ -1,0 +1,149 @@
+// Router, load balance, permutation and combine on the device.
+#include <set>
+
+#include "tests/gpu/operation_fixture.h"
+
+namespace ballast {
+namespace {
+
+class Moe : public OperationTest {};
+BALLAST_BOTH_TYPES(Moe);
+
+struct Shape {
+  int64_t rows;
+  int experts, top_k;
+};
+const Shape kShapes[] = {{11, 5, 1},  {11, 5, 5},   {1, 1, 1},     {130, 8, 2}, {64, 128, 8},
+                         {33, 33, 3}, {9, 300, 16}, {5, 2048, 40}, {0, 8, 2}};
+
+TEST_P(Moe, RouterForwardAndBackward) {
+  for (const Shape& s : kShapes) {
+    Forget();
+    SCOPED_TRACE(absl::StrCat(s.rows, " rows, ", s.top_k, " of ", s.experts));
+    Tensor &logits = Random(s.rows, s.experts, 2), &probabilities = Poisoned(s.rows, s.experts);
+    Tensor &weights = Poisoned(s.rows, s.top_k), &lse = PoisonedDoubles(s.rows);
+    Indices<int32_t>& chosen = Of(std::vector<int32_t>(s.rows * s.top_k, -7));
+    Both([&](const Side& side) {
+      side.backend.RouterForward(side.stream, side(logits), s.top_k, side(probabilities), side(chosen),
+                                 side(weights), side.Doubles(lse));
+    });
+    ExpectEqual(chosen, "experts");
+    ExpectNear(probabilities, 1e-6, 1e-30, "probabilities");
+    ExpectNear(weights, 1e-6, 0, "weights");
+    ExpectNear(lse, 1e-12, 1e-12, "log-sum-exp");
+
+    Round(probabilities);
+    Round(weights);
+    Tensor &dw = Random(s.rows, s.top_k), &dp = Random(s.rows, s.experts), &dl = Poisoned(s.rows, s.experts);
+    Both([&](const Side& side) {
+      side.backend.RouterBackward(side.stream, side(probabilities), side(chosen), side(weights), side(dw),
+                                  side(dp), side.Doubles(lse), 0.03, side(dl));
+    });
+    ExpectNear(dl, 1e-5, 1e-5, "logits gradient");
+  }
+}
+
+TEST_P(Moe, TiesGoToTheLowestExpert) {
+  Tensor& logits = Random(2, 70);
+  std::fill(logits.values.begin(), logits.values.end(), 0.0);
+  logits.values[70 + 69] = 1;
+  Tensor &probabilities = Poisoned(2, 70), &weights = Poisoned(2, 3), &lse = PoisonedDoubles(2);
+  Indices<int32_t>& chosen = Of(std::vector<int32_t>(6, -7));
+  Both([&](const Side& side) {
+    side.backend.RouterForward(side.stream, side(logits), 3, side(probabilities), side(chosen), side(weights),
+                               side.Doubles(lse));
+  });
+  EXPECT_EQ(chosen.found, (std::vector<int32_t>{0, 1, 2, 69, 0, 1}));
+}
+
+TEST_P(Moe, NonFiniteLogitsStillRouteInBounds) {
+  const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
+  Tensor& logits = Random(4, 3);
+  logits.values = {nan, 1, 2, nan, nan, nan, infinity, infinity, 0, -infinity, -infinity, -infinity};
+  Tensor &probabilities = Poisoned(4, 3), &weights = Poisoned(4, 2), &lse = PoisonedDoubles(4);
+  Indices<int32_t>& chosen = Of(std::vector<int32_t>(8, -7));
+  Both([&](const Side& side) {
+    side.backend.RouterForward(side.stream, side(logits), 2, side(probabilities), side(chosen), side(weights),
+                               side.Doubles(lse));
+  });
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_NE(chosen.found[2 * i], chosen.found[2 * i + 1]);
+    for (int k = 0; k < 2; ++k) {
+      EXPECT_GE(chosen.found[2 * i + k], 0);
+      EXPECT_LT(chosen.found[2 * i + k], 3);
+    }
+  }
+}
+
+TEST_P(Moe, LoadBalance) {
+  for (const Shape& s : kShapes) {
+    for (int64_t sequences : {int64_t{0}, int64_t{1}, s.rows}) {
+      if ((sequences == 0) != (s.rows == 0)) continue;
+      Forget();
+      SCOPED_TRACE(
+          absl::StrCat(s.rows, " rows, ", s.top_k, " of ", s.experts, ", ", sequences, " sequences"));
+      Tensor &probabilities = Random(s.rows, s.experts), &gradient = Poisoned(s.rows, s.experts);
+      Tensor& loss = PoisonedDoubles(sequences);
+      std::vector<int32_t> experts(s.rows * s.top_k);
+      for (int32_t& e : experts) e = static_cast<int32_t>(rng_.Below((s.experts + 1) / 2));  // some have none
+      Indices<int32_t>& chosen = Of(experts);
+      Both([&](const Side& side) {
+        side.backend.LoadBalance(side.stream, side(probabilities), side(chosen), s.top_k, sequences, 0.7,
+                                 side.Doubles(loss), side(gradient));
+      });
+      ExpectNear(loss, 1e-10, 1e-10, "loss");
+      ExpectNear(gradient, 1e-6, 0, "gradient");
+    }
+  }
+}
+
+// Row lengths that take 16, 4 and 2 bytes at a time.
+const int64_t kColumns[] = {1, 7, 6, 64, 130, 513};
+
+TEST_P(Moe, GatherAndScatter) {
+  for (int64_t columns : kColumns) {
+    for (int64_t rows : {0, 1, 57}) {
+      Forget();
+      SCOPED_TRACE(absl::StrCat(rows, " x ", columns));
+      Tensor &in = Random(rows, columns), &gathered = Poisoned(2 * rows, columns),
+             &scattered = Random(rows, columns);
+      std::vector<int64_t> from(2 * rows);
+      for (int64_t& row : from) row = static_cast<int64_t>(rng_.Below(rows));
+      Indices<int64_t>&index = Of(from), &order = Of(Permutation(rows));
+      Both([&](const Side& side) {
+        side.backend.GatherRows(side.stream, side(in), side(index), side(gathered));
+        side.backend.ScatterRows(side.stream, side(in), side(order), side(scattered));
+      });
+      ExpectNear(gathered, 0, 0, "gathered");
+      ExpectNear(scattered, 0, 0, "scattered");
+    }
+  }
+}
+
+TEST_P(Moe, CombineAndItsGradient) {
+  for (int64_t columns : kColumns) {
+    for (auto [tokens, top_k] : {std::pair<int64_t, int>{0, 2}, {1, 1}, {29, 8}, {40, 3}}) {
+      Forget();
+      SCOPED_TRACE(absl::StrCat(tokens, " tokens of ", columns, ", k ", top_k));
+      Tensor &rows = Random(tokens * top_k, columns), &weights = Random(tokens, top_k);
+      Tensor &out = Poisoned(tokens, columns), &sums = Random(tokens, columns);
+      Tensor &pull = Random(tokens, columns), &rows_gradient = Poisoned(tokens * top_k, columns),
+             &weights_gradient = Poisoned(tokens, top_k);
+      Indices<int64_t>& row_of = Of(Permutation(tokens * top_k));
+      const int k = top_k;
+      Both([&](const Side& side) {
+        side.backend.CombineForward(side.stream, side(rows), side(row_of), side(weights), side(out));
+        side.backend.SumRows(side.stream, side(rows), side(row_of), k, side(sums));
+        side.backend.CombineBackward(side.stream, side(rows), side(row_of), side(weights), side(pull),
+                                     side(rows_gradient), side(weights_gradient));
+      });
+      ExpectNear(out, 0, 5e-6, "out");
+      ExpectNear(sums, 0, 5e-6, "sums");
+      ExpectNear(rows_gradient, 1e-6, 0, "rows gradient");
+      ExpectNear(weights_gradient, 0, 1e-6 * std::sqrt(columns) * 4, "weights gradient");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ballast

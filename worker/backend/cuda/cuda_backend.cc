@@ -1,0 +1,321 @@
+#include "worker/backend/cuda/cuda_backend.h"
+
+#include <cmath>
+#include <type_traits>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/math.h"
+#include "base/status_macros.h"
+#include "kernels/adamw.h"
+#include "kernels/attention.h"
+#include "kernels/bfloat16.h"
+#include "kernels/check.h"
+#include "kernels/combine.h"
+#include "kernels/cross_entropy.h"
+#include "kernels/elementwise.h"
+#include "kernels/embedding.h"
+#include "kernels/load_balance.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rope.h"
+#include "kernels/router.h"
+#include "kernels/rows.h"
+#include "kernels/sum_of_squares.h"
+#include "kernels/swiglu.h"
+#include "worker/backend/cuda/cuda_memory.h"
+#include "worker/backend/cuda/cuda_stream.h"
+#include "worker/backend/cuda/device.h"
+
+namespace ballast {
+namespace {
+
+using kernels::BFloat16;
+
+// Checks sizes, finds the stream and hands over to the kernel. T is float or BFloat16.
+template <class T>
+class CudaBackend final : public Backend {
+ public:
+  CudaBackend(int device, size_t bytes_max) : device_(device), memory_(device, bytes_max) {}
+
+  std::string name() const override { return "cuda"; }
+  DType dtype() const override { return kDType; }
+  size_t master_bytes() const override { return sizeof(float); }
+
+  absl::StatusOr<Buffer> Allocate(size_t bytes, const std::string& label) override {
+    return memory_.Allocate(bytes, label);
+  }
+  size_t allocated_bytes() const override { return memory_.bytes(); }
+  std::map<std::string, size_t> allocated_bytes_by_label() const override { return memory_.bytes_by_label(); }
+  std::unique_ptr<Stream> NewStream() override { return std::make_unique<CudaStream>(device_, memory_); }
+  absl::Status Synchronize(Stream& stream) override {
+    On(stream).Synchronize();
+    return absl::OkStatus();
+  }
+
+  void Zero(Stream& stream, void* data, size_t bytes) override {
+    if (bytes > 0) BALLAST_CUDA_CHECK(cudaMemsetAsync(data, 0, bytes, On(stream).get()));
+  }
+  void Copy(Stream& stream, void* to, const void* from, size_t bytes) override {
+    if (bytes > 0) BALLAST_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, On(stream).get()));
+  }
+
+  void Add(Stream& stream, Matrix x, Matrix y) override {
+    CheckSame(x, y);
+    kernels::Add(x.elements(), In(x), Out(y), On(stream).get());
+  }
+  void Scale(Stream& stream, double factor, Matrix x) override {
+    kernels::Scale(x.elements(), static_cast<float>(factor), Out(x), On(stream).get());
+  }
+  void SumOfSquares(Stream& stream, const void* data, int64_t elements, double* out) override {
+    CudaStream& on = On(stream);
+    kernels::SumOfSquares(elements, In(data), on.Scratch(kernels::SumOfSquaresScratchBytes()), on.Result(out),
+                          on.get());
+  }
+
+  void MatmulNT(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
+    BALLAST_CHECK(a.columns == b.columns && c.rows == a.rows && c.columns == b.rows);
+    Multiply(stream, {.transpose_b = true, .accumulate = accumulate, .k = a.columns}, a, b, c);
+  }
+  void MatmulNN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
+    BALLAST_CHECK(a.columns == b.rows && c.rows == a.rows && c.columns == b.columns);
+    Multiply(stream, {.accumulate = accumulate, .k = a.columns}, a, b, c);
+  }
+  void MatmulTN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
+    BALLAST_CHECK(a.rows == b.rows && c.rows == a.columns && c.columns == b.columns);
+    Multiply(stream, {.transpose_a = true, .accumulate = accumulate, .k = a.rows}, a, b, c);
+  }
+
+  void EmbeddingForward(Stream& stream, const int32_t* ids, Matrix table, Matrix out) override {
+    BALLAST_CHECK(table.columns == out.columns);
+    kernels::EmbeddingForward(out.rows, RowBytes(out), ids, table.data, out.data, On(stream).get());
+  }
+  void EmbeddingBackward(Stream& stream, const int32_t* ids, Matrix out_gradient,
+                         Matrix table_gradient) override {
+    BALLAST_CHECK(out_gradient.columns == table_gradient.columns);
+    CudaStream& on = On(stream);
+    void* scratch = on.Scratch(kernels::EmbeddingBackwardScratchBytes(table_gradient.rows));
+    kernels::EmbeddingBackward(out_gradient.rows, out_gradient.columns, table_gradient.rows, ids,
+                               In(out_gradient), Out(table_gradient), scratch, on.get());
+  }
+  void RmsNormForward(Stream& stream, Matrix x, const void* weight, double epsilon, Matrix out,
+                      double* inverse_rms) override {
+    CheckSame(x, out);
+    kernels::RmsNormForward(x.rows, x.columns, In(x), In(weight), epsilon, Out(out), inverse_rms,
+                            On(stream).get());
+  }
+  void RmsNormBackward(Stream& stream, Matrix x, const void* weight, const double* inverse_rms,
+                       Matrix out_gradient, Matrix x_gradient, void* weight_gradient) override {
+    CheckSame(x, out_gradient);
+    CheckSame(x, x_gradient);
+    CudaStream& on = On(stream);
+    void* scratch = on.Scratch(kernels::RmsNormBackwardScratchBytes(x.rows, x.columns));
+    kernels::RmsNormBackward(x.rows, x.columns, In(x), In(weight), inverse_rms, In(out_gradient),
+                             Out(x_gradient), Out(weight_gradient), scratch, on.get());
+  }
+  void Rope(Stream& stream, Matrix x, const AttentionShape& shape, int heads, double theta,
+            bool backward) override {
+    CheckHeads(x, shape, heads);
+    BALLAST_CHECK(shape.head_size % 2 == 0) << "head size " << shape.head_size;
+    kernels::Rope({shape.sequences, shape.length, heads, shape.head_size}, theta, backward, Out(x),
+                  On(stream).get());
+  }
+
+  // The log-sum-exp of every query and head, in float.
+  size_t AttentionSavedBytes(const AttentionShape& shape) const override {
+    return static_cast<size_t>(SizesOf(shape).queries()) * sizeof(float);
+  }
+  void AttentionForward(Stream& stream, Matrix q, Matrix k, Matrix v, const AttentionShape& shape, Matrix out,
+                        void* saved) override {
+    CheckAttention(q, k, v, out, shape);
+    kernels::AttentionForward(SizesOf(shape), In(q), In(k), In(v), Out(out), static_cast<float*>(saved),
+                              On(stream).get());
+  }
+  void AttentionBackward(Stream& stream, Matrix q, Matrix k, Matrix v, Matrix out,
+                         const AttentionShape& shape, const void* saved, Matrix out_gradient,
+                         Matrix q_gradient, Matrix k_gradient, Matrix v_gradient) override {
+    CheckAttention(q, k, v, out, shape);
+    CheckAttention(q_gradient, k_gradient, v_gradient, out_gradient, shape);
+    CudaStream& on = On(stream);
+    const kernels::AttentionSizes sizes = SizesOf(shape);
+    void* scratch = on.Scratch(kernels::AttentionBackwardScratchBytes(sizes));
+    kernels::AttentionBackward<T>(
+        sizes, {In(q), In(k), In(v), In(out), static_cast<const float*>(saved), In(out_gradient)},
+        Out(q_gradient), Out(k_gradient), Out(v_gradient), scratch, on.get());
+  }
+  void CrossEntropy(Stream& stream, Matrix logits, const int32_t* targets, double scale, double* row_loss,
+                    Matrix logits_gradient) override {
+    CheckSame(logits, logits_gradient);
+    kernels::CrossEntropy(logits.rows, logits.columns, In(logits), targets, scale, row_loss,
+                          Out(logits_gradient), On(stream).get());
+  }
+
+  void RouterForward(Stream& stream, Matrix logits, int top_k, Matrix probabilities, int32_t* experts,
+                     Matrix weights, double* log_sum_exp) override {
+    CheckSame(logits, probabilities);
+    kernels::RouterForward(RouterShapeOf(logits, weights, top_k), In(logits), Out(probabilities), experts,
+                           Out(weights), log_sum_exp, On(stream).get());
+  }
+  void RouterBackward(Stream& stream, Matrix probabilities, const int32_t* experts, Matrix weights,
+                      Matrix weights_gradient, Matrix probabilities_gradient, const double* log_sum_exp,
+                      double z_scale, Matrix logits_gradient) override {
+    CheckSame(probabilities, probabilities_gradient);
+    CheckSame(probabilities, logits_gradient);
+    CheckSame(weights, weights_gradient);
+    const int top_k = static_cast<int>(weights.columns);
+    kernels::RouterBackward<T>(
+        RouterShapeOf(probabilities, weights, top_k), In(probabilities), experts, In(weights), log_sum_exp,
+        z_scale, {In(weights_gradient), In(probabilities_gradient), Out(logits_gradient)}, On(stream).get());
+  }
+  void LoadBalance(Stream& stream, Matrix probabilities, const int32_t* experts, int top_k, int64_t sequences,
+                   double scale, double* loss, Matrix probabilities_gradient) override {
+    CheckSame(probabilities, probabilities_gradient);
+    BALLAST_CHECK(probabilities.columns <= kernels::kRouterExpertsMax);
+    const int64_t length = sequences > 0 ? DivExact(probabilities.rows, sequences) : 0;
+    kernels::LoadBalance({sequences, length, static_cast<int>(probabilities.columns), top_k},
+                         In(probabilities), experts, scale, loss, Out(probabilities_gradient),
+                         On(stream).get());
+  }
+  void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) override {
+    BALLAST_CHECK(in.columns == out.columns);
+    kernels::GatherRows(out.rows, RowBytes(out), in.data, index, out.data, On(stream).get());
+  }
+  void ScatterRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) override {
+    BALLAST_CHECK(in.columns == out.columns && in.rows <= out.rows);
+    kernels::ScatterRows(in.rows, RowBytes(in), in.data, index, out.data, On(stream).get());
+  }
+  void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
+                      Matrix out) override {
+    kernels::CombineForward(CombineShapeOf(rows, weights, out), In(rows), row_of, In(weights), Out(out),
+                            On(stream).get());
+  }
+  void CombineBackward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
+                       Matrix out_gradient, Matrix rows_gradient, Matrix weights_gradient) override {
+    CheckSame(rows, rows_gradient);
+    CheckSame(weights, weights_gradient);
+    kernels::CombineBackward(CombineShapeOf(rows, weights, out_gradient), In(rows), row_of, In(weights),
+                             In(out_gradient), Out(rows_gradient), Out(weights_gradient), On(stream).get());
+  }
+  void SumRows(Stream& stream, Matrix rows, const int64_t* row_of, int top_k, Matrix out) override {
+    BALLAST_CHECK(rows.columns == out.columns && rows.rows == out.rows * top_k);
+    kernels::SumRows(out.rows, out.columns, top_k, In(rows), row_of, Out(out), On(stream).get());
+  }
+  void SwigluForward(Stream& stream, Matrix gate, Matrix up, Matrix hidden) override {
+    CheckSame(gate, up);
+    CheckSame(gate, hidden);
+    kernels::SwigluForward(gate.elements(), In(gate), In(up), Out(hidden), On(stream).get());
+  }
+  void SwigluBackward(Stream& stream, Matrix gate, Matrix up, Matrix hidden_gradient, Matrix gate_gradient,
+                      Matrix up_gradient) override {
+    for (const Matrix& other : {up, hidden_gradient, gate_gradient, up_gradient}) CheckSame(gate, other);
+    kernels::SwigluBackward(gate.elements(), In(gate), In(up), In(hidden_gradient), Out(gate_gradient),
+                            Out(up_gradient), On(stream).get());
+  }
+
+  void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient, void* master,
+             void* moment1, void* moment2, void* compute_weights) override {
+    BALLAST_CHECK(step.step >= 1) << "step " << step.step;
+    kernels::AdamW(FactorsOf(step), elements, In(gradient), static_cast<float*>(master),
+                   static_cast<float*>(moment1), static_cast<float*>(moment2),
+                   static_cast<T*>(compute_weights), On(stream).get());
+  }
+  void ToBFloat16(Stream& stream, const void* in, int64_t elements, void* out) override {
+    if constexpr (std::is_same_v<T, float>) {
+      kernels::ToBFloat16(elements, In(in), static_cast<BFloat16*>(out), On(stream).get());
+    } else {
+      Copy(stream, out, in, static_cast<size_t>(elements) * element_bytes());
+    }
+  }
+  void FromBFloat16(Stream& stream, const void* in, int64_t elements, void* out) override {
+    if constexpr (std::is_same_v<T, float>) {
+      kernels::FromBFloat16(elements, static_cast<const BFloat16*>(in), static_cast<float*>(out),
+                            On(stream).get());
+    } else {
+      Copy(stream, out, in, static_cast<size_t>(elements) * element_bytes());
+    }
+  }
+
+ private:
+  static constexpr DType kDType = std::is_same_v<T, float> ? DType::kFloat32 : DType::kBFloat16;
+
+  // The stream, with the calling thread on its device.
+  CudaStream& On(Stream& stream) const {
+    UseCudaDevice(device_);
+    return static_cast<CudaStream&>(stream);
+  }
+  void Multiply(Stream& stream, MatmulShape shape, const Matrix& a, const Matrix& b, const Matrix& c) {
+    shape.dtype = kDType;
+    shape.m = c.rows;
+    shape.n = c.columns;
+    CudaStream& on = On(stream);
+    on.matmul().Run(shape, a.data, b.data, c.data, on.get());
+  }
+
+  static const T* In(const void* data) { return static_cast<const T*>(data); }
+  static const T* In(const Matrix& x) { return static_cast<const T*>(x.data); }
+  static T* Out(void* data) { return static_cast<T*>(data); }
+  static T* Out(const Matrix& x) { return static_cast<T*>(x.data); }
+  static int64_t RowBytes(const Matrix& x) { return x.columns * static_cast<int64_t>(DTypeBytes(kDType)); }
+
+  static void CheckSame(const Matrix& x, const Matrix& y) {
+    BALLAST_CHECK(x.rows == y.rows && x.columns == y.columns)
+        << x.rows << "x" << x.columns << " against " << y.rows << "x" << y.columns;
+  }
+  static void CheckHeads(const Matrix& x, const AttentionShape& shape, int heads) {
+    BALLAST_CHECK(x.rows == shape.sequences * shape.length && x.columns == int64_t{heads} * shape.head_size)
+        << x.rows << "x" << x.columns << " for " << shape.sequences << " sequences of " << shape.length
+        << ", " << heads << " heads of " << shape.head_size;
+  }
+  static void CheckAttention(const Matrix& q, const Matrix& k, const Matrix& v, const Matrix& out,
+                             const AttentionShape& shape) {
+    BALLAST_CHECK(shape.key_value_heads > 0 && shape.heads % shape.key_value_heads == 0);
+    BALLAST_CHECK(0 < shape.head_size && shape.head_size <= kernels::kAttentionHeadSizeMax)
+        << "head size " << shape.head_size << "; the CUDA backend has 1 to "
+        << kernels::kAttentionHeadSizeMax;
+    CheckHeads(q, shape, shape.heads);
+    CheckHeads(out, shape, shape.heads);
+    CheckHeads(k, shape, shape.key_value_heads);
+    CheckHeads(v, shape, shape.key_value_heads);
+  }
+  static kernels::AttentionSizes SizesOf(const AttentionShape& shape) {
+    return {shape.sequences, shape.length, shape.heads, shape.key_value_heads, shape.head_size};
+  }
+  static kernels::RouterShape RouterShapeOf(const Matrix& logits, const Matrix& weights, int top_k) {
+    BALLAST_CHECK(weights.rows == logits.rows && weights.columns == top_k && 1 <= top_k &&
+                  top_k <= logits.columns);
+    BALLAST_CHECK(logits.columns <= kernels::kRouterExpertsMax)
+        << logits.columns << " experts; the CUDA backend has up to " << kernels::kRouterExpertsMax;
+    return {logits.rows, static_cast<int>(logits.columns), top_k};
+  }
+  static kernels::CombineShape CombineShapeOf(const Matrix& rows, const Matrix& weights, const Matrix& out) {
+    BALLAST_CHECK(rows.columns == out.columns && weights.rows == out.rows && rows.rows == weights.elements());
+    return {out.rows, out.columns, static_cast<int>(weights.columns)};
+  }
+  static kernels::AdamWFactors FactorsOf(const AdamWStep& step) {
+    const double correction1 = 1 - std::pow(step.beta1, static_cast<double>(step.step));
+    const double correction2 = 1 - std::pow(step.beta2, static_cast<double>(step.step));
+    return {.beta1 = static_cast<float>(step.beta1),
+            .beta2 = static_cast<float>(step.beta2),
+            .rest1 = static_cast<float>(1 - step.beta1),
+            .rest2 = static_cast<float>(1 - step.beta2),
+            .gradient_scale = static_cast<float>(step.gradient_scale),
+            .rate = static_cast<float>(step.learning_rate / correction1),
+            .root_correction = static_cast<float>(1 / std::sqrt(correction2)),
+            .epsilon = static_cast<float>(step.epsilon),
+            .keep = static_cast<float>(1 - step.learning_rate * step.weight_decay)};
+  }
+
+  const int device_;
+  CudaMemory memory_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(int device, DType dtype, size_t bytes_max) {
+  BALLAST_RETURN_IF_ERROR(CheckCudaDevice(device));
+  if (dtype == DType::kFloat32) return std::make_unique<CudaBackend<float>>(device, bytes_max);
+  if (dtype == DType::kBFloat16) return std::make_unique<CudaBackend<BFloat16>>(device, bytes_max);
+  return absl::InvalidArgumentError(absl::StrCat("the CUDA backend has no type ", static_cast<int>(dtype),
+                                                 "; it has float32 and bfloat16"));
+}
+
+}  // namespace ballast

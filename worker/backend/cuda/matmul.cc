@@ -1,0 +1,217 @@
+#include "worker/backend/cuda/matmul.h"
+
+#include <cublasLt.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/device_error.h"
+#include "kernels/check.h"
+#include "worker/backend/backend.h"
+
+namespace ballast {
+namespace {
+
+// What NVIDIA recommends for Hopper; more gains nothing.
+constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+// cuBLASLt tells no better alignments apart.
+constexpr uint32_t kAlignmentMax = 16;
+// Token counts vary, so shapes do; the kept choices are dropped together when there are this many.
+constexpr size_t kPlansMax = 4096;
+
+void Check(cublasStatus_t status, const char* call) {
+  if (status != CUBLAS_STATUS_SUCCESS) {
+    throw DeviceError(absl::StrCat(call, " failed with ", cublasLtGetStatusString(status)));
+  }
+}
+
+// Owners of cuBLASLt's handles; moved by swapping, so a moved-from one frees nothing.
+template <class Handle, cublasStatus_t (*kDestroy)(Handle)>
+class Owned {
+ public:
+  Owned() = default;
+  Owned(Owned&& other) noexcept { std::swap(handle_, other.handle_); }
+  Owned& operator=(Owned&& other) noexcept {
+    std::swap(handle_, other.handle_);
+    return *this;
+  }
+  ~Owned() {
+    if (handle_ != nullptr) kDestroy(handle_);
+  }
+  Handle get() const { return handle_; }
+  Handle* address() { return &handle_; }
+
+ private:
+  Handle handle_ = nullptr;
+};
+using Descriptor = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+using Layout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
+// cuBLASLt's view of a row-major [rows, columns] matrix: column-major [columns, rows].
+Layout LayoutOf(cudaDataType_t type, int64_t rows, int64_t columns) {
+  Layout layout;
+  Check(cublasLtMatrixLayoutCreate(layout.address(), type, columns, rows, columns),
+        "cublasLtMatrixLayoutCreate");
+  return layout;
+}
+
+// Alignment of every row of a matrix whose first row is aligned to kAlignmentMax.
+uint32_t AlignmentOf(int64_t columns, size_t element_bytes) {
+  const uint64_t row_bytes = static_cast<uint64_t>(columns) * element_bytes;
+  return static_cast<uint32_t>(std::min<uint64_t>(row_bytes & -row_bytes, kAlignmentMax));
+}
+
+bool Aligned(const void* data, uint32_t alignment) {
+  return reinterpret_cast<uintptr_t>(data) % alignment == 0;
+}
+
+struct MatrixShape {
+  int64_t rows, columns;
+};
+MatrixShape ShapeOfA(const MatmulShape& s) {
+  return s.transpose_a ? MatrixShape{s.k, s.m} : MatrixShape{s.m, s.k};
+}
+MatrixShape ShapeOfB(const MatmulShape& s) {
+  return s.transpose_b ? MatrixShape{s.n, s.k} : MatrixShape{s.k, s.n};
+}
+
+// A product's handles and algorithm. In column-major terms c^T = op(b)^T op(a)^T: b comes first.
+struct Plan {
+  Descriptor descriptor;
+  Layout a, b, c;
+  uint32_t alignment_a, alignment_b, alignment_c;
+  cublasLtMatmulAlgo_t algorithm;
+  size_t workspace_bytes;
+};
+
+void SetTranspose(Descriptor& descriptor, cublasLtMatmulDescAttributes_t which, bool transpose) {
+  const cublasOperation_t operation = transpose ? CUBLAS_OP_T : CUBLAS_OP_N;
+  Check(cublasLtMatmulDescSetAttribute(descriptor.get(), which, &operation, sizeof(operation)),
+        "cublasLtMatmulDescSetAttribute");
+}
+
+template <class Value>
+void Prefer(Preference& preference, cublasLtMatmulPreferenceAttributes_t which, Value value) {
+  Check(cublasLtMatmulPreferenceSetAttribute(preference.get(), which, &value, sizeof(value)),
+        "cublasLtMatmulPreferenceSetAttribute");
+}
+
+Plan MakePlan(cublasLtHandle_t handle, const MatmulShape& shape) {
+  const size_t bytes = DTypeBytes(shape.dtype);
+  const cudaDataType_t type = shape.dtype == DType::kBFloat16 ? CUDA_R_16BF : CUDA_R_32F;
+  const MatrixShape a = ShapeOfA(shape), b = ShapeOfB(shape);
+  Plan plan;
+  Check(cublasLtMatmulDescCreate(plan.descriptor.address(), CUBLAS_COMPUTE_32F, CUDA_R_32F),
+        "cublasLtMatmulDescCreate");
+  SetTranspose(plan.descriptor, CUBLASLT_MATMUL_DESC_TRANSA, shape.transpose_b);
+  SetTranspose(plan.descriptor, CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_a);
+  plan.a = LayoutOf(type, a.rows, a.columns);
+  plan.b = LayoutOf(type, b.rows, b.columns);
+  plan.c = LayoutOf(type, shape.m, shape.n);
+  plan.alignment_a = AlignmentOf(a.columns, bytes);
+  plan.alignment_b = AlignmentOf(b.columns, bytes);
+  plan.alignment_c = AlignmentOf(shape.n, bytes);
+
+  Preference preference;
+  Check(cublasLtMatmulPreferenceCreate(preference.address()), "cublasLtMatmulPreferenceCreate");
+  Prefer(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(kWorkspaceBytes));
+  // Partial sums stay in float32, in the workspace.
+  Prefer(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+         static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE));
+  Prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, plan.alignment_b);
+  Prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, plan.alignment_a);
+  Prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, plan.alignment_c);
+  Prefer(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, plan.alignment_c);
+  cublasLtMatmulHeuristicResult_t found;
+  int count = 0;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(handle, plan.descriptor.get(), plan.b.get(), plan.a.get(), plan.c.get(),
+                                     plan.c.get(), preference.get(), 1, &found, &count);
+  if (status != CUBLAS_STATUS_SUCCESS || count == 0) {
+    throw DeviceError(absl::StrCat("cuBLASLt has no algorithm for a ", DTypeBytes(shape.dtype),
+                                   "-byte product of m ", shape.m, ", n ", shape.n, ", k ", shape.k, ": ",
+                                   cublasLtGetStatusString(status)));
+  }
+  plan.algorithm = found.algo;
+  plan.workspace_bytes = found.workspaceSize;
+  return plan;
+}
+
+}  // namespace
+
+struct MatmulRunner::State {
+  explicit State(CudaMemory& memory) : memory(memory) {
+    Check(cublasLtCreate(&handle), "cublasLtCreate");
+    workspace = Allocate(kWorkspaceBytes);
+  }
+  ~State() { cublasLtDestroy(handle); }
+
+  Buffer Allocate(size_t bytes) {
+    auto made = memory.Allocate(bytes, "matrix product workspace");
+    if (!made.ok()) throw DeviceError(std::string(made.status().message()));
+    return *std::move(made);
+  }
+
+  // `data` itself, or aligned memory of its size when it is not aligned.
+  void* Place(int which, const void* data, size_t bytes, uint32_t alignment, kernels::Stream stream) {
+    if (Aligned(data, alignment)) return const_cast<void*>(data);
+    if (copies[which].bytes() < bytes) {
+      BALLAST_CUDA_CHECK(cudaStreamSynchronize(stream));
+      copies[which] = Buffer();
+      copies[which] = Allocate(bytes);
+    }
+    return copies[which].data();
+  }
+
+  CudaMemory& memory;
+  cublasLtHandle_t handle = nullptr;
+  Buffer workspace;
+  Buffer copies[3];  // of a, b, c
+  std::map<MatmulShape, Plan> plans;
+};
+
+MatmulRunner::MatmulRunner(CudaMemory& memory) : state_(std::make_unique<State>(memory)) {}
+MatmulRunner::~MatmulRunner() = default;
+
+void MatmulRunner::Run(const MatmulShape& shape, const void* a, const void* b, void* c,
+                       kernels::Stream stream) {
+  BALLAST_CHECK(shape.m >= 0 && shape.n >= 0 && shape.k >= 0);
+  const size_t bytes = DTypeBytes(shape.dtype);
+  const size_t bytes_c = static_cast<size_t>(shape.m * shape.n) * bytes;
+  if (bytes_c == 0) return;
+  if (shape.k == 0) {
+    if (!shape.accumulate) BALLAST_CUDA_CHECK(cudaMemsetAsync(c, 0, bytes_c, stream));
+    return;
+  }
+  State& state = *state_;
+  auto found = state.plans.find(shape);
+  if (found == state.plans.end()) {
+    if (state.plans.size() == kPlansMax) state.plans.clear();
+    found = state.plans.emplace(shape, MakePlan(state.handle, shape)).first;
+  }
+  const Plan& plan = found->second;
+  auto copy = [&](void* to, const void* from, size_t size) {
+    if (to == from) return;
+    BALLAST_CUDA_CHECK(cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToDevice, stream));
+  };
+  const size_t bytes_a = static_cast<size_t>(shape.m * shape.k) * bytes;
+  const size_t bytes_b = static_cast<size_t>(shape.k * shape.n) * bytes;
+  void* at_a = state.Place(0, a, bytes_a, plan.alignment_a, stream);
+  void* at_b = state.Place(1, b, bytes_b, plan.alignment_b, stream);
+  void* at_c = state.Place(2, c, bytes_c, plan.alignment_c, stream);
+  copy(at_a, a, bytes_a);
+  copy(at_b, b, bytes_b);
+  if (shape.accumulate) copy(at_c, c, bytes_c);
+  const float one = 1, keep = shape.accumulate ? 1 : 0;
+  Check(cublasLtMatmul(state.handle, plan.descriptor.get(), &one, at_b, plan.b.get(), at_a, plan.a.get(),
+                       &keep, at_c, plan.c.get(), at_c, plan.c.get(), &plan.algorithm, state.workspace.data(),
+                       plan.workspace_bytes, stream),
+        "cublasLtMatmul");
+  copy(c, at_c, bytes_c);
+}
+
+}  // namespace ballast
