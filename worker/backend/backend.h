@@ -187,6 +187,8 @@ class Backend {
   virtual void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient,
                      void* master, void* moment1, void* moment2, void* compute_weights) = 0;
   virtual size_t master_bytes() const = 0;  // of one master or moment element
+  // compute_weights = master, rounded to the compute type.
+  virtual void CastMaster(Stream& stream, const void* master, int64_t elements, void* compute_weights) = 0;
 
   // ---- wire types ----
   // bf16 <-> compute type, round to nearest even; used by the bf16 compressor.

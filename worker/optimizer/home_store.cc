@@ -49,11 +49,8 @@ void* HomeStore::State(BlockId id, int which) {
 }
 
 void HomeStore::CastMaster(Stream& stream, BlockId id) {
-  // On the backends there are, the master type is the compute type.
-  BALLAST_CHECK(backend_.master_bytes() == backend_.element_bytes())
-      << backend_.name() << " needs a cast here";
   HomeBlock& block = at(id);
-  backend_.Copy(stream, block.updated.data(), Master(id), block.elements * backend_.element_bytes());
+  backend_.CastMaster(stream, Master(id), block.elements, block.updated.data());
 }
 
 }  // namespace ballast

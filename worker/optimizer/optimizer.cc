@@ -37,11 +37,16 @@ absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Make(const OptimizerOption
   BALLAST_ASSIGN_OR_RETURN(optimizer->slots_,
                            SlotStore::Make(layout, communicator.rank(), options.slots_per_rank, backend));
   optimizer->slots_->Switch(stream, plan->body, options.poison_vacated);
+  std::vector<char> master;
   for (int b = 0; b < static_cast<int>(plan->body.homes.size()); ++b) {
     const BlockId block(b);
     if (plan->body.homes[b] != communicator.rank()) continue;
     BALLAST_RETURN_IF_ERROR(optimizer->homes_.Add(block));
-    fill(block, optimizer->homes_.Master(block));
+    // Filled on the host: the backend's memory may lie elsewhere.
+    master.resize(static_cast<size_t>(layout.block(block).elements) * backend.master_bytes());
+    fill(block, master.data());
+    backend.Copy(stream, optimizer->homes_.Master(block), master.data(), master.size());
+    BALLAST_RETURN_IF_ERROR(backend.Synchronize(stream));
     optimizer->homes_.CastMaster(stream, block);
   }
   BALLAST_RETURN_IF_ERROR(optimizer->Prepare(plan, plan));

@@ -43,7 +43,7 @@ struct OptimizerOptions {
 // Used by the rank's thread alone. After an error it is of no use any more.
 class Optimizer {
  public:
-  // Fills a block's master weights, which are of the backend's master type.
+  // Fills a block's master weights, which are of the backend's master type; `master` is host memory.
   using FillMaster = std::function<void(BlockId block, void* master)>;
 
   // Allocates for `plan`, fills the masters of its homes and, by a first refresh, all slots: 1 exchange.

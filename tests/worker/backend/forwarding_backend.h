@@ -123,6 +123,9 @@ class ForwardingBackend : public Backend {
     return to_.AdamW(stream, step, elements, gradient, master, moment1, moment2, compute_weights);
   }
   size_t master_bytes() const override { return to_.master_bytes(); }
+  void CastMaster(Stream& stream, const void* master, int64_t elements, void* compute_weights) override {
+    return to_.CastMaster(stream, master, elements, compute_weights);
+  }
   void ToBFloat16(Stream& stream, const void* in, int64_t elements, void* out) override {
     return to_.ToBFloat16(stream, in, elements, out);
   }

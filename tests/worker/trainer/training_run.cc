@@ -125,7 +125,8 @@ Topology TopologyOf(const RunSpec& spec) {
 
 TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr first, Rank self,
                     Communicator& communicator, Script& script) {
-  auto backend = MakeCpuBackend(DType::kFloat32).value();
+  auto backend =
+      spec.make_backend != nullptr ? spec.make_backend(self) : MakeCpuBackend(DType::kFloat32).value();
   auto model = GptMoe::Make(spec.job.model, layout, *backend).value();
   GeneratedBatches batches(spec.job, self, spec.read_error);
   SteadyClock clock;

@@ -33,6 +33,8 @@ PlanPtr FirstPlan(const JobConfig& job, const ParameterLayout& layout, int ranks
 struct RunSpec {
   // How a rank gets its communicator; the default are threads of one process without a network.
   std::function<std::unique_ptr<Communicator>(Rank)> connect;
+  // Its backend; the default is the CPU's in float.
+  std::function<std::unique_ptr<Backend>(Rank)> make_backend;
   JobConfig job;
   int ranks = 1;
   std::vector<int> node_of_rank;        // empty = all on one node

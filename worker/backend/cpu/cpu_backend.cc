@@ -197,6 +197,9 @@ class CpuBackend final : public Backend {
     cpu::AdamW<T>(step, elements, In(gradient), Out(master), Out(moment1), Out(moment2),
                   Out(compute_weights));
   }
+  void CastMaster(Stream& stream, const void* master, int64_t elements, void* compute_weights) override {
+    Copy(stream, compute_weights, master, static_cast<size_t>(elements) * sizeof(T));  // one type for both
+  }
   void ToBFloat16(Stream&, const void* in, int64_t elements, void* out) override {
     cpu::ToBFloat16<T>(In(in), elements, static_cast<uint16_t*>(out));
   }

@@ -218,6 +218,14 @@ class CudaBackend final : public Backend {
                    static_cast<float*>(moment1), static_cast<float*>(moment2),
                    static_cast<T*>(compute_weights), On(stream).get());
   }
+  void CastMaster(Stream& stream, const void* master, int64_t elements, void* compute_weights) override {
+    if constexpr (std::is_same_v<T, float>) {
+      Copy(stream, compute_weights, master, static_cast<size_t>(elements) * sizeof(float));
+    } else {
+      kernels::ToBFloat16(elements, static_cast<const float*>(master), static_cast<T*>(compute_weights),
+                          On(stream).get());
+    }
+  }
   void ToBFloat16(Stream& stream, const void* in, int64_t elements, void* out) override {
     if constexpr (std::is_same_v<T, float>) {
       kernels::ToBFloat16(elements, In(in), static_cast<BFloat16*>(out), On(stream).get());

@@ -1,0 +1,93 @@
+// Whole training runs on devices beside the same runs on the CPU.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/check.h"
+#include "tests/gpu/plugin_fixture.h"
+#include "tests/worker/comm/communicator_fixture.h"
+#include "tests/worker/comm/memory_store.h"
+#include "tests/worker/trainer/training_run.h"
+
+namespace ballast {
+namespace {
+
+class CudaTraining : public testing::Test {
+ protected:
+  void SetUp() override { BALLAST_PLUGIN_OR_SKIP(plugin_); }
+
+  static RunSpec OnCpu(int ranks) {
+    RunSpec spec;
+    spec.job = TinyJob();
+    spec.job.training.steps = 30;
+    spec.job.placement.slots_per_rank = spec.job.model.moe.experts;  // one rank holds them all
+    spec.ranks = ranks;
+    return spec;
+  }
+
+  // Rank r on device r.
+  RunSpec OnDevices(int ranks, DType dtype) {
+    RunSpec spec = OnCpu(ranks);
+    spec.make_backend = [this, dtype](Rank rank) {
+      auto backend = plugin_->MakeBackend(rank.value(), dtype, std::numeric_limits<size_t>::max());
+      BALLAST_CHECK_OK(backend.status());
+      return *std::move(backend);
+    };
+    spec.connect = [this, ranks](Rank rank) {
+      auto communicator = plugin_->Connect({.rank = rank,
+                                            .size = ranks,
+                                            .generation = Generation(generation_),
+                                            .device = rank.value(),
+                                            .deadline = After(60)},
+                                           store_);
+      BALLAST_CHECK_OK(communicator.status());
+      return *std::move(communicator);
+    };
+    return spec;
+  }
+
+  std::vector<double> Losses(const RunSpec& spec) {
+    const RunOutcome outcome = RunTraining(spec);
+    for (const TrainResult& result : outcome.results) EXPECT_TRUE(result.status.ok()) << result.status;
+    ++generation_;
+    return outcome.losses();
+  }
+  DevicePlugin* plugin_ = nullptr;
+  MemoryStore store_;
+  int64_t generation_ = 1;
+};
+
+TEST_F(CudaTraining, OneRankFollowsTheCpu) {
+  const std::vector<double> cpu = Losses(OnCpu(1));
+  const std::vector<double> single = Losses(OnDevices(1, DType::kFloat32));
+  const std::vector<double> half = Losses(OnDevices(1, DType::kBFloat16));
+  ASSERT_EQ(cpu.size(), 30u);
+  EXPECT_LT(cpu.back(), cpu.front());
+  std::cout << "largest relative difference of a loss: float32 " << RelativeDifference(single, cpu)
+            << ", bfloat16 " << RelativeDifference(half, cpu) << "\n";
+  EXPECT_LT(RelativeDifference(single, cpu), 1e-5);
+  EXPECT_LT(RelativeDifference(half, cpu), 1e-2);
+}
+
+TEST_F(CudaTraining, ARunRepeatsBitForBit) {
+  for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    EXPECT_EQ(Losses(OnDevices(1, dtype)), Losses(OnDevices(1, dtype)));
+  }
+}
+
+TEST_F(CudaTraining, TwoRanksAgreeAndSlotMovesChangeNoBit) {
+  if (plugin_->Devices()->size() < 2) GTEST_SKIP() << "needs 2 devices; here is 1";
+  const std::vector<double> cpu = Losses(OnCpu(1));
+  for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    RunSpec spec = OnDevices(2, dtype);
+    const std::vector<double> contiguous = Losses(spec);
+    EXPECT_LT(RelativeDifference(contiguous, cpu), dtype == DType::kFloat32 ? 1e-5 : 1e-2);
+    spec.edit = [](PlanBody& body) {
+      for (LayerPlan& layer : body.layers) std::swap(layer.slots[0], layer.slots[1]);
+    };
+    EXPECT_EQ(Losses(spec), contiguous);
+  }
+}
+
+}  // namespace
+}  // namespace ballast
