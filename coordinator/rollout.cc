@@ -194,7 +194,7 @@ void OnRejected(Env& env, JobEntry& job, const WorkerEntry& worker, const Reject
              message.version);
     return;
   }
-  AbortPlan(env, job, why, /*rejected=*/true);
+  AbortPlan(env, job, why, /*rejected=*/message.lasting);
 }
 
 std::string OnActive(Env& env, JobEntry& job, const WorkerEntry& worker, const Active& message,

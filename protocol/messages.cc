@@ -51,7 +51,8 @@ struct Printer {
     return absl::StrCat("Staged{", Text(m.stamp), " ", Text(m.version, m.digest), "}");
   }
   std::string operator()(const Rejected& m) const {
-    return absl::StrCat("Rejected{", Text(m.stamp), " ", Text(m.version, m.digest), ": ", m.reason, "}");
+    return absl::StrCat("Rejected{", Text(m.stamp), " ", Text(m.version, m.digest),
+                        m.lasting ? " for good: " : ": ", m.reason, "}");
   }
   std::string operator()(const Active& m) const {
     return absl::StrCat("Active{", Text(m.stamp), " v", m.version.value(), " since step ",

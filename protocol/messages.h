@@ -78,6 +78,9 @@ struct Rejected {
   PlanVersion version;
   PlanDigest digest;
   std::string reason;
+  // The content itself is at fault: this process will never run it in this generation. Otherwise only the
+  // moment is wrong (another promise, another base, no room), and it may be proposed again later.
+  bool lasting = false;
 };
 // Every rank of this worker runs `version` since `switch_step`.
 struct Active {

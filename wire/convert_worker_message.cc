@@ -101,8 +101,12 @@ absl::StatusOr<WorkerMessage> Read(const v1::WorkerMessage& message, IdReader& i
     }
     case v1::WorkerMessage::kRejected: {
       const v1::Rejected& in = message.rejected();
-      return Rejected{ids.GetStamp(in.stamp()), Incarnation(in.incarnation()),
-                      ids.Get<PlanVersion>("version", in.version()), PlanDigest(in.digest()), in.reason()};
+      return Rejected{ids.GetStamp(in.stamp()),
+                      Incarnation(in.incarnation()),
+                      ids.Get<PlanVersion>("version", in.version()),
+                      PlanDigest(in.digest()),
+                      in.reason(),
+                      in.lasting()};
     }
     case v1::WorkerMessage::kActive: {
       const v1::Active& in = message.active();
@@ -163,6 +167,7 @@ v1::WorkerMessage ToProto(const WorkerMessage& message) {
                    to->set_version(m.version.value());
                    to->set_digest(m.digest.value());
                    to->set_reason(m.reason);
+                   to->set_lasting(m.lasting);
                  },
                  [&](const Active& m) {
                    v1::Active* to = out.mutable_active();

@@ -164,11 +164,12 @@ SessionActions Session::OnStage(const Stage& stage) {
         Active{CurrentStamp(), options_.identity.incarnation, version, ranks_.begin()->second.switch_step},
         false);
   }
-  absl::Status may = MayStage(*stage.plan, digest);
+  bool lasting = false;
+  absl::Status may = MayStage(*stage.plan, digest, lasting);
   if (!may.ok()) {
-    return Say(
-        Rejected{stage.stamp, options_.identity.incarnation, version, digest, std::string(may.message())},
-        false);
+    return Say(Rejected{stage.stamp, options_.identity.incarnation, version, digest,
+                        std::string(may.message()), lasting},
+               false);
   }
   const bool promised = staged_ != nullptr && staged_->stamp.version == version;
   if (!promised) {

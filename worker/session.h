@@ -127,8 +127,8 @@ class Session {
   std::optional<std::string> Obey(const Stamp& stamp);
   // The local ranks by local_rank, or why the assignment cannot be carried out here.
   absl::StatusOr<std::vector<Rank>> CheckAssign(const Assign& assign, ParameterLayout& layout) const;
-  // OK when `plan` may be promised now.
-  absl::Status MayStage(const Plan& plan, PlanDigest digest) const;
+  // OK when `plan` may be promised now. With an error, `lasting` says that its content is at fault.
+  absl::Status MayStage(const Plan& plan, PlanDigest digest, bool& lasting) const;
   // Some local rank has decided a plan that another one does not run yet.
   bool Pending() const { return pending_ != nullptr; }
   RankState* Find(const RunId& run, Rank rank);

@@ -56,7 +56,8 @@ absl::StatusOr<std::vector<Rank>> Session::CheckAssign(const Assign& assign, Par
   return local_ranks;
 }
 
-absl::Status Session::MayStage(const Plan& plan, PlanDigest digest) const {
+absl::Status Session::MayStage(const Plan& plan, PlanDigest digest, bool& lasting) const {
+  lasting = false;
   if (!running_) return absl::FailedPreconditionError("the ranks of this worker do not run");
   const PlanStamp& stamp = plan.stamp;
   if (stamp.job != run_.job || stamp.generation != run_.generation) {
@@ -83,8 +84,10 @@ absl::Status Session::MayStage(const Plan& plan, PlanDigest digest) const {
                                                       ", the active plan is ",
                                                       active_->stamp.version.value()));
   }
+  lasting = true;
   BALLAST_RETURN_IF_ERROR(ValidatePlan(plan.body, layout_, limits_));
   BALLAST_RETURN_IF_ERROR(ValidateTransition(active_->body, plan.body, layout_, limits_));
+  lasting = false;
   if (options_.memory_check)
     BALLAST_RETURN_IF_ERROR(options_.memory_check(*job_, layout_, plan.body, local_ranks_));
   return absl::OkStatus();

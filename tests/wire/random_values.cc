@@ -172,7 +172,7 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
     case 1:
       return Staged{stamp, incarnation, version, digest};
     case 2:
-      return Rejected{stamp, incarnation, version, digest, text};
+      return Rejected{stamp, incarnation, version, digest, text, rng.Chance(0.5)};
     case 3:
       return Active{stamp, incarnation, version, step};
     case 4:

@@ -18,6 +18,7 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 // What the session says, one line each.
 std::vector<std::string> Said(const SessionActions& actions) {
@@ -155,7 +156,7 @@ TEST_F(SessionTest, StagedIsAPromiseThatOnlyWithdrawReleases) {
   EXPECT_EQ(session_.Cells().staged, nullptr);
   EXPECT_EQ(session_.Held(PlanVersion(2), Digest(*plan)), nullptr);
   EXPECT_THAT(Said(StageOf(plan, /*term=*/2)),
-              ElementsAre(AllOf(HasSubstr("Rejected"), HasSubstr("no room"))));
+              ElementsAre(AllOf(HasSubstr("Rejected"), HasSubstr(": no room"), Not(HasSubstr("for good")))));
 }
 
 TEST_F(SessionTest, LowerTermsAreNotObeyed) {
@@ -174,8 +175,9 @@ TEST_F(SessionTest, OnePromiseAtATimeUntilActiveEverywhere) {
   Assigned();
   const PlanPtr plan = OtherPlan(3, 2, 1);
   StageOf(plan);
-  EXPECT_THAT(Said(StageOf(SmallPlan(3, 3, 1))),
-              ElementsAre(HasSubstr("plan 2 is promised and not resolved yet")));
+  EXPECT_THAT(
+      Said(StageOf(SmallPlan(3, 3, 1))),
+      ElementsAre(AllOf(HasSubstr(": plan 2 is promised and not resolved yet"), Not(HasSubstr("for good")))));
   auto other_content = SmallPlan(3, 2, 1);
   EXPECT_THAT(Said(StageOf(other_content)),
               ElementsAre(HasSubstr("plan 2 is promised with another content")));
@@ -220,7 +222,11 @@ TEST_F(SessionTest, HostilePlansAreRejectedWithTheReason) {
   for (const auto& [expected, spoil] : cases) {
     auto plan = OtherPlan(3, 2, 1);
     spoil(*plan);
-    EXPECT_THAT(Said(StageOf(plan)), ElementsAre(AllOf(HasSubstr("Rejected"), HasSubstr(expected))));
+    const std::vector<std::string> said = Said(StageOf(plan));
+    ASSERT_THAT(said, ElementsAre(AllOf(HasSubstr("Rejected"), HasSubstr(expected))));
+    // What is wrong with the content itself is refused for good, what is wrong with its moment is not.
+    const bool content = plan->body != OtherPlan(3, 2, 1)->body;
+    EXPECT_EQ(said[0].find(" for good: ") != std::string::npos, content) << said[0];
     EXPECT_EQ(session_.Cells().staged, nullptr) << expected;
   }
   EXPECT_THAT(session_.OnMessage(Stage{StampAt(1), nullptr}).notes, ElementsAre(HasSubstr("without a plan")));
