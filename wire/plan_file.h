@@ -22,9 +22,12 @@ absl::StatusOr<PlanFileText> ReadPlanFile(const SourceText& source);
 // on a rank keeps its slot's index; a new one takes the lowest free one. Homes stay where they are unless
 // named.
 //
-// Errors: InvalidArgument "layers[0].hosts[2][1]: found expert 9, allowed 0..7"; also what ValidatePlan and
-// ValidateTransition refuse. Whether `base` is the plan base_version is the caller's question. Safe for
-// hostile input; `base` must be a valid plan of `job`.
+// The homes may be farther away than home_move_bytes_max: whoever proposes the content takes them there in
+// several plans (BoundHomeMoves).
+//
+// Errors: InvalidArgument "layers[0].hosts[2][1]: found expert 9, allowed 0..7"; also what ValidatePlan
+// refuses. Whether `base` is the plan base_version is the caller's question. Safe for hostile input; `base`
+// must be a valid plan of `job`.
 absl::StatusOr<PlanBody> ApplyPlanFile(const v1::PlanFile& file, const PlanBody& base, const JobConfig& job);
 
 }  // namespace ballast
