@@ -181,16 +181,19 @@ SessionActions Session::OnStage(const Stage& stage) {
 
 SessionActions Session::OnCommit(const Commit& commit) {
   if (auto ignored = Obey(commit.stamp)) return Noted(*ignored);
+  const bool promised = staged_ != nullptr && staged_->stamp.version == commit.version;
+  if (promised && staged_digest_ != commit.digest && !Planted(options_.bugs, PlantedBug::kDigestUnchecked)) {
+    return Noted(absl::StrCat("ignored Commit of plan ", commit.version.value(),
+                              ": it is for another content than the one promised here"));
+  }
   committed_ = std::max(committed_, commit.version);
-  if (staged_ == nullptr || staged_->stamp.version != commit.version) return {};
+  if (!promised) return {};
   if (Planted(options_.bugs, PlantedBug::kNotBeforeInCommit)) {
     auto changed = std::make_shared<Plan>(*staged_);
     changed->stamp.not_before_step = commit.planted_not_before;
     staged_ = changed;
   }
-  if (staged_digest_ == commit.digest) return {};
-  return Noted(
-      absl::StrCat("plan ", commit.version.value(), " was committed with another digest than promised here"));
+  return {};
 }
 
 SessionActions Session::OnWithdraw(const Withdraw& withdraw) {

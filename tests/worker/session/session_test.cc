@@ -181,6 +181,10 @@ TEST_F(SessionTest, OnePromiseAtATimeUntilActiveEverywhere) {
   auto other_content = SmallPlan(3, 2, 1);
   EXPECT_THAT(Said(StageOf(other_content)),
               ElementsAre(HasSubstr("plan 2 is promised with another content")));
+  // Of another content of that version: this rank may not run what it has promised.
+  EXPECT_THAT(session_.OnMessage(Commit{StampAt(1), PlanVersion(2), Digest(*other_content), Step()}).notes,
+              ElementsAre(HasSubstr("another content than the one promised here")));
+  EXPECT_EQ(session_.Cells().committed, PlanVersion(0));
   session_.OnMessage(Commit{StampAt(1), PlanVersion(2), Digest(*plan), Step()});
   EXPECT_EQ(session_.Cells().committed, PlanVersion(2));
   session_.OnDecided(run_, Rank(0), PlanVersion(2), Step(9));
@@ -235,8 +239,10 @@ TEST_F(SessionTest, HostilePlansAreRejectedWithTheReason) {
 
 TEST_F(SessionTest, ANewGenerationClearsTheCells) {
   Assigned();
-  StageOf(OtherPlan(3, 2, 1));
-  session_.OnMessage(Commit{StampAt(1), PlanVersion(2), PlanDigest(), Step()});
+  const PlanPtr promised = OtherPlan(3, 2, 1);
+  StageOf(promised);
+  session_.OnMessage(Commit{StampAt(1), PlanVersion(2), Digest(*promised), Step()});
+  EXPECT_EQ(session_.Cells().committed, PlanVersion(2));
   session_.OnMessage(StepRequest{StampAt(1), RequestId(4), RequestKind::kStop});
   Assign next = MakeAssign();
   next.stamp.generation = Generation(2);
