@@ -134,7 +134,9 @@ void Core::State::On(Env& env, Adopt& event) {
 void Core::State::On(Env& env, Tick&) {
   if (!Leading().ok()) return;
   for (auto& [name, job] : jobs) {
-    if (job.assigned() && !job.final()) OnTick(env, job);
+    if (!job.assigned() || job.final()) continue;
+    WatchMembers(env, job);
+    OnTick(env, job);
   }
 }
 

@@ -68,7 +68,9 @@ struct JobEntry {
   std::optional<InFlight> in_flight;
   std::set<WorkerId> started;
   std::set<WorkerId> finished;
-  bool stopped_early = false;  // some worker finished because of a stop request
+  std::map<WorkerId, Time> detached;  // members that are away, with the first tick that found them so
+  std::set<WorkerId> alarmed;         // of those, the ones that people were told of
+  bool stopped_early = false;         // some worker finished because of a stop request
   Rendezvous rendezvous;
   Telemetry telemetry;
   std::map<PlanDigest, std::string>

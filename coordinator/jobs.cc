@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "coordinator/planner/register.h"
@@ -129,6 +130,8 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   job.generation = std::move(generation);
   job.started.clear();
   job.finished.clear();
+  job.detached.clear();
+  job.alarmed.clear();
   job.rendezvous = Rendezvous();
 }
 
@@ -242,6 +245,28 @@ void OnRendezvousPut(Env& env, JobEntry& job, const RendezvousPut& message) {
                                 env.options.rendezvous_bytes_max));
   }
   env.SendToMembers(job, RendezvousValue{env.StampOf(job), message.key, message.value});
+}
+
+void WatchMembers(Env& env, JobEntry& job) {
+  std::set<std::string> missing;
+  for (const Member& member : job.generation.members) {
+    const bool attached = env.workers.StreamOf(member.worker, member.incarnation).value() > 0;
+    if (attached || job.finished.count(member.worker) > 0) {
+      job.detached.erase(member.worker);
+      job.alarmed.erase(member.worker);
+      continue;
+    }
+    const Time since = job.detached.try_emplace(member.worker, env.now.time).first->second;
+    if (env.now.time < since + env.options.switch_alarm) continue;
+    if (job.alarmed.insert(member.worker).second) missing.insert(member.worker.value());
+  }
+  if (missing.empty()) return;
+  env.Tell(job, JobEvent::Kind::kAlarm,
+           absl::StrCat("job ", job.name().value(), ": detached for ", ToSeconds(env.options.switch_alarm),
+                        " s: ", absl::StrJoin(missing, ", "),
+                        "; if they are gone for good, end the job with `ballastctl job stop --now ",
+                        job.name().value(), "`"),
+           job.record.step);
 }
 
 void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "base/clock.h"
 #include "protocol/planted_bugs.h"
@@ -12,6 +13,7 @@ struct CoreOptions {
   Duration staging_deadline = Seconds(30);  // PROPOSED -> ABORTED when not every rank has staged by then
   Duration cool_down = Seconds(10);         // after an ABORTED plan, before the planner proposes again
   Duration switch_alarm = Seconds(60);      // COMMITTED but not ACTIVE for so long: tell people, once
+  int64_t not_before_ahead_max = 1000;      // steps after the last report that a plan may wait for its step
   size_t recent_steps_max = 4096;           // kept per job for watchers
   size_t rendezvous_bytes_max = 16 << 20;   // of one generation; more ends the job
   PlantedBugs bugs;

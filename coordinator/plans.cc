@@ -36,12 +36,17 @@ void PredictImbalance(const JobEntry& job, NewPlan& next) {
 
 // Everything that can be said against the content now; the plan that may be proposed otherwise. Homes go as
 // far as one plan may move them, the rest follows in later plans.
-absl::StatusOr<NewPlan> Prepare(const JobEntry& job, Wanted wanted) {
+absl::StatusOr<NewPlan> Prepare(const Env& env, const JobEntry& job, Wanted wanted) {
   const PlanBody& base = job.active().plan->body;
+  // While a plan waits for its step no other one can be proposed: it may not wait for long.
+  const int64_t ahead = env.options.not_before_ahead_max;
   const int64_t last_step = job.config().training.steps;
-  if (wanted.not_before_step.value() < 0 || wanted.not_before_step.value() > last_step) {
-    return absl::InvalidArgumentError(absl::StrCat("not_before_step: found ", wanted.not_before_step.value(),
-                                                   ", allowed 0..", last_step, " (the job's last step)"));
+  const int64_t latest = std::min(last_step, job.record.step.value() + ahead);
+  if (wanted.not_before_step.value() < 0 || wanted.not_before_step.value() > latest) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("not_before_step: found ", wanted.not_before_step.value(), ", allowed 0..", latest,
+                     latest == last_step ? " (the job's last step)"
+                                         : absl::StrCat(" (", ahead, " steps after the last report)")));
   }
   BALLAST_RETURN_IF_ERROR(ValidatePlan(wanted.body, job.layout, job.limits));
   NewPlan next{.body = std::move(wanted.body),
@@ -103,7 +108,7 @@ absl::StatusOr<NewPlan> PreparePush(const Env& env, const JobEntry& job, const P
   }
   BALLAST_ASSIGN_OR_RETURN(PlanBody body, push.edit(job.active().plan->body, job.config()));
   body.reason = push.reason.empty() ? absl::StrCat("pushed by ", push.who) : push.reason;
-  return Prepare(job, Wanted{std::move(body), push.not_before_step, PlanOrigin::kPushed});
+  return Prepare(env, job, Wanted{std::move(body), push.not_before_step, PlanOrigin::kPushed});
 }
 
 absl::StatusOr<NewPlan> PrepareRollback(const Env& env, const JobEntry& job, const RollbackPlan& rollback) {
@@ -123,7 +128,7 @@ absl::StatusOr<NewPlan> PrepareRollback(const Env& env, const JobEntry& job, con
   PlanBody body = KeepSlotIndices(job.active().plan->body, it->second.plan->body);
   body.speeds = job.active().plan->body.speeds;
   body.reason = absl::StrCat("rollback to plan ", to.value(), " by ", rollback.who);
-  return Prepare(job, Wanted{std::move(body), Step(), PlanOrigin::kRollback});
+  return Prepare(env, job, Wanted{std::move(body), Step(), PlanOrigin::kRollback});
 }
 
 // A later plan of this generation may have left the expert where it was: then its index counts, not that of
@@ -205,7 +210,7 @@ void MaybePlan(Env& env, JobEntry& job) {
   std::string why = decision.ok() ? decision->why : std::string(decision.status().message());
   if (decision.ok() && decision->body.has_value()) {
     absl::StatusOr<NewPlan> next =
-        Prepare(job, Wanted{*std::move(decision->body), Step(), PlanOrigin::kPlanner});
+        Prepare(env, job, Wanted{*std::move(decision->body), Step(), PlanOrigin::kPlanner});
     if (next.ok()) {
       Propose(env, job, *std::move(next));
       job.why_not.clear();
@@ -225,7 +230,7 @@ void ContinueHomeMoves(Env& env, JobEntry& job) {
   PlanBody body = job.active().plan->body;
   body.homes = std::exchange(job.record.wanted_homes, {});
   body.reason = absl::StrCat("home moves begun by plan ", job.record.active.value(), " go on");
-  absl::StatusOr<NewPlan> next = Prepare(job, Wanted{std::move(body), Step(), PlanOrigin::kHomeMoves});
+  absl::StatusOr<NewPlan> next = Prepare(env, job, Wanted{std::move(body), Step(), PlanOrigin::kHomeMoves});
   if (next.ok()) {
     Propose(env, job, *std::move(next));
     return;

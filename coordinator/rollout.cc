@@ -233,7 +233,14 @@ void ResendPlans(Env& env, JobEntry& job, const WorkerEntry& worker) {
 }
 
 void OnTick(Env& env, JobEntry& job) {
-  if (!job.in_flight.has_value() || env.now.time < job.in_flight->deadline) return;
+  if (!job.in_flight.has_value()) return;
+  const int64_t not_before = InFlightRecord(job).plan->stamp.not_before_step.value();
+  if (job.in_flight->committed && job.record.step.value() + 1 < not_before) {
+    // It waits for its step, as it was told to: the alarm's time counts from there.
+    job.in_flight->deadline = env.now.time + env.options.switch_alarm;
+    return;
+  }
+  if (env.now.time < job.in_flight->deadline) return;
   if (!job.in_flight->committed) {
     const std::string missing = Missing(env, job, job.in_flight->staged);
     AbortPlan(env, job,

@@ -216,6 +216,7 @@ class Runner {
     auto job = SmallJob(c.word(2), static_cast<int>(c.option("ranks", 1)));
     job->placement.slots_per_rank = static_cast<int>(c.option("slots", 4));
     job->placement.home_move_bytes_max = c.option("move_bytes", 0);
+    job->training.steps = c.option("steps", job->training.steps);
     job->planner.plan_every_steps = c.option("plan_every", 1000);
     if (c.has("strategy")) job->planner.strategy = c.options.at("strategy");
     return SubmitJob{ReplyToken(c.number(1)), job};

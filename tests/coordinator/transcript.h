@@ -6,7 +6,7 @@
 //
 //   > lead                                  a (new) core wins leadership of the store
 //   > attach STREAM WORKER [ranks=1] [incarnation=1] [protocol=1] [highest_term=N] [job=J gen=G active=V
-//   staged=V digest=D step=S] > close STREAM > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N]
+//   staged=V digest=D step=S] > close STREAM > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N] [steps=N]
 //   [plan_every=N] > stop TOKEN JOB [now] > push TOKEN JOB base=V [move=EXPERT:FROM:TO] [drop=EXPERT]
 //   [slot=RANK:INDEX:EXPERT] [schedule=NAME]
 //          [homes=RANK] [file_homes=RANK: as a plan file says it] [not_before=S] [dry]
