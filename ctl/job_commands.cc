@@ -40,14 +40,14 @@ void PrintLine(const Context& context, const v1::JobStatus& job) {
 
 absl::Status JobSubmit(const Context& context, const JobSubmitArguments& arguments) {
   BALLAST_ASSIGN_OR_RETURN(JobConfig job, ReadJobFile(arguments.file));
-  v1::SubmitJobRequest request;
-  *request.mutable_job() = SpecFromJob(job);
   if (arguments.dry_run) {
-    nlohmann::ordered_json json = ToJson(request.job());
+    nlohmann::ordered_json json = ToJson(ResolvedSpec(job));
     // For people the resolved job looks like the file.
     if (!PrintForPrograms(context, json)) context.out << YamlText(json);
     return absl::OkStatus();
   }
+  v1::SubmitJobRequest request;
+  *request.mutable_job() = SpecFromJob(job);
   BALLAST_ASSIGN_OR_RETURN(ControlClient client, ControlClient::Connect(context.options));
   BALLAST_ASSIGN_OR_RETURN(v1::SubmitJobResponse response,
                            client.Call(&v1::Control::Stub::SubmitJob, request));

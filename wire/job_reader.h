@@ -29,6 +29,9 @@ absl::StatusOr<JobConfig> JobFromSpec(const v1::JobSpec& spec,
 
 // Complete: every field is set; JobFromSpec gives `job` back.
 v1::JobSpec SpecFromJob(const JobConfig& job);
+// For people: as SpecFromJob, with the limits that depend on the model (LimitsFor) where `job` leaves them to
+// the default. Requires a job that JobFromSpec has passed.
+v1::JobSpec ResolvedSpec(const JobConfig& job);
 
 // A job file, read and validated; errors have the field's place before them: "job.yaml:14:9: model.moe.top_k:
 // ...".

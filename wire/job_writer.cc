@@ -1,4 +1,7 @@
 // JobConfig -> JobSpec; the other direction is job_reader.cc.
+#include "base/check.h"
+#include "plan/layout.h"
+#include "plan/validate.h"
 #include "wire/job_reader.h"
 
 namespace ballast {
@@ -111,6 +114,16 @@ v1::JobSpec SpecFromJob(const JobConfig& job) {
   *spec.mutable_planner() = PlannerSpec(job.planner);
   *spec.mutable_schedule() = ScheduleSpec(job.schedule);
   return spec;
+}
+
+v1::JobSpec ResolvedSpec(const JobConfig& job) {
+  absl::StatusOr<ParameterLayout> layout = ParameterLayout::Make(job.model, job.placement.block_elements);
+  BALLAST_CHECK_OK(layout.status());
+  const PlanLimits limits = LimitsFor(job, *layout, job.placement.ranks);
+  JobConfig resolved = job;
+  resolved.placement.home_elements_per_rank = limits.home_elements_per_rank;
+  resolved.placement.home_move_bytes_max = limits.home_move_bytes_max;
+  return SpecFromJob(resolved);
 }
 
 }  // namespace ballast

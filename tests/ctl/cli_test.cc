@@ -69,6 +69,7 @@ TEST(Cli, DryRunPrintsTheResolvedJobAndNeedsNoCoordinator) {
   auto again = ReadJob({"resolved.yaml", yaml.out});
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->optimizer.beta2, 0.95);  // a default, filled in
+  EXPECT_EQ(again->placement.home_move_bytes_max, int64_t{64} << 20);  // that of this model
   EXPECT_NE(yaml.out.find("planner:\n  strategy: greedy\n"), std::string::npos);
 
   Result json = Ctl({"job", "submit", "-f", kExample, "--dry-run", "-o", "json"});

@@ -105,6 +105,22 @@ struct Case {
   const char* error;
 };
 
+TEST(JobReader, ResolvedLimitsAreThoseThatPlansAreHeldTo) {
+  auto job = ReadJob({"job.yaml", kSmall}, kStrategies);
+  ASSERT_TRUE(job.ok()) << job.status();
+  const v1::JobSpec resolved = ResolvedSpec(*job);
+  EXPECT_EQ(resolved.placement().home_move_bytes_max(), int64_t{64} << 20);
+  EXPECT_GT(resolved.placement().home_elements_per_rank(), 0);
+  // Submitted again, it is the same job with the same limits.
+  auto again = JobFromSpec(resolved, kStrategies);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(ResolvedSpec(*again).DebugString(), resolved.DebugString());
+  // What a file says stays.
+  job->placement.home_move_bytes_max = 123456;
+  job->placement.home_elements_per_rank = 654321;
+  EXPECT_EQ(ResolvedSpec(*job).DebugString(), SpecFromJob(*job).DebugString());
+}
+
 TEST(JobReader, EveryRange) {
   const std::string name_rule =
       "allowed a name: 1 to 63 of a-z, 0-9, '-', '_' and '.', beginning and ending with a letter or digit";
