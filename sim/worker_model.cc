@@ -17,9 +17,9 @@ SessionOptions OptionsOf(World& world, int number) {
   options.identity.ranks = world.scenario.ranks_per_worker;
   options.bugs = world.bugs;
   // Room that comes and goes: what was promised once is not asked for again.
-  options.memory_check = [&world](const JobConfig&, const ParameterLayout&, const PlanBody& plan,
-                                  const std::vector<Rank>&) {
-    const bool first = plan.reason == "contiguous placement";
+  options.memory_check = [&world](const JobConfig&, const ParameterLayout&,
+                                  const std::vector<const PlanBody*>& plans, const std::vector<Rank>&) {
+    const bool first = plans.back()->reason == "contiguous placement";
     if (!first && world.Trouble(world.scenario.refuse)) return absl::ResourceExhaustedError("no room now");
     return absl::OkStatus();
   };

@@ -71,9 +71,10 @@ absl::Status Run(const WorkerSettings& settings) {
   Agent* wake = nullptr;
   SessionHost host({.identity = hello,
                     .memory_check =
-                        [](const JobConfig& job, const ParameterLayout& layout, const PlanBody& plan,
-                           const std::vector<Rank>& ranks) {
-                          return CheckCpuMemory(job, layout, plan, ranks, PhysicalMemory());
+                        [memory_max = settings.memory_max > 0 ? settings.memory_max : PhysicalMemory()](
+                            const JobConfig& job, const ParameterLayout& layout,
+                            const std::vector<const PlanBody*>& plans, const std::vector<Rank>& ranks) {
+                          return CheckCpuMemory(job, layout, plans, ranks, memory_max);
                         },
                     .bugs = {}},
                    kReportsMax, [&wake] { wake->Wake(); });

@@ -238,7 +238,7 @@ void Session::Clear() {
   job_ = nullptr;
   local_ranks_.clear();
   ranks_.clear();
-  active_ = pending_ = staged_ = nullptr;
+  active_ = before_ = pending_ = staged_ = nullptr;
   staged_digest_ = PlanDigest();
   committed_ = PlanVersion();
   request_ = RequestId();

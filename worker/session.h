@@ -61,10 +61,12 @@ struct SessionActions {
 struct SessionOptions {
   // Who this daemon is; the cells of Hello are filled by the session.
   Hello identity;
-  // What this daemon can still hold: called at Stage and at Assign with the local ranks; an error rejects the
-  // plan. May be null.
+  // Whether this daemon can hold what the local ranks need while they run `plans` one after the other; an
+  // error rejects the last one, the plan of a Stage or an Assign. At Stage the active plan comes before it,
+  // and before that its predecessor as long as states that moved away with it are still kept. May be null.
   using MemoryCheck = std::function<absl::Status(const JobConfig& job, const ParameterLayout& layout,
-                                                 const PlanBody& plan, const std::vector<Rank>& local_ranks)>;
+                                                 const std::vector<const PlanBody*>& plans,
+                                                 const std::vector<Rank>& local_ranks)>;
   MemoryCheck memory_check;
   PlantedBugs bugs;
 };
@@ -129,6 +131,8 @@ class Session {
   absl::StatusOr<std::vector<Rank>> CheckAssign(const Assign& assign, ParameterLayout& layout) const;
   // OK when `plan` may be promised now. With an error, `lasting` says that its content is at fault.
   absl::Status MayStage(const Plan& plan, PlanDigest digest, bool& lasting) const;
+  // What the memory check is asked about when `next` is staged.
+  std::vector<const PlanBody*> PlansUntil(const PlanBody& next) const;
   // Some local rank has decided a plan that another one does not run yet.
   bool Pending() const { return pending_ != nullptr; }
   RankState* Find(const RunId& run, Rank rank);
@@ -151,6 +155,7 @@ class Session {
   std::map<Rank, RankState> ranks_;  // local ones
   // The cells.
   PlanPtr active_;
+  PlanPtr before_;   // ran before active_; null in the first plan of a generation
   PlanPtr pending_;  // decided by a local rank, not yet active at all of them
   PlanPtr staged_;  // the promise; kept until the plan is active at all local ranks, because their fences ask
                     // for it

@@ -51,7 +51,7 @@ absl::StatusOr<std::vector<Rank>> Session::CheckAssign(const Assign& assign, Par
   const PlanLimits limits = LimitsFor(*assign.job, layout, static_cast<int>(assign.members.size()));
   BALLAST_RETURN_IF_ERROR(ValidatePlan(assign.plan->body, layout, limits));
   if (options_.memory_check) {
-    BALLAST_RETURN_IF_ERROR(options_.memory_check(*assign.job, layout, assign.plan->body, local_ranks));
+    BALLAST_RETURN_IF_ERROR(options_.memory_check(*assign.job, layout, {&assign.plan->body}, local_ranks));
   }
   return local_ranks;
 }
@@ -89,8 +89,20 @@ absl::Status Session::MayStage(const Plan& plan, PlanDigest digest, bool& lastin
   BALLAST_RETURN_IF_ERROR(ValidateTransition(active_->body, plan.body, layout_, limits_));
   lasting = false;
   if (options_.memory_check)
-    BALLAST_RETURN_IF_ERROR(options_.memory_check(*job_, layout_, plan.body, local_ranks_));
+    BALLAST_RETURN_IF_ERROR(options_.memory_check(*job_, layout_, PlansUntil(plan.body), local_ranks_));
   return absl::OkStatus();
+}
+
+std::vector<const PlanBody*> Session::PlansUntil(const PlanBody& next) const {
+  // A state that has moved away is kept until the step after the switch is done.
+  const bool kept = std::any_of(ranks_.begin(), ranks_.end(), [](const auto& entry) {
+    return entry.second.step <= entry.second.switch_step;
+  });
+  std::vector<const PlanBody*> plans;
+  if (kept && before_ != nullptr) plans.push_back(&before_->body);
+  plans.push_back(&active_->body);
+  plans.push_back(&next);
+  return plans;
 }
 
 }  // namespace ballast

@@ -60,8 +60,7 @@ SessionActions Session::OnActive(const RunId& run, Rank rank, PlanVersion versio
         run, switch_step,
         absl::StrCat("rank ", rank.value(), " runs plan ", version.value(), ", which was not decided here"));
   }
-  active_ = std::move(pending_);
-  pending_ = nullptr;
+  before_ = std::exchange(active_, std::exchange(pending_, nullptr));
   if (staged_ != nullptr && staged_->stamp.version <= version) {
     staged_ = nullptr;
     staged_digest_ = PlanDigest();

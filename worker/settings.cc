@@ -18,6 +18,11 @@ void AddWorkerOptions(CLI::App& app, WorkerSettings& settings) {
                  "k=v, shown by `ballastctl worker list`; may be given several times");
   AddOption(app, "--device", settings.device, "Where the ranks compute: cpu");
   AddOption(app, "--ranks", settings.ranks, "Ranks of this worker")->check(CLI::Range(1, 64));
+  AddOption(
+      app, "--memory-max", settings.memory_max,
+      "Bytes for weights, gradients and optimizer state of all ranks; plans that need more are refused. 0: "
+      "all the host has")
+      ->check(CLI::NonNegativeNumber);
   AddOption(app, "--data-address", settings.data_address,
             "Host or address that peers connect to; not set: the one towards the coordinator");
   AddOption(app, "--rendezvous-timeout", settings.rendezvous_timeout_s,

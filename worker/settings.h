@@ -1,6 +1,7 @@
 // The worker's command line.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@ struct WorkerSettings {
   std::vector<std::string> labels;  // k=v
   std::string device = "cpu";
   int ranks = 1;
+  size_t memory_max = 0;  // bytes; 0 = the host's memory
   std::string data_address;
   double rendezvous_timeout_s = 60;
   double exchange_timeout_s = 300;

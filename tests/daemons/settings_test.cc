@@ -38,6 +38,8 @@ TEST(WorkerSettings, ComeFromArgumentsTheEnvironmentAndAFile) {
   EXPECT_EQ(settings.coordinator, "filehost:1");
   EXPECT_EQ(settings.ranks, 3);
   EXPECT_THROW(Parse({"--coordinator", "host:1", "--ranks", "0"}), CLI::ParseError);
+  EXPECT_EQ(Parse({"--coordinator", "host:1", "--memory-max", "12884901888"}).memory_max, 12884901888u);
+  EXPECT_THROW(Parse({"--coordinator", "host:1", "--memory-max", "-1"}), CLI::ParseError);
   EXPECT_THROW(Parse({}), CLI::ParseError);
   EXPECT_EQ(EnvironmentName("--data-address"), "BALLAST_DATA_ADDRESS");
 }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -9,8 +10,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "ctl/certs.h"
+#include "plan/contiguous.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/plan_edits.h"
+#include "worker/optimizer/memory.h"
 
 namespace ballast {
 namespace {
@@ -143,6 +146,50 @@ TEST(BadInput, PlansThatMakeNoSenseChangeNothing) {
   ASSERT_TRUE(dry.ok()) << dry.status();
   EXPECT_GT(dry->plan().slot_writes(), 0);
   EXPECT_EQ(dry->plan().version(), 0);
+}
+
+// Each worker may use a quarter more memory than the first plan takes: a plan that moves slots alone
+// fits, one that moves many homes to rank 1 is refused there, and the operator sees why.
+TEST(BadInput, APlanThatDoesNotFitIsRefusedByTheWorkerWithItsReason) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  JobConfig config = SmallJob("demo", 2, 100'000);
+  const ParameterLayout layout = ParameterLayout::Make(config.model, config.placement.block_elements).value();
+  config.placement.home_elements_per_rank = layout.total_elements();
+  const PlanBody first = ContiguousPlan(config, layout, 2).value();
+  const MemoryShape shape{sizeof(float), sizeof(float), config.placement.slots_per_rank};
+  size_t needed = 0;
+  for (int r = 0; r < 2; ++r) needed = std::max(needed, PeakMemory(layout, shape, {&first}, Rank(r)).total());
+  const size_t allowed = needed + needed / 4;
+  cluster.StartWorkers(2, {"--memory-max", absl::StrCat(allowed)});
+  ASSERT_TRUE(cluster.Submit(config).ok());
+  ASSERT_TRUE(cluster.WaitForPlan("demo", 1, v1::PLAN_STATE_ACTIVE, 60));
+  v1::Plan active = cluster.Plan("demo").value().plan();
+
+  v1::PlanFile file;
+  file.set_base_version(active.version());
+  MoveHomes(active, 0, 1, active.body().homes_size(), file);
+  ASSERT_TRUE(cluster.Push("demo", file).ok());
+  ASSERT_TRUE(cluster.WaitForPlan("demo", 2, v1::PLAN_STATE_ABORTED, 60));
+  v1::ListPlansRequest request;
+  v1::ListPlansResponse plans;
+  request.set_job("demo");
+  ASSERT_TRUE(cluster.control().ListPlans(Cluster::Within(10).get(), request, &plans).ok());
+  int seen = 0;
+  for (const v1::PlanStatus& plan : plans.plans()) {
+    if (plan.version() != 2) continue;
+    ++seen;
+    std::printf("%s\n", plan.outcome().c_str());
+    EXPECT_TRUE(absl::StrContains(plan.outcome(), " refused it: memory: the switch to the plan needs "))
+        << plan.outcome();
+    EXPECT_TRUE(absl::StrContains(plan.outcome(), absl::StrCat("allowed are ", allowed))) << plan.outcome();
+  }
+  EXPECT_EQ(seen, 1);
+
+  // The refusal changed nothing: a smaller plan is taken.
+  v1::PlanFile slots = RotateExperts(active);
+  ASSERT_TRUE(cluster.Push("demo", slots).ok());
+  EXPECT_TRUE(cluster.WaitForPlan("demo", 3, v1::PLAN_STATE_ACTIVE, 60));
 }
 
 TEST(BadInput, MissingDataFailsTheJobAndNamesTheFile) {

@@ -72,17 +72,26 @@ RankParts CpuRankParts(const CpuRankOptions& options) {
                              Communicator& communicator) { return Train(options, context, communicator); }};
 }
 
-absl::Status CheckCpuMemory(const JobConfig& job, const ParameterLayout& layout, const PlanBody& plan,
-                            const std::vector<Rank>& local_ranks, size_t bytes_max) {
-  MemoryShape shape{.element_bytes = sizeof(float),
-                    .master_bytes = sizeof(float),
-                    .slots_per_rank = job.placement.slots_per_rank};
-  size_t needed = 0;
-  for (Rank rank : local_ranks) needed += ExpectedMemory(layout, shape, plan, plan, rank).total();
-  if (needed <= bytes_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat("the plan needs ", needed,
-                                                   " bytes for weights and optimizer state of ",
-                                                   local_ranks.size(), " ranks here; there are ", bytes_max));
+absl::Status CheckCpuMemory(const JobConfig& job, const ParameterLayout& layout,
+                            const std::vector<const PlanBody*>& plans, const std::vector<Rank>& local_ranks,
+                            size_t bytes_max) {
+  const MemoryShape shape{.element_bytes = sizeof(float),
+                          .master_bytes = sizeof(float),
+                          .slots_per_rank = job.placement.slots_per_rank};
+  // The sum of the ranks' peaks: they do not reach them at one moment, but nothing keeps them from it.
+  MemoryUse sum;
+  for (Rank rank : local_ranks) {
+    const MemoryUse use = PeakMemory(layout, shape, plans, rank);
+    sum.dense += use.dense;
+    sum.slots += use.slots;
+    sum.homes += use.homes;
+    sum.windows += use.windows;
+  }
+  if (sum.total() <= bytes_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "memory: ", plans.size() > 1 ? "the switch to the plan" : "the plan", " needs ", sum.total(),
+      " bytes for ", local_ranks.size(), " ranks here (dense weights ", sum.dense, ", expert slots ",
+      sum.slots, ", homes ", sum.homes, ", transfers ", sum.windows, "), allowed are ", bytes_max));
 }
 
 }  // namespace ballast

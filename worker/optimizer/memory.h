@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <vector>
 
 #include "plan/layout.h"
 #include "plan/plan.h"
@@ -26,5 +27,12 @@ struct MemoryUse {
 // that a home keeps for two more steps after they moved away are not included.
 MemoryUse ExpectedMemory(const ParameterLayout& layout, const MemoryShape& shape, const PlanBody& plan,
                          const PlanBody& next, Rank self);
+
+// The most that `self` holds at one time while it runs `plans`, one after the other, each for at least two
+// steps. Beside the two plans of a switch themselves that is the step between them: windows of its own size,
+// homes that arrive while those that leave are still there, and states that are kept after they left.
+// The answer has the parts at that time; arriving homes and kept states count as homes. Requires a plan.
+MemoryUse PeakMemory(const ParameterLayout& layout, const MemoryShape& shape,
+                     const std::vector<const PlanBody*>& plans, Rank self);
 
 }  // namespace ballast

@@ -76,10 +76,15 @@ absl::Status Optimizer::Prepare(PlanPtr plan, PlanPtr next) {
   }
   refresh_ = MakeRefreshTransfers(layout_, plan->body, next->body, self);
   const size_t element_bytes = backend_.element_bytes();
-  BALLAST_RETURN_IF_ERROR(
-      send_.Resize(std::max(reduce_.send_elements * element_bytes, SendBytes(backend_, refresh_))));
-  BALLAST_RETURN_IF_ERROR(
-      recv_.Resize(std::max(reduce_.recv_elements * element_bytes, RecvBytes(backend_, refresh_))));
+  const size_t send_bytes = std::max(reduce_.send_elements * element_bytes, SendBytes(backend_, refresh_));
+  const size_t recv_bytes = std::max(reduce_.recv_elements * element_bytes, RecvBytes(backend_, refresh_));
+  if (send_bytes != send_.bytes() || recv_bytes != recv_.bytes()) {
+    // Both go first, so that no mixture of two plans' windows is held: PeakMemory counts on it.
+    BALLAST_RETURN_IF_ERROR(send_.Resize(0));
+    BALLAST_RETURN_IF_ERROR(recv_.Resize(0));
+    BALLAST_RETURN_IF_ERROR(send_.Resize(send_bytes));
+    BALLAST_RETURN_IF_ERROR(recv_.Resize(recv_bytes));
+  }
   plan_ = std::move(plan);
   next_ = std::move(next);
   return absl::OkStatus();

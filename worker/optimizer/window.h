@@ -23,6 +23,7 @@ class Window {
     BALLAST_ASSIGN_OR_RETURN(buffer_, backend_.Allocate(bytes, "transfer windows"));
     return absl::OkStatus();
   }
+  size_t bytes() const { return buffer_.bytes(); }
   char* data() const { return static_cast<char*>(buffer_.data()); }
 
  private:

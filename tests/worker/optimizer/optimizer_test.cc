@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
+#include "tests/worker/backend/forwarding_backend.h"
 #include "tests/worker/comm/communicator_fixture.h"
 #include "tests/worker/optimizer/random_plan.h"
 #include "worker/backend/cpu/cpu_backend.h"
@@ -219,6 +221,75 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
     }
     EXPECT_EQ(communicator->stats().operations - operations_first, 3 * kSteps);
   });
+}
+
+// Three random plans, two steps each: the largest amount that is ever allocated is the formula's to the byte.
+TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
+  class Watched final : public ForwardingBackend {
+   public:
+    using ForwardingBackend::ForwardingBackend;
+    absl::StatusOr<Buffer> Allocate(size_t bytes, const std::string& label) override {
+      absl::StatusOr<Buffer> buffer = to_.Allocate(bytes, label);
+      most_ = std::max(most_, to_.allocated_bytes());
+      return buffer;
+    }
+    size_t most() const { return most_; }
+
+   private:
+    size_t most_ = 0;
+  };
+  const int ranks = GetParam();
+  const ParameterLayout layout = OddLayout();
+  const MemoryShape shape{sizeof(float), sizeof(float), kSlotsPerRank};
+  std::atomic<int> in_between = 0;
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Rng rng(HashSeed({seed, static_cast<uint64_t>(ranks)}));
+    std::vector<PlanPtr> plans;
+    std::vector<const PlanBody*> bodies;
+    for (int i = 0; i < 3; ++i) {
+      auto plan = std::make_shared<Plan>();
+      plan->body = RandomPlan(rng, layout, ranks, kSlotsPerRank, i == 0 ? nullptr : &plans.back()->body);
+      plans.push_back(std::move(plan));
+    }
+    for (const PlanPtr& plan : plans) bodies.push_back(&plan->body);
+    ThreadCommunicatorGroup group(ranks);
+    OnAllRanks(ranks, [&](Rank self) {
+      auto memory = MakeCpuBackend(DType::kFloat32).value();
+      Watched backend(*memory);
+      auto stream = backend.NewStream();
+      auto communicator = group.Take(self);
+      OptimizerOptions options;
+      options.config = Config();
+      options.steps = 6;
+      options.slots_per_rank = kSlotsPerRank;
+      options.sequences.assign(ranks, 0);
+      auto made = Optimizer::Make(
+          options, layout, plans[0], [](BlockId, void*) {}, backend, *stream, *communicator, After(60));
+      ASSERT_TRUE(made.ok()) << made.status();
+      Optimizer& optimizer = **made;
+      for (int s = 1; s <= 6; ++s) {
+        ASSERT_TRUE(optimizer.BeginStep(plans[(s - 1) / 2], plans[std::min(s / 2, 2)]).ok());
+        ASSERT_TRUE(optimizer.Reduce(After(60)).ok());
+        StepRow row;
+        row.header.step = Step(s);
+        row.block_squares = optimizer.BlockSquares().value();
+        absl::StatusOr<StepTable> table = optimizer.ExchangeTable(row, After(60));
+        ASSERT_TRUE(table.ok()) << table.status();
+        optimizer.Update(Step(s), *table);
+        ASSERT_TRUE(optimizer.Refresh(Step(s), After(60)).ok());
+      }
+      const size_t peak = PeakMemory(layout, shape, bodies, self).total();
+      EXPECT_EQ(backend.most(), peak) << "rank " << self;
+      size_t steady = 0;
+      for (const PlanBody* body : bodies) {
+        steady = std::max(steady, ExpectedMemory(layout, shape, *body, *body, self).total());
+      }
+      if (steady < peak) ++in_between;
+    });
+  }
+  // Else this test would say nothing about the steps between two plans.
+  EXPECT_EQ(in_between > 0, ranks > 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, OptimizerTest, ::testing::Values(1, 2, 3, 5));

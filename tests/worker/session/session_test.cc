@@ -37,8 +37,12 @@ class SessionTest : public testing::Test {
     options.identity.worker = WorkerId("w1");
     options.identity.incarnation = Incarnation(7);
     options.identity.ranks = 2;
-    options.memory_check = [this](const JobConfig&, const ParameterLayout&, const PlanBody&,
-                                  const std::vector<Rank>&) { return room_; };
+    options.memory_check = [this](const JobConfig&, const ParameterLayout&,
+                                  const std::vector<const PlanBody*>& plans, const std::vector<Rank>&) {
+      asked_.clear();
+      for (const PlanBody* plan : plans) asked_.push_back(*plan);
+      return room_;
+    };
     return options;
   }
   Stamp StampAt(int64_t term, int64_t generation = 1) {
@@ -73,6 +77,7 @@ class SessionTest : public testing::Test {
   }
 
   absl::Status room_;
+  std::vector<PlanBody> asked_;  // the plans of the last memory check
   const RunId run_{JobId("demo"), Generation(1)};
   Session session_;
 };
@@ -235,6 +240,34 @@ TEST_F(SessionTest, HostilePlansAreRejectedWithTheReason) {
   }
   EXPECT_THAT(session_.OnMessage(Stage{StampAt(1), nullptr}).notes, ElementsAre(HasSubstr("without a plan")));
   EXPECT_THAT(Said(StageOf(OtherPlan(3, 2, 1))), ElementsAre(HasSubstr("Staged")));
+}
+
+// The check is asked about the plans that memory is shared by, in the order in which they run.
+TEST_F(SessionTest, TheMemoryCheckSeesTheWholeSwitchAndItsRefusalIsTheReason) {
+  Assigned();
+  const PlanPtr first = session_.active();
+  EXPECT_EQ(asked_, std::vector<PlanBody>{first->body});
+  const PlanPtr second = OtherPlan(3, 2, 1);
+  room_ = absl::ResourceExhaustedError("needs 120 bytes, allowed are 100");
+  EXPECT_THAT(Said(StageOf(second)), ElementsAre(AllOf(HasSubstr("Rejected"), HasSubstr("v2"),
+                                                       HasSubstr("needs 120 bytes, allowed are 100"))));
+  EXPECT_EQ(session_.Cells().staged, nullptr) << "nothing was promised";
+  EXPECT_EQ(asked_, (std::vector<PlanBody>{first->body, second->body}));
+  room_ = absl::OkStatus();
+  EXPECT_THAT(Said(StageOf(second)), ElementsAre(HasSubstr("Staged")));
+
+  // From step 5 on. What left its home with that switch is kept until step 6 is done on both ranks.
+  Switch(2, 5);
+  for (int rank = 0; rank < 2; ++rank) session_.OnStepDone(run_, Rank(rank), Step(5));
+  session_.OnStepDone(run_, Rank(1), Step(6));
+  const PlanPtr third = SmallPlan(3, 3, 2);
+  StageOf(third);
+  EXPECT_EQ(asked_, (std::vector<PlanBody>{first->body, second->body, third->body}));
+  session_.OnMessage(Withdraw{StampAt(1), PlanVersion(3), Digest(*third)});
+  session_.OnStepDone(run_, Rank(0), Step(6));
+  const PlanPtr fourth = SmallPlan(3, 4, 2);
+  StageOf(fourth);
+  EXPECT_EQ(asked_, (std::vector<PlanBody>{second->body, fourth->body}));
 }
 
 TEST_F(SessionTest, ANewGenerationClearsTheCells) {

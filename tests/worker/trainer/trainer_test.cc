@@ -60,12 +60,12 @@ TEST(Trainer, AnyNumberOfRanksTrainsTheSameModel) {
   for (int ranks = 1; ranks <= 4; ++ranks) {
     RunSpec spec;
     spec.job = TinyJob();
-    spec.job.training.steps = 30;
+    spec.job.training.steps = 60;
     spec.job.training.evaluation_sequences = 5;
     spec.job.placement.slots_per_rank = 5;
     spec.ranks = ranks;
     RunOutcome outcome = RunTraining(spec);
-    ExpectAllOk(outcome, Step(30));
+    ExpectAllOk(outcome, Step(60));
     std::vector<double> evaluations;
     for (const EvaluationReport& report : outcome.evaluations) evaluations.push_back(report.loss);
     if (ranks == 1) {
