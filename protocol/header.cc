@@ -1,12 +1,14 @@
 #include "protocol/header.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace ballast {
 
 std::array<uint64_t, kHeaderWords> EncodeHeader(const StepHeader& h) {
   return {static_cast<uint64_t>(h.generation.value()),
           static_cast<uint64_t>(h.step.value()),
-          static_cast<uint64_t>(h.ok),
-          static_cast<uint64_t>(static_cast<int64_t>(h.failed_layer)),
+          static_cast<uint64_t>(h.failure.cause) | static_cast<uint64_t>(h.failure.part) << 8,
+          static_cast<uint64_t>(static_cast<int64_t>(h.failure.layer)),
           static_cast<uint64_t>(h.staged.value()),
           h.staged_digest.value(),
           static_cast<uint64_t>(h.committed.value()),
@@ -19,8 +21,12 @@ StepHeader DecodeHeader(const std::array<uint64_t, kHeaderWords>& words) {
   StepHeader h;
   h.generation = Generation(static_cast<int64_t>(words[0]));
   h.step = Step(static_cast<int64_t>(words[1]));
-  h.ok = words[2] == 1;
-  h.failed_layer = static_cast<int32_t>(static_cast<int64_t>(words[3]));
+  const uint64_t cause = words[2] & 0xff;
+  const uint64_t part = words[2] >> 8;
+  // What is not known here is no success.
+  h.failure.cause = cause <= 4 ? static_cast<FailureCause>(cause) : FailureCause::kCheck;
+  h.failure.part = part <= 3 ? static_cast<ModelPart>(part) : ModelPart::kUnknown;
+  h.failure.layer = static_cast<int32_t>(static_cast<int64_t>(words[3]));
   h.staged = PlanVersion(static_cast<int64_t>(words[4]));
   h.staged_digest = PlanDigest(words[5]);
   h.committed = PlanVersion(static_cast<int64_t>(words[6]));
@@ -28,6 +34,36 @@ StepHeader DecodeHeader(const std::array<uint64_t, kHeaderWords>& words) {
   h.request = RequestId(static_cast<int64_t>(words[8]));
   h.request_kind = words[9] <= 3 ? static_cast<RequestKind>(words[9]) : RequestKind::kNone;
   return h;
+}
+
+std::string PlaceOf(const StepFailure& failure) {
+  switch (failure.part) {
+    case ModelPart::kUnknown:
+      return "";
+    case ModelPart::kEmbedding:
+      return "embedding";
+    case ModelPart::kLayer:
+      return absl::StrCat("layer ", failure.layer);
+    case ModelPart::kHead:
+      return "output head";
+  }
+  return "";
+}
+
+std::string ReasonOf(const StepFailure& failure) {
+  switch (failure.cause) {
+    case FailureCause::kNone:
+      return "";
+    case FailureCause::kActivation:
+      return "an activation is not finite";
+    case FailureCause::kLoss:
+      return "a loss is not finite";
+    case FailureCause::kGradient:
+      return "a gradient is not finite";
+    case FailureCause::kCheck:
+      return "a check failed";
+  }
+  return "";
 }
 
 }  // namespace ballast

@@ -1,4 +1,5 @@
-// StepHeader: the small row that every rank contributes to every step. All ranks see the same table of N rows.
+// StepHeader: the small row that every rank contributes to every step. All ranks see the same table of N
+// rows.
 #pragma once
 
 #include <array>
@@ -12,19 +13,34 @@ namespace ballast {
 // Something all ranks must do after the same step.
 enum class RequestKind : uint8_t { kNone = 0, kStop = 1, kCheckpoint = 2, kDrain = 3 };
 
-// One rank's row for step s; an immutable copy taken when it is enqueued, that is when all reduced gradients of s are in
-// place at that rank.
+// What a rank found wrong in a step, and where. The order of causes and parts is that in which a step meets
+// them.
+enum class FailureCause : uint8_t { kNone = 0, kActivation = 1, kLoss = 2, kGradient = 3, kCheck = 4 };
+enum class ModelPart : uint8_t { kUnknown = 0, kEmbedding = 1, kLayer = 2, kHead = 3 };
+struct StepFailure {
+  FailureCause cause = FailureCause::kNone;
+  ModelPart part = ModelPart::kUnknown;
+  int32_t layer = -1;  // of part kLayer, else -1
+  friend bool operator==(const StepFailure&, const StepFailure&) = default;
+};
+// "layer 5", "embedding", "output head"; empty for kUnknown.
+std::string PlaceOf(const StepFailure& failure);
+// "an activation is not finite" and the like; empty for kNone.
+std::string ReasonOf(const StepFailure& failure);
+
+// One rank's row for step s; an immutable copy taken when it is enqueued, that is when all reduced gradients
+// of s are in place at that rank.
 struct StepHeader {
   Generation generation;
   Step step;
-  bool ok = true;            // false: non-finite loss or gradient, or a failed check
-  int32_t failed_layer = -1; // with !ok: the layer where it was seen, -1 = none in particular
-  PlanVersion staged;        // highest plan this rank has promised to run; 0 = none
+  StepFailure failure;  // the first that this rank met; no rank applies the step if any has one
+  PlanVersion staged;   // highest plan this rank has promised to run; 0 = none
   PlanDigest staged_digest;
-  PlanVersion committed;     // highest Commit received; 0 = none
-  uint64_t split_hash = 0;   // of all splits of the step's microbatches and layers
-  RequestId request;         // newest received; 0 = none
+  PlanVersion committed;    // highest Commit received; 0 = none
+  uint64_t split_hash = 0;  // of all splits of the step's microbatches and layers
+  RequestId request;        // newest received; 0 = none
   RequestKind request_kind = RequestKind::kNone;
+  bool ok() const { return failure.cause == FailureCause::kNone; }
   friend bool operator==(const StepHeader&, const StepHeader&) = default;
 };
 

@@ -1,6 +1,7 @@
 #include "worker/fence.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -32,12 +33,20 @@ absl::Status CheckTable(Step step, std::span<const StepHeader> table, int ranks,
 
 // Why the optimizer must not apply this step; empty = it may.
 std::string UpdateFailure(Step step, std::span<const StepHeader> table) {
+  // The one that a step meets first caused the others: what is not finite in one rank's layer soon is so in
+  // all ranks' later ones, and then in the gradients.
+  const auto order = [](const StepFailure& failure) {
+    return std::tuple(failure.cause >= FailureCause::kGradient, failure.part, failure.layer, failure.cause);
+  };
+  size_t first = table.size();
   for (size_t rank = 0; rank < table.size(); ++rank) {
-    if (table[rank].ok) continue;
-    std::string where =
-        table[rank].failed_layer >= 0 ? absl::StrCat("layer ", table[rank].failed_layer, ", ") : "";
-    return absl::StrCat("step ", step.value(), ": ", where, "rank ", rank,
-                        ": a loss or gradient is not finite, or a check failed");
+    if (table[rank].ok()) continue;
+    if (first == table.size() || order(table[rank].failure) < order(table[first].failure)) first = rank;
+  }
+  if (first < table.size()) {
+    const std::string place = PlaceOf(table[first].failure);
+    return absl::StrCat("step ", step.value(), ": ", place, place.empty() ? "" : ", ", "rank ", first, ": ",
+                        ReasonOf(table[first].failure));
   }
   for (size_t rank = 1; rank < table.size(); ++rank) {
     if (table[rank].split_hash == table[0].split_hash) continue;

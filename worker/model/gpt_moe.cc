@@ -14,6 +14,11 @@
 namespace ballast {
 namespace {
 
+// The first one counts.
+void Note(StepFailure& failure, bool finite, FailureCause cause, ModelPart part, int layer = -1) {
+  if (!finite && failure.cause == FailureCause::kNone) failure = {cause, part, layer};
+}
+
 absl::Status CheckConfig(const ModelConfig& config) {
   if (config.key_value_heads < 1 || config.attention_heads % config.key_value_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat("key_value_heads: found ", config.key_value_heads,
@@ -120,6 +125,9 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
   backend_.EmbeddingForward(*stream_, inputs_, step.parameters.weight(parameters_.embedding),
                             layers_.front().in);
 
+  BALLAST_ASSIGN_OR_RETURN(const bool embedding_is_finite, IsFinite(layers_.front().in));
+  Note(result.failure, embedding_is_finite, FailureCause::kActivation, ModelPart::kEmbedding);
+
   for (int i = 0; i < config_.layers; ++i) {
     Layer& layer = layers_[i];
     const Matrix out = i + 1 < config_.layers ? layers_[i + 1].in : out_;
@@ -127,7 +135,9 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
     const MoeContext moe = LayerContext(step, microbatch, i, slots);
     BALLAST_RETURN_IF_ERROR(layer.attention.Forward(context, layer.in, layer.middle));
     BALLAST_ASSIGN_OR_RETURN(MoeResult routed, layer.moe.Forward(context, moe, layer.middle, out));
+    bool losses_are_finite = true;
     for (int64_t s = 0; s < microbatch.sequences; ++s) {
+      losses_are_finite &= std::isfinite(routed.load_balance[s]) && std::isfinite(routed.z_loss[s]);
       result.load_balance[s] += routed.load_balance[s];
       result.z_loss[s] += routed.z_loss[s];
     }
@@ -135,7 +145,8 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
     result.rank_tokens.push_back(std::move(routed.rank_tokens));
     result.split_hash = HashSeed({result.split_hash, routed.split_hash});
     BALLAST_ASSIGN_OR_RETURN(const bool finite, IsFinite(out));
-    if (!finite && result.nonfinite_layer < 0) result.nonfinite_layer = i;
+    Note(result.failure, finite, FailureCause::kActivation, ModelPart::kLayer, i);
+    Note(result.failure, losses_are_finite, FailureCause::kLoss, ModelPart::kLayer, i);
   }
 
   const double scale = step.global_tokens > 0 ? 1.0 / static_cast<double>(step.global_tokens) : 0;
@@ -143,7 +154,7 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
                            head_.Forward(context, out_, microbatch.targets, scale));
   for (int64_t row = 0; row < tokens; ++row) {
     result.cross_entropy[row / microbatch.length] += row_loss[row];
-    if (!std::isfinite(row_loss[row]) && result.nonfinite_layer < 0) result.nonfinite_layer = config_.layers;
+    Note(result.failure, std::isfinite(row_loss[row]), FailureCause::kLoss, ModelPart::kHead);
   }
   return result;
 }

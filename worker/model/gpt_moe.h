@@ -15,6 +15,7 @@
 #include "plan/layout.h"
 #include "plan/plan.h"
 #include "plan/topology.h"
+#include "protocol/header.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
 #include "worker/model/parameters.h"
@@ -50,8 +51,8 @@ struct MicrobatchResult {
   std::vector<std::vector<int64_t>> expert_tokens;  // [layer][expert] over all ranks
   std::vector<std::vector<int64_t>> rank_tokens;    // [layer][rank] computed there
   uint64_t split_hash = 0;                          // of all layers' splits, in layer order
-  int nonfinite_layer =
-      -1;  // first layer whose output is not finite on this rank; layers() for the head; -1 none
+  // The first activation or loss of the forward pass that is not finite on this rank, if any.
+  StepFailure failure;
 };
 
 class GptMoe {

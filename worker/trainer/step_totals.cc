@@ -29,7 +29,7 @@ void StepTotals::Add(const MicrobatchResult& result) {
   AddTokens(result.expert_tokens, expert_tokens);
   AddTokens(result.rank_tokens, rank_tokens);
   split_hash = HashSeed({split_hash, result.split_hash});
-  if (nonfinite_layer < 0) nonfinite_layer = result.nonfinite_layer;
+  if (failure.cause == FailureCause::kNone) failure = result.failure;
 }
 
 }  // namespace ballast

@@ -14,7 +14,7 @@ struct StepTotals {
   std::vector<std::vector<int64_t>> expert_tokens;  // [layer][expert] over all ranks
   std::vector<std::vector<int64_t>> rank_tokens;    // [layer][rank] computed there
   uint64_t split_hash = 0;                          // of all splits, in order
-  int nonfinite_layer = -1;                         // of the first microbatch that has one; -1 = none
+  StepFailure failure;                              // of the first microbatch that has one
 
   void Add(const MicrobatchResult& result);
 };

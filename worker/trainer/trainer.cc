@@ -147,6 +147,19 @@ ModelStep Trainer::ModelStepOf(const PlanBody& plan, int64_t sequences) const {
           .global_sequences = sequences};
 }
 
+StepFailure Trainer::GradientFailure(BlockId block) const {
+  const Parameter& parameter = parts_.layout.parameter_of(block);
+  StepFailure failure{.cause = FailureCause::kGradient};
+  if (parameter.layer.has_value()) {
+    failure.part = ModelPart::kLayer;
+    failure.layer = parameter.layer->value();
+  } else {
+    // The final norm belongs to the head.
+    failure.part = parameter.name == "model.embed_tokens.weight" ? ModelPart::kEmbedding : ModelPart::kHead;
+  }
+  return failure;
+}
+
 StepHeader Trainer::MakeHeader(Step step, const StepTotals& totals, const std::vector<double>& squares,
                                const HeaderCells& cells) const {
   StepHeader header;
@@ -161,16 +174,10 @@ StepHeader Trainer::MakeHeader(Step step, const StepTotals& totals, const std::v
   header.request = cells.request;
   header.request_kind = cells.request_kind;
 
-  if (totals.nonfinite_layer >= 0) {
-    header.ok = false;
-    header.failed_layer = totals.nonfinite_layer;
-  } else if (std::optional<BlockId> block = optimizer_->NonFinite(squares)) {
-    const Parameter& parameter = parts_.layout.parameter_of(*block);
-    header.ok = false;
-    header.failed_layer = parameter.layer.has_value() ? parameter.layer->value() : -1;
-  }
-  for (const SequenceLoss& loss : totals.losses) {
-    if (!std::isfinite(loss.cross_entropy + loss.load_balance + loss.z_loss)) header.ok = false;
+  header.failure = totals.failure;
+  if (header.ok()) {
+    if (std::optional<BlockId> block = optimizer_->NonFinite(squares))
+      header.failure = GradientFailure(*block);
   }
   return header;
 }

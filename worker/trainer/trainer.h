@@ -61,6 +61,8 @@ class Trainer {
   // One whole step; true in `stop` when this was the step to stop after.
   absl::Status RunStep(Step step, bool& stop);
   absl::StatusOr<StepTotals> ForwardBackward(Step step, const PlanBody& plan);
+  // The reduced gradient of a block that is owned here is not finite.
+  StepFailure GradientFailure(BlockId block) const;
   StepHeader MakeHeader(Step step, const StepTotals& totals, const std::vector<double>& squares,
                         const HeaderCells& cells) const;
   absl::StatusOr<FenceDecision> Decide(Step step, const StepTable& table, const HeaderCells& cells);

@@ -134,8 +134,8 @@ absl::Status RunRank(const ClusterJob& job, const ParameterLayout& layout, Commu
     std::copy(done.load_balance.begin(), done.load_balance.end(), result.load_balance.begin() + first);
     std::copy(done.z_loss.begin(), done.z_loss.end(), result.z_loss.begin() + first);
     result.split_hash[rank.index()] = HashSeed({result.split_hash[rank.index()], done.split_hash});
-    int& nonfinite = result.nonfinite_layer[rank.index()];
-    if (nonfinite < 0) nonfinite = done.nonfinite_layer;
+    StepFailure& failure = result.failure[rank.index()];
+    if (failure.cause == FailureCause::kNone) failure = done.failure;
     if (rank != Rank(0)) continue;
     for (size_t l = 0; l < done.expert_tokens.size(); ++l) {
       for (size_t e = 0; e < done.expert_tokens[l].size(); ++e)
@@ -160,7 +160,7 @@ ClusterResult RunCluster(const ClusterJob& job) {
   result.expert_tokens.assign(job.model.layers, std::vector<int64_t>(job.model.moe.experts, 0));
   result.rank_tokens.assign(job.model.layers, std::vector<int64_t>(ranks, 0));
   result.split_hash.resize(ranks);
-  result.nonfinite_layer.assign(ranks, -1);
+  result.failure.resize(ranks);
   result.stats.resize(ranks);
   result.microbatches =
       static_cast<int>(CeilDiv(CeilDiv(job.batch.sequences, ranks), job.microbatch_sequences));

@@ -42,7 +42,7 @@ struct ClusterResult {
   std::vector<std::vector<int64_t>> expert_tokens;  // [layer][expert] summed over microbatches
   std::vector<std::vector<int64_t>> rank_tokens;    // [layer][rank] summed over microbatches
   std::vector<uint64_t> split_hash;                 // [rank], of all microbatches
-  std::vector<int> nonfinite_layer;                 // [rank], of the first microbatch that has one; -1
+  std::vector<StepFailure> failure;                 // [rank], of the first microbatch that has one
   std::vector<CommStats> stats;                     // [rank]
   int microbatches = 0;
 };

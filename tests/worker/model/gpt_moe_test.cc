@@ -59,22 +59,31 @@ TEST(GptMoe, FloatAgreesWithDoubleWithinRounding) {
   ExpectNear(RunCluster(job), exact, 2e-5);
 }
 
-TEST(GptMoe, NamesTheFirstLayerThatIsNotFinite) {
+TEST(GptMoe, NamesTheFirstPlaceThatIsNotFiniteAndWhatItIs) {
   ClusterJob job = SmallJob(2);
   const ParameterLayout layout = LayoutOf(job.model);
-  auto break_parameter = [&](const std::string& name) {
+  auto break_parameter = [&](const std::string& name, double value = NAN) {
     ClusterJob broken = job;
     for (size_t p = 0; p < layout.parameters().size(); ++p) {
-      if (layout.parameters()[p].name == name) broken.weights[p].assign(broken.weights[p].size(), NAN);
+      if (layout.parameters()[p].name == name) broken.weights[p].assign(broken.weights[p].size(), value);
     }
     ClusterResult result = RunCluster(broken);
     for (const absl::Status& status : result.status) EXPECT_TRUE(status.ok()) << status;
-    return result.nonfinite_layer;
+    EXPECT_EQ(result.failure[0], result.failure[1]) << name;
+    return result.failure[0];
   };
-  EXPECT_EQ(RunCluster(job).nonfinite_layer, (std::vector<int>{-1, -1}));
-  EXPECT_EQ(break_parameter("model.layers.0.block_sparse_moe.gate.weight"), (std::vector<int>{0, 0}));
-  EXPECT_EQ(break_parameter("model.layers.1.self_attn.o_proj.weight"), (std::vector<int>{1, 1}));
-  EXPECT_EQ(break_parameter("lm_head.weight"), (std::vector<int>{2, 2}));
+  using enum FailureCause;
+  using enum ModelPart;
+  for (const StepFailure& failure : RunCluster(job).failure) EXPECT_EQ(failure, StepFailure());
+  EXPECT_EQ(break_parameter("model.embed_tokens.weight"), (StepFailure{kActivation, kEmbedding, -1}));
+  EXPECT_EQ(break_parameter("model.layers.0.block_sparse_moe.gate.weight"),
+            (StepFailure{kActivation, kLayer, 0}));
+  EXPECT_EQ(break_parameter("model.layers.1.self_attn.o_proj.weight"), (StepFailure{kActivation, kLayer, 1}));
+  // Logits that are large and finite: the experts compute on, but the square in the z-loss is too much.
+  EXPECT_EQ(break_parameter("model.layers.1.block_sparse_moe.gate.weight", 1e200),
+            (StepFailure{kLoss, kLayer, 1}));
+  EXPECT_EQ(break_parameter("model.norm.weight"), (StepFailure{kLoss, kHead, -1}));
+  EXPECT_EQ(break_parameter("lm_head.weight"), (StepFailure{kLoss, kHead, -1}));
 }
 
 // A backend whose last product fails to allocate is one rank giving up; the other one must come back with an

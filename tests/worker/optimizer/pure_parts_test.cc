@@ -48,8 +48,7 @@ StepTable TableVia(const StepTableShape& shape, const std::vector<SequenceLoss>&
     StepRow row;
     row.header.generation = Generation(3);
     row.header.step = Step(17);
-    row.header.ok = rank != 2;
-    row.header.failed_layer = rank == 2 ? 1 : -1;
+    if (rank == 2) row.header.failure = {FailureCause::kGradient, ModelPart::kLayer, 1};
     row.header.split_hash = 5;
     for (int64_t i = 0; i < shape.sequences[rank]; ++i) row.losses.push_back(losses[first++]);
     for (BlockId block : shape.owned[rank]) row.block_squares.push_back(squares[block.index()]);
@@ -75,9 +74,9 @@ TEST(StepTable, SumsDoNotDependOnWhereBlocksLive) {
   EXPECT_EQ(one.losses[4].z_loss, losses[4].z_loss);
   EXPECT_EQ(SumLosses(one.losses).cross_entropy, SumLosses(losses).cross_entropy);
   ASSERT_EQ(one.headers.size(), 3u);
-  EXPECT_TRUE(one.headers[1].ok);
-  EXPECT_FALSE(one.headers[2].ok);
-  EXPECT_EQ(one.headers[2].failed_layer, 1);
+  EXPECT_TRUE(one.headers[1].ok());
+  EXPECT_FALSE(one.headers[2].ok());
+  EXPECT_EQ(one.headers[2].failure, (StepFailure{FailureCause::kGradient, ModelPart::kLayer, 1}));
   EXPECT_EQ(one.headers[2].step, Step(17));
 }
 

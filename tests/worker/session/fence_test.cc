@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "base/rng.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -101,13 +102,36 @@ TEST_F(FenceTest, NotBeforeStepIsReachedFirst) {
 
 TEST_F(FenceTest, OneRowThatIsNotOkSkipsTheUpdateEverywhereAndSaysWhere) {
   std::vector<StepHeader> table = Staged(1);
-  table[2].ok = false;
-  table[2].failed_layer = 5;
+  table[2].failure = {FailureCause::kActivation, ModelPart::kLayer, 5};
   const FenceDecision decision = Apply(table);
   EXPECT_FALSE(decision.update);
-  EXPECT_EQ(decision.failure, "step 1: layer 5, rank 2: a loss or gradient is not finite, or a check failed");
+  EXPECT_EQ(decision.failure, "step 1: layer 5, rank 2: an activation is not finite");
   // It does not enter the decision about plans.
   EXPECT_TRUE(decision.decided.has_value());
+}
+
+// What one rank met first made the others fail: it is told, whatever the rank.
+TEST_F(FenceTest, TheFailureThatAStepMeetsFirstIsTold) {
+  using enum FailureCause;
+  using enum ModelPart;
+  const std::vector<std::pair<StepFailure, std::string>> in_order = {
+      {{kActivation, kEmbedding, -1}, "embedding, rank 1: an activation is not finite"},
+      {{kActivation, kLayer, 3}, "layer 3, rank 1: an activation is not finite"},
+      {{kLoss, kLayer, 3}, "layer 3, rank 1: a loss is not finite"},
+      {{kActivation, kLayer, 4}, "layer 4, rank 1: an activation is not finite"},
+      {{kLoss, kHead, -1}, "output head, rank 1: a loss is not finite"},
+      {{kCheck, kUnknown, -1}, "rank 1: a check failed"},
+      {{kGradient, kEmbedding, -1}, "embedding, rank 1: a gradient is not finite"},
+      {{kGradient, kLayer, 0}, "layer 0, rank 1: a gradient is not finite"},
+      {{kGradient, kHead, -1}, "output head, rank 1: a gradient is not finite"},
+  };
+  for (size_t i = 0; i < in_order.size(); ++i) {
+    const int64_t step = static_cast<int64_t>(i) + 1;
+    std::vector<StepHeader> table = Table(step);
+    table[1].failure = in_order[i].first;
+    if (i + 1 < in_order.size()) table[0].failure = table[2].failure = in_order[i + 1].first;
+    EXPECT_EQ(Apply(table).failure, absl::StrCat("step ", step, ": ", in_order[i].second));
+  }
 }
 
 TEST_F(FenceTest, UnequalSplitsSkipTheUpdate) {
@@ -198,14 +222,20 @@ TEST(FenceProperty, AllRanksReachTheSameDecisions) {
 
 TEST(Header, SurvivesItsWireForm) {
   StepHeader header = Row(12345678901);
-  header.ok = false;
-  header.failed_layer = -1;
+  header.failure = {FailureCause::kGradient, ModelPart::kHead, -1};
   header.staged = PlanVersion(std::numeric_limits<int64_t>::max());
   header.staged_digest = PlanDigest(~uint64_t{0});
   header.committed = PlanVersion(4);
   header.request = RequestId(9);
   header.request_kind = RequestKind::kDrain;
   EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
+  header.failure = {FailureCause::kActivation, ModelPart::kLayer, 61};
+  EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
+  // A cause that only a newer rank knows is not taken for success.
+  std::array<uint64_t, kHeaderWords> words = EncodeHeader(Row(1));
+  EXPECT_TRUE(DecodeHeader(words).ok());
+  words[2] = 77;
+  EXPECT_EQ(DecodeHeader(words).failure.cause, FailureCause::kCheck);
 }
 
 }  // namespace

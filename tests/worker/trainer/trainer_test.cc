@@ -172,7 +172,9 @@ TEST(Trainer, NonFiniteLossStopsEveryRankWithStepAndLayer) {
   for (const TrainResult& result : outcome.results) {
     EXPECT_EQ(result.status.code(), absl::StatusCode::kFailedPrecondition) << result.status;
     EXPECT_EQ(result.status, outcome.results[0].status);
-    EXPECT_NE(result.status.message().find("step 2: layer 0"), absl::string_view::npos) << result.status;
+    EXPECT_NE(result.status.message().find("step 2: layer 0, rank 0: an activation is not finite"),
+              absl::string_view::npos)
+        << result.status;
     EXPECT_EQ(result.last_step, Step(1));
   }
   EXPECT_EQ(outcome.reports.size(), 1u);
