@@ -86,6 +86,8 @@ SessionActions Session::OnFinished(const RunId& run, Rank rank, Step step, bool 
   const bool all =
       std::all_of(ranks_.begin(), ranks_.end(), [](const auto& entry) { return entry.second.finished; });
   if (!all) return {};
+  // What goes wrong from here on (peers that leave, this process being stopped) takes nothing back.
+  running_ = false;
   return Say(Finished{CurrentStamp(), step, stopped}, /*lasting=*/true);
 }
 
