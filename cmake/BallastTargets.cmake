@@ -44,9 +44,10 @@ function(ballast_program name)
   target_link_libraries(${name} PRIVATE ballast_flags ${ARG_DEPS})
 endfunction()
 
-# ballast_test(NAME SRCS x_test.cc DEPS x LABELS unit TIMEOUT 60): a GoogleTest program; every TEST is a ctest test.
+# ballast_test(NAME SRCS x_test.cc DEPS x LABELS unit TIMEOUT 60 [SERIAL]): a GoogleTest program; every TEST is a ctest
+# test. SERIAL is for tests with deadlines: ctest runs nothing else beside them.
 function(ballast_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "SERIAL" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
@@ -57,5 +58,5 @@ function(ballast_test name)
   target_link_libraries(${name} PRIVATE ballast_flags ${ARG_DEPS} GTest::gtest_main GTest::gmock)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
-                       PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+                       PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} RUN_SERIAL ${ARG_SERIAL})
 endfunction()

@@ -73,7 +73,8 @@ std::vector<Member> AssignRanks(const std::vector<const WorkerEntry*>& idle, int
                                .local_rank = local_rank,
                                .node = worker->hello.node,
                                .data_address = worker->hello.data_address,
-                               .neighbour_address = worker->hello.neighbour_address});
+                               .neighbour_address = worker->hello.neighbour_address,
+                               .host = worker->hello.host});
     }
     if (static_cast<int>(members.size()) == ranks) return members;
   }

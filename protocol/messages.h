@@ -29,6 +29,7 @@ struct Member {
   std::string node;               // node name, for the topology
   std::string data_address;       // host or address that peers connect to for tensors
   std::string neighbour_address;  // host:port of the daemon's liveness listener
+  std::string host;               // equal for members that share loopback addresses; empty = not known
   friend bool operator==(const Member&, const Member&) = default;
 };
 
@@ -54,6 +55,7 @@ struct Hello {
   int ranks = 0;
   std::string data_address;
   std::string neighbour_address;
+  std::string host;  // Member's
   // What the worker is in the middle of; zeros and empty when idle.
   Term highest_term;
   JobId job;
@@ -168,6 +170,13 @@ struct Assign {
 struct Stage {
   Stamp stamp;
   PlanPtr plan;
+};
+// What a worker makes of a Stage whose plan it cannot read; never sent.
+struct UnreadableStage {
+  Stamp stamp;
+  PlanVersion version;
+  PlanDigest digest;  // as the coordinator says it
+  std::string reason;
 };
 struct Commit {
   Stamp stamp;

@@ -1,4 +1,5 @@
 // Coordinator -> worker; the other half of convert_session.h is convert_worker_message.cc.
+#include <optional>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
@@ -101,6 +102,7 @@ v1::Member ToProto(const Member& member) {
   out.set_node(member.node);
   out.set_data_address(member.data_address);
   out.set_neighbour_address(member.neighbour_address);
+  out.set_host(member.host);
   return out;
 }
 
@@ -116,7 +118,19 @@ absl::StatusOr<Member> FromProto(const v1::Member& member) {
   out.node = member.node();
   out.data_address = member.data_address();
   out.neighbour_address = member.neighbour_address();
+  out.host = member.host();
   BALLAST_RETURN_IF_ERROR(ids.status());
+  return out;
+}
+
+std::optional<UnreadableStage> AsUnreadableStage(const v1::CoordinatorMessage& message,
+                                                 const absl::Status& why) {
+  if (!message.has_stage()) return std::nullopt;
+  const v1::Stage& in = message.stage();
+  IdReader ids;
+  UnreadableStage out{ids.GetStamp(in.stamp()), ids.Get<PlanVersion>("plan.version", in.plan().version()),
+                      PlanDigest(in.digest()), std::string(why.message())};
+  if (!ids.status().ok()) return std::nullopt;
   return out;
 }
 
@@ -139,6 +153,7 @@ v1::CoordinatorMessage ToProto(const CoordinatorMessage& message) {
                  [&](const Stage& m) {
                    SetStamp(m.stamp, out.mutable_stage()->mutable_stamp());
                    *out.mutable_stage()->mutable_plan() = ToProto(*m.plan);
+                   out.mutable_stage()->set_digest(Digest(*m.plan).value());
                  },
                  [&](const Commit& m) {
                    v1::Commit* to = out.mutable_commit();

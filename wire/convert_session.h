@@ -5,6 +5,8 @@
 // message_case() first.
 #pragma once
 
+#include <optional>
+
 #include "absl/status/statusor.h"
 #include "ballast/v1/session.pb.h"
 #include "protocol/messages.h"
@@ -18,6 +20,11 @@ absl::StatusOr<WorkerMessage> FromProto(const v1::WorkerMessage& message);
 // travel.
 v1::CoordinatorMessage ToProto(const CoordinatorMessage& message);
 absl::StatusOr<CoordinatorMessage> FromProto(const v1::CoordinatorMessage& message);
+
+// A Stage that FromProto refused with `why`, as far as it can be read: enough to answer it. Nothing for
+// another message, or when stamp or version cannot be read either.
+std::optional<UnreadableStage> AsUnreadableStage(const v1::CoordinatorMessage& message,
+                                                 const absl::Status& why);
 
 v1::Member ToProto(const Member& member);
 absl::StatusOr<Member> FromProto(const v1::Member& member);

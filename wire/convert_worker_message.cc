@@ -19,6 +19,7 @@ void Fill(const Hello& hello, v1::Hello* out) {
   out->set_ranks(hello.ranks);
   out->set_data_address(hello.data_address);
   out->set_neighbour_address(hello.neighbour_address);
+  out->set_host(hello.host);
   out->set_highest_term(hello.highest_term.value());
   out->set_job(hello.job.value());
   out->set_generation(hello.generation.value());
@@ -60,6 +61,7 @@ Hello ReadHello(const v1::Hello& hello, IdReader& ids) {
   out.ranks = hello.ranks();
   out.data_address = hello.data_address();
   out.neighbour_address = hello.neighbour_address();
+  out.host = hello.host();
   out.highest_term = ids.Get<Term>("highest_term", hello.highest_term());
   out.job = JobId(hello.job());
   out.generation = ids.Get<Generation>("generation", hello.generation());

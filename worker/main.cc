@@ -64,8 +64,11 @@ absl::Status Run(const WorkerSettings& settings) {
   if (hello.data_address.empty()) {
     BALLAST_ASSIGN_OR_RETURN(hello.data_address, AddressTowards(settings.coordinator));
   }
+  BALLAST_ASSIGN_OR_RETURN(hello.host, HostIdentity());
+  // Later than the ranks' own deadline, whose error names the peers that are missing.
+  const NeighbourTimes times{.meet_max = Seconds(settings.rendezvous_timeout_s + 5)};
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<NeighbourWatch> watch,
-                           NeighbourWatch::Listen(hello.data_address, 0));
+                           NeighbourWatch::Listen(hello.data_address, 0, times));
   hello.neighbour_address = HostPort(hello.data_address, watch->port());
 
   Agent* wake = nullptr;

@@ -179,6 +179,16 @@ SessionActions Session::OnStage(const Stage& stage) {
   return Say(Staged{stage.stamp, options_.identity.incarnation, version, digest}, false);
 }
 
+SessionActions Session::OnUnreadableStage(const UnreadableStage& stage) {
+  if (auto ignored = Obey(stage.stamp)) return Noted(*ignored);
+  SessionActions actions = Say(Rejected{stage.stamp, options_.identity.incarnation, stage.version,
+                                        stage.digest, absl::StrCat("cannot be read: ", stage.reason)},
+                               false);
+  actions.notes.push_back(
+      absl::StrCat("rejected plan ", stage.version.value(), ", which cannot be read: ", stage.reason));
+  return actions;
+}
+
 SessionActions Session::OnCommit(const Commit& commit) {
   if (auto ignored = Obey(commit.stamp)) return Noted(*ignored);
   const bool promised = staged_ != nullptr && staged_->stamp.version == commit.version;

@@ -78,6 +78,8 @@ class Session {
   // First message of a new stream.
   Hello MakeHello() const;
   SessionActions OnMessage(const CoordinatorMessage& message);
+  // Rejects the plan. A coordinator that heard nothing would wait for its staging deadline.
+  SessionActions OnUnreadableStage(const UnreadableStage& stage);
 
   // ---- from the rank threads; ignored unless `run` is the generation that is running ----
 
@@ -147,7 +149,7 @@ class Session {
   std::map<JobId, Generation> newest_;
   // The generation.
   RunId run_;
-  bool running_ = false;  // its ranks were started, and have neither failed nor been aborted
+  bool running_ = false;  // its ranks were started, and have not failed, been aborted or all finished
   std::shared_ptr<const JobConfig> job_;
   std::vector<Rank> local_ranks_;
   ParameterLayout layout_;

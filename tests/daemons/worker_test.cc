@@ -344,6 +344,22 @@ TEST(DataAddress, ALoopbackAddressIsRefusedForAPeerOnAnotherHost) {
       "worker a on node node-a advertises the loopback address 127.0.0.1, which worker b on node node-b at "
       "10.0.0.2 cannot reach: start it with --data-address and an address that other hosts can reach");
   EXPECT_FALSE(CheckReachable({MemberOf(0, "a", 0, "localhost"), MemberOf(1, "b", 0, "10.0.0.2")}).ok());
+  // Two containers of one machine, each with a loopback of its own.
+  auto on = [](Member member, const std::string& host) {
+    member.host = host;
+    return member;
+  };
+  const Member a = MemberOf(0, "a", 0), b = MemberOf(1, "b", 0), far = MemberOf(1, "b", 0, "10.0.0.2");
+  EXPECT_EQ(
+      CheckReachable({on(a, "boot/1"), on(b, "boot/2")}).message(),
+      "worker a on node node-a advertises the loopback address 127.0.0.1, which worker b on node node-b "
+      "at 127.0.0.1 cannot reach: start it with --data-address and an address that other hosts can "
+      "reach");
+  EXPECT_TRUE(CheckReachable({on(a, "boot/1"), on(b, "boot/1")}).ok());
+  EXPECT_TRUE(CheckReachable({on(a, "boot/1"), on(far, "boot/1")}).ok()) << "one host, two addresses";
+  EXPECT_FALSE(CheckReachable({on(a, "boot/1"), on(far, "boot/2")}).ok());
+  EXPECT_EQ(HostIdentity().value(), HostIdentity().value());
+  EXPECT_NE(HostIdentity()->find('/'), std::string::npos);
   EXPECT_EQ(AddressTowards("127.0.0.1:1").value(), "127.0.0.1");
   EXPECT_FALSE(AddressTowards("nonsense").ok());
 }

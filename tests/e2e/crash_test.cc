@@ -46,16 +46,21 @@ std::map<int, int64_t> SwitchSteps(Cluster& cluster, int workers, int64_t plan) 
   return steps;
 }
 
+// Longer than any step may take, so that a step that waited for the coordinator stands out.
+constexpr double kOutageSeconds = 6;
+constexpr double kSlowestStepSeconds = 5;
+
 TEST(CoordinatorCrash, KilledInMidRunNoStepWaitsAndAPlanCanBePushedAfterwards) {
   Cluster cluster;
   cluster.StartCoordinator();
   cluster.StartWorkers(4);
-  JobConfig job = SmallJob("demo", 4, 300);
+  JobConfig job = SmallJob("demo", 4, 100000);  // stopped by request
   ASSERT_TRUE(cluster.Submit(job).ok());
   ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(20)));
+  const int64_t step_before = cluster.Job("demo")->step();
   cluster.coordinator().Kill();
   SteadyPoint down = std::chrono::steady_clock::now();
-  std::this_thread::sleep_for(std::chrono::seconds(2));
+  std::this_thread::sleep_for(std::chrono::duration<double>(kOutageSeconds));
   cluster.StartCoordinator();
   ASSERT_TRUE(cluster.WaitForWorkers(4, 15));
   double attached_s = SecondsSince(down);
@@ -63,21 +68,29 @@ TEST(CoordinatorCrash, KilledInMidRunNoStepWaitsAndAPlanCanBePushedAfterwards) {
     return status.state() == v1::JOB_STATE_RUNNING && status.recent_steps_size() > 0;
   }));
 
+  const int64_t step_after = cluster.Job("demo")->step();
+
   v1::PlanFile next = RotateExperts(cluster.Plan("demo").value().plan());
   absl::StatusOr<v1::PushPlanResponse> pushed = cluster.Push("demo", next);
   ASSERT_TRUE(pushed.ok()) << pushed.status();
   EXPECT_TRUE(cluster.WaitForPlan("demo", pushed->plan().version(), v1::PLAN_STATE_ACTIVE, 30));
-  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
+  v1::StopJobRequest stop;
+  v1::StopJobResponse stopping;
+  stop.set_name("demo");
+  grpc::Status stopped = cluster.control().StopJob(Cluster::Within(10).get(), stop, &stopping);
+  ASSERT_TRUE(stopped.ok()) << stopped.error_message();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, IsFinal));
   v1::JobStatus status = cluster.Job("demo").value();
   EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
 
-  // Steps of the outage were reported afterwards; none took longer than a loaded machine explains, though the
-  // coordinator was away for two seconds.
+  // Steps of the outage were reported afterwards, and none of them waited for it to end.
   for (DataSource& source : job.data.sources) source.prefix = cluster.data_prefix();
-  std::vector<double> reference = ReferenceLosses(job);
+  std::vector<double> reference = ReferenceLosses(job, status.step());
+  ASSERT_GE(static_cast<int64_t>(reference.size()), status.step());
   double slowest_s = 0;
   const int64_t tokens = job.training.global_batch_sequences * job.data.sequence_length;
-  ASSERT_GT(status.recent_steps_size(), 100);
+  ASSERT_GT(status.recent_steps_size(), 0);
+  EXPECT_EQ(status.recent_steps(status.recent_steps_size() - 1).step(), status.step());
   for (int i = 0; i < status.recent_steps_size(); ++i) {
     const v1::StepStatus& step = status.recent_steps(i);
     EXPECT_EQ(step.loss(), reference[static_cast<size_t>(step.step() - 1)]) << step.step();
@@ -86,9 +99,13 @@ TEST(CoordinatorCrash, KilledInMidRunNoStepWaitsAndAPlanCanBePushedAfterwards) {
     }
     slowest_s = std::max(slowest_s, static_cast<double>(tokens) / step.tokens_per_s());
   }
-  EXPECT_LT(slowest_s, 1.5);
-  std::printf("re-attached %.2f s after the kill; reports from step %ld on; slowest step %.3f s\n",
-              attached_s, static_cast<long>(status.recent_steps(0).step()), slowest_s);
+  EXPECT_LT(slowest_s, kSlowestStepSeconds);
+  EXPECT_GT(step_after, step_before + 10) << "training went on meanwhile";
+  std::printf(
+      "re-attached %.2f s after the kill, steps %ld to %ld meanwhile; reports from step %ld to %ld; "
+      "slowest step %.3f s\n",
+      attached_s, static_cast<long>(step_before), static_cast<long>(step_after),
+      static_cast<long>(status.recent_steps(0).step()), static_cast<long>(status.step()), slowest_s);
 }
 
 TEST(CoordinatorCrash, KilledForGoodAfterOneCommitEveryRankSwitchesAtOneStep) {

@@ -1,5 +1,6 @@
 #include "tests/e2e/reference_run.h"
 
+#include <atomic>
 #include <memory>
 #include <thread>
 
@@ -14,16 +15,31 @@
 namespace ballast {
 namespace {
 
-// No plans, and the losses of rank 0.
+// No plans, and the losses of rank 0; asks for a stop when `steps` of them are there.
 class Recorder final : public StepCoordination {
  public:
-  HeaderCells Cells() override { return {}; }
+  explicit Recorder(int64_t steps) : steps_(steps) {}
+  HeaderCells Cells() override {
+    HeaderCells cells;
+    if (enough_) {
+      cells.request = RequestId(1);
+      cells.request_kind = RequestKind::kStop;
+    }
+    return cells;
+  }
   void OnDecided(Rank, PlanVersion, Step) override {}
   void OnActive(Rank, PlanVersion, Step) override {}
   void OnStepDone(Rank, Step) override {}
-  void OnReport(StepReport report) override { losses.push_back(report.loss); }
+  void OnReport(StepReport report) override {
+    losses.push_back(report.loss);
+    if (steps_ > 0 && static_cast<int64_t>(losses.size()) >= steps_) enough_ = true;
+  }
   void OnEvaluation(EvaluationReport) override {}
   std::vector<double> losses;
+
+ private:
+  const int64_t steps_;
+  std::atomic<bool> enough_{false};
 };
 
 void RunRank(const JobConfig& job, const ParameterLayout& layout, PlanPtr plan, Communicator& communicator,
@@ -51,7 +67,7 @@ void RunRank(const JobConfig& job, const ParameterLayout& layout, PlanPtr plan, 
 
 }  // namespace
 
-std::vector<double> ReferenceLosses(const JobConfig& job) {
+std::vector<double> ReferenceLosses(const JobConfig& job, int64_t steps) {
   int ranks = job.placement.ranks;
   ParameterLayout layout = ParameterLayout::Make(job.model, job.placement.block_elements).value();
   auto plan = std::make_shared<Plan>();
@@ -62,7 +78,7 @@ std::vector<double> ReferenceLosses(const JobConfig& job) {
                  .not_before_step = Step(1)};
   plan->body = ContiguousPlan(job, layout, ranks).value();
   ThreadCommunicatorGroup group(ranks);
-  Recorder recorder;  // rank 0 alone reports
+  Recorder recorder(steps);  // rank 0 alone reports
   std::vector<std::thread> threads;
   for (int r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {

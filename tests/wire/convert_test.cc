@@ -170,6 +170,29 @@ TEST(Convert, HostileMessages) {
             "members[0].rank: found 3, allowed 0 (by rank)");
 }
 
+TEST(Convert, AStageThatCannotBeReadCanStillBeAnswered) {
+  Rng rng(3);
+  v1::CoordinatorMessage message = ToProto(RandomCoordinatorMessage(rng, 3));
+  ASSERT_TRUE(message.has_stage());
+  auto plan = FromProto(message.stage().plan());
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  message.mutable_stage()->mutable_plan()->mutable_body()->add_homes(-1);
+  absl::Status why = FromProto(message).status();
+  ASSERT_FALSE(why.ok());
+  auto stage = AsUnreadableStage(message, why);
+  ASSERT_TRUE(stage.has_value());
+  EXPECT_EQ(stage->stamp.term.value(), message.stage().stamp().term());
+  EXPECT_EQ(stage->stamp.job.value(), message.stage().stamp().job());
+  EXPECT_EQ(stage->stamp.generation.value(), message.stage().stamp().generation());
+  EXPECT_EQ(stage->version, plan->stamp.version);
+  EXPECT_EQ(stage->digest, Digest(*plan)) << "as the coordinator knows it";
+  EXPECT_EQ(stage->reason, std::string(why.message()));
+
+  message.mutable_stage()->mutable_stamp()->set_term(-1);
+  EXPECT_FALSE(AsUnreadableStage(message, why).has_value()) << "nobody to answer";
+  EXPECT_FALSE(AsUnreadableStage(v1::CoordinatorMessage(), why).has_value());
+}
+
 TEST(Records, AreGivenBack) {
   for (int seed = 1; seed <= kRounds; ++seed) {
     Rng rng(seed);

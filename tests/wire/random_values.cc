@@ -140,7 +140,7 @@ Plan RandomPlan(Rng& rng) {
 Member RandomMember(Rng& rng, int rank) {
   return {
       Rank(rank),         WorkerId(RandomText(rng, 8)), Incarnation(rng.Next()), static_cast<int>(Small(rng)),
-      RandomText(rng, 8), RandomText(rng, 8),           RandomText(rng, 8)};
+      RandomText(rng, 8), RandomText(rng, 8),           RandomText(rng, 8),      RandomText(rng, 8)};
 }
 
 WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
@@ -159,6 +159,7 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
                    {{"a", RandomText(rng, 8)}, {"b", ""}},
                    "cpu",
                    static_cast<int>(Small(rng)),
+                   RandomText(rng, 8),
                    RandomText(rng, 8),
                    RandomText(rng, 8),
                    Term(Small(rng)),

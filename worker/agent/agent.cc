@@ -104,7 +104,11 @@ void Agent::Handle(FromStream item) {
 void Agent::OnRead(const v1::CoordinatorMessage& proto) {
   if (proto.has_heartbeat()) return;
   absl::StatusOr<CoordinatorMessage> message = FromProto(proto);
-  if (!message.ok()) return Break(std::string(message.status().message()));
+  if (!message.ok()) {
+    // Breaking the stream over a plan would only bring the same plan again with the next stream.
+    if (auto stage = AsUnreadableStage(proto, message.status())) return host_->OnUnreadableStage(*stage);
+    return Break(std::string(message.status().message()));
+  }
   if (proto.has_welcome()) {
     welcomed_ = ever_welcomed_ = true;
     broken_handshakes_ = 0;

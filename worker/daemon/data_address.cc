@@ -2,10 +2,12 @@
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -38,18 +40,34 @@ bool IsLoopback(const std::string& host) {
   return absl::StartsWith(host, "127.") || host == "::1" || host == "localhost";
 }
 
-absl::Status CheckReachable(const std::vector<Member>& members) {
-  const Member* near = nullptr;
-  const Member* far = nullptr;
-  for (const Member& member : members) {
-    (IsLoopback(member.data_address) ? near : far) = &member;
+absl::StatusOr<std::string> HostIdentity() {
+  std::string boot;
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+  struct stat network{};
+  if (boot.empty() || stat("/proc/self/ns/net", &network) != 0) {
+    return absl::UnavailableError(
+        "which host this is cannot be told: /proc/sys/kernel/random/boot_id and /proc/self/ns/net are "
+        "needed");
   }
-  if (near == nullptr || far == nullptr) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("worker ", near->worker.value(), " on node ", near->node,
-                   " advertises the loopback address ", near->data_address, ", which worker ",
-                   far->worker.value(), " on node ", far->node, " at ", far->data_address,
-                   " cannot reach: start it with --data-address and an address that other hosts can reach"));
+  return absl::StrCat(boot, "/", network.st_ino);
+}
+
+absl::Status CheckReachable(const std::vector<Member>& members) {
+  auto reaches = [](const Member& from, const Member& to) {
+    if (!IsLoopback(to.data_address)) return true;
+    return from.host.empty() || to.host.empty() ? IsLoopback(from.data_address) : from.host == to.host;
+  };
+  for (const Member& near : members) {
+    for (const Member& far : members) {
+      if (reaches(far, near)) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "worker ", near.worker.value(), " on node ", near.node, " advertises the loopback address ",
+          near.data_address, ", which worker ", far.worker.value(), " on node ", far.node, " at ",
+          far.data_address,
+          " cannot reach: start it with --data-address and an address that other hosts can reach"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace ballast

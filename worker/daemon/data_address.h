@@ -17,9 +17,13 @@ absl::StatusOr<std::string> AddressTowards(const std::string& host_port);
 // "127.0.0.0/8", "::1" and "localhost".
 bool IsLoopback(const std::string& host);
 
+// Who can reach this process through its loopback addresses: the boot and the network namespace. Two
+// containers of one machine have two; Unavailable if the kernel does not tell.
+absl::StatusOr<std::string> HostIdentity();
+
 // InvalidArgument if a member advertises a loopback address though another member is on another host, with
-// both of them and what to do. Members that all advertise loopback addresses are on one host, whatever their
-// nodes are called.
+// both of them and what to do. Whether they are on one host is what their host identities say; where one is
+// not known, two loopback addresses are taken for one host's. Nodes are names alone.
 absl::Status CheckReachable(const std::vector<Member>& members);
 
 }  // namespace ballast

@@ -97,6 +97,10 @@ bool SessionHost::OnMessage(const CoordinatorMessage& message) {
   return !actions.leave;
 }
 
+void SessionHost::OnUnreadableStage(const UnreadableStage& stage) {
+  Apply([&](Session& session) { return session.OnUnreadableStage(stage); });
+}
+
 std::optional<WorkerMessage> SessionHost::TakeOutgoing() {
   MutexLock lock(mutex_);
   if (!welcomed_) return std::nullopt;

@@ -43,6 +43,7 @@ class SessionHost {
   void EndStream() EXCLUDES(mutex_);
   // False when the coordinator refused this process for good.
   [[nodiscard]] bool OnMessage(const CoordinatorMessage& message) EXCLUDES(mutex_);
+  void OnUnreadableStage(const UnreadableStage& stage) EXCLUDES(mutex_);
   // The next message to write, if the stream has been welcomed. Breaking() then says whether too much waits.
   std::optional<WorkerMessage> TakeOutgoing() EXCLUDES(mutex_);
   bool Breaking() const EXCLUDES(mutex_);

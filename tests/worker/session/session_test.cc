@@ -324,6 +324,39 @@ TEST_F(SessionTest, TheFirstFailureIsTheOneThatIsTold) {
   EXPECT_EQ(session_.MakeHello().job, JobId("demo"));
 }
 
+TEST_F(SessionTest, APlanThatCannotBeReadIsRejectedUnlessItsMessageIsStale) {
+  Assigned();
+  const UnreadableStage stage{StampAt(2), PlanVersion(2), PlanDigest(0xabc), "homes[3]: found -1"};
+  EXPECT_THAT(Said(session_.OnUnreadableStage(stage)),
+              ElementsAre(AllOf(HasSubstr("Rejected{term 2 job demo gen 1 v2"), HasSubstr("abc"),
+                                HasSubstr("cannot be read: homes[3]: found -1"))));
+  EXPECT_EQ(session_.MakeHello().staged, PlanVersion());
+  UnreadableStage stale = stage;
+  stale.stamp = StampAt(1);
+  EXPECT_THAT(Said(session_.OnUnreadableStage(stale)), IsEmpty());
+  stale.stamp = StampAt(2, /*generation=*/9);
+  EXPECT_THAT(Said(session_.OnUnreadableStage(stale)), IsEmpty());
+}
+
+TEST_F(SessionTest, WhatFailsAfterTheLastRankHasFinishedIsNotTold) {
+  Assigned();
+  session_.OnFinished(run_, Rank(0), Step(100), false);
+  EXPECT_THAT(Said(session_.OnFinished(run_, Rank(1), Step(100), false)), ElementsAre(HasSubstr("Finished")));
+  EXPECT_THAT(Said(session_.OnLostPeer(run_, Rank(2), "connection reset")), IsEmpty());
+  EXPECT_THAT(Said(session_.OnFailure(run_, Step(101), "worker w1 was stopped")), IsEmpty());
+  EXPECT_THAT(Said(session_.OnMessage(Welcome{Term(2)})), ElementsAre(HasSubstr("Finished{term 2")));
+  // One rank alone does not end the others.
+  Assign next = MakeAssign(/*term=*/2);
+  next.stamp.generation = Generation(2);
+  auto plan = SmallPlan(3, 1, 0);
+  plan->stamp.generation = Generation(2);
+  next.plan = plan;
+  ASSERT_TRUE(session_.OnMessage(next).start.has_value());
+  const RunId run{JobId("demo"), Generation(2)};
+  session_.OnFinished(run, Rank(0), Step(100), false);
+  EXPECT_THAT(Said(session_.OnFailure(run, Step(100), "no memory")), ElementsAre(HasSubstr("no memory")));
+}
+
 TEST_F(SessionTest, RanksThatSwitchAtDifferentStepsFailTheJob) {
   Assigned();
   StageOf(OtherPlan(3, 2, 1));
