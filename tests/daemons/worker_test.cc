@@ -32,7 +32,8 @@ Member MemberOf(int rank, const std::string& worker, int local_rank,
           .local_rank = local_rank,
           .node = "node-" + worker,
           .data_address = address,
-          .neighbour_address = address + ":9"};
+          .neighbour_address = address + ":9",
+          .host = {}};
 }
 
 // Generation `generation` of a job on w0 (ranks 0, 1) alone.
