@@ -181,9 +181,10 @@ SessionActions Session::OnStage(const Stage& stage) {
 
 SessionActions Session::OnUnreadableStage(const UnreadableStage& stage) {
   if (auto ignored = Obey(stage.stamp)) return Noted(*ignored);
-  SessionActions actions = Say(Rejected{stage.stamp, options_.identity.incarnation, stage.version,
-                                        stage.digest, absl::StrCat("cannot be read: ", stage.reason)},
-                               false);
+  SessionActions actions =
+      Say(Rejected{stage.stamp, options_.identity.incarnation, stage.version, stage.digest,
+                   absl::StrCat("cannot be read: ", stage.reason), /*lasting=*/true},
+          false);
   actions.notes.push_back(
       absl::StrCat("rejected plan ", stage.version.value(), ", which cannot be read: ", stage.reason));
   return actions;

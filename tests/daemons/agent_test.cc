@@ -57,6 +57,7 @@ class NoRanks final : public Ranks {
 
 Assign AssignAlone() {
   std::shared_ptr<JobConfig> job = SmallJob("demo", 1);
+  job->optimizer.learning_rate = 0.01;  // what travels is checked as a job file is
   ParameterLayout layout = ParameterLayout::Make(job->model, job->placement.block_elements).value();
   auto plan = std::make_shared<Plan>();
   plan->stamp = {.job = job->name,
@@ -125,6 +126,7 @@ TEST(Agent, APlanThatCannotBeReadIsRejectedAndTheStreamStays) {
     EXPECT_EQ(first.rejected().version(), 2);
     EXPECT_EQ(first.rejected().incarnation(), 7u);
     EXPECT_EQ(first.rejected().stamp().term(), 1);
+    EXPECT_TRUE(first.rejected().lasting());
     EXPECT_EQ(first.rejected().digest(), Digest(*next).value());
     EXPECT_NE(first.rejected().reason().find("plan.body.homes["), std::string::npos)
         << first.rejected().reason();
