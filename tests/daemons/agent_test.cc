@@ -58,6 +58,7 @@ class NoRanks final : public Ranks {
 Assign AssignAlone() {
   std::shared_ptr<JobConfig> job = SmallJob("demo", 1);
   job->optimizer.learning_rate = 0.01;  // what travels is checked as a job file is
+  job->training.evaluation_sequences = 1;
   ParameterLayout layout = ParameterLayout::Make(job->model, job->placement.block_elements).value();
   auto plan = std::make_shared<Plan>();
   plan->stamp = {.job = job->name,
