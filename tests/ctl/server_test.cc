@@ -196,7 +196,7 @@ TEST_F(CtlServer, ExitCodes) {
   EXPECT_EQ(Ctl({"job", "get", "other"}).err, "ballastctl: no job other\n");
   EXPECT_EQ(Ctl({"job", "stop", "demo"}).code, kExitConflict);
   EXPECT_EQ(Ctl({"adopt"}).code, kExitDenied);
-  EXPECT_EQ(Ctl({"strategies"}).code, kExitError);  // not implemented here
+  EXPECT_EQ(Ctl({"strategies"}).code, kExitError);  // this pretended coordinator has no such RPC
   Result slow = Ctl({"job", "get", "hang", "--timeout", "0.2"});
   EXPECT_EQ(slow.code, kExitTimedOut) << slow.err;
   Result plaintext = Plain({"job", "list", "--coordinator", address_, "--insecure", "--timeout", "5"});

@@ -171,6 +171,19 @@ class GlooCommunicator final : public Communicator {
 
   CommStats stats() const override { return stats_; }
 
+  // One byte from everybody to everybody; not counted. Once, before any operation.
+  absl::Status MeetAll(Time deadline) {
+    struct NoStream final : Stream {
+    } stream;
+    const char here = 1;
+    std::vector<char> all(static_cast<size_t>(size_));
+    std::unique_ptr<Pending> pending =
+        AllGather(stream, &here, std::vector<size_t>(static_cast<size_t>(size_), 1), all.data());
+    absl::Status status = Wait(*pending, deadline);
+    stats_ = CommStats();
+    return status;
+  }
+
  private:
   // Null when the communicator is dead already.
   Message* Make(Rank peer, void* data, size_t bytes, std::vector<std::unique_ptr<Message>>& to) {
@@ -227,7 +240,11 @@ class GlooCommunicator final : public Communicator {
 absl::StatusOr<std::unique_ptr<Communicator>> ConnectGloo(const GlooOptions& options,
                                                           RendezvousStore& store) {
   BALLAST_ASSIGN_OR_RETURN(std::shared_ptr<gloo::Context> context, ConnectGlooMesh(options, store));
-  return std::make_unique<GlooCommunicator>(options.rank, options.size, std::move(context));
+  auto communicator = std::make_unique<GlooCommunicator>(options.rank, options.size, std::move(context));
+  // Until a peer has accepted, a connection that is closed ends the peer's process inside Gloo. So nobody
+  // leaves before all have heard from each other.
+  BALLAST_RETURN_IF_ERROR(communicator->MeetAll(options.deadline));
+  return communicator;
 }
 
 }  // namespace ballast
