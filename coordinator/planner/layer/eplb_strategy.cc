@@ -99,7 +99,6 @@ class EplbStrategy final : public LayerStrategy {
     for (int e = 0; e < task.experts(); ++e) items.push_back({static_cast<double>(task.load[e]), e});
     std::vector<int> room;
     std::vector<double> speed;
-    int total = 0;
     for (const std::vector<int>& node : nodes) {
       room.push_back(0);
       speed.push_back(1e-9);
@@ -107,7 +106,6 @@ class EplbStrategy final : public LayerStrategy {
         room.back() += task.slots[g];
         speed.back() += task.slots[g] > 0 ? task.speeds[g] : 0;
       }
-      total += room.back();
     }
     // Equal numbers where the slots allow it.
     const int share = (task.experts() + static_cast<int>(nodes.size()) - 1) / static_cast<int>(nodes.size());
