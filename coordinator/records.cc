@@ -50,6 +50,8 @@ const char* ToString(PlanOrigin origin) {
       return "rollback";
     case PlanOrigin::kHomeMoves:
       return "home moves";
+    case PlanOrigin::kRecovery:
+      return "recovery";
   }
   return "?";
 }

@@ -40,7 +40,14 @@ enum class PlanState : uint8_t {
 const char* ToString(PlanState state);
 
 // Who asked for a plan.
-enum class PlanOrigin : uint8_t { kFirst = 1, kPlanner = 2, kPushed = 3, kRollback = 4, kHomeMoves = 5 };
+enum class PlanOrigin : uint8_t {
+  kFirst = 1,
+  kPlanner = 2,
+  kPushed = 3,
+  kRollback = 4,
+  kHomeMoves = 5,
+  kRecovery = 6
+};
 const char* ToString(PlanOrigin origin);
 
 // One training step as it ran, for people.
@@ -62,6 +69,15 @@ struct EvaluationPoint {
   std::string source;
   double loss = 0;
   friend bool operator==(const EvaluationPoint&, const EvaluationPoint&) = default;
+};
+
+// One change of generation that people did not ask for.
+struct RecoveryPoint {
+  int64_t unix_ms = 0;
+  Generation lost;  // the generation that ended
+  Step from;        // last step of the checkpoint to go on from; 0 = initial weights
+  std::string cause;
+  friend bool operator==(const RecoveryPoint&, const RecoveryPoint&) = default;
 };
 
 // Key: config->name.
@@ -86,8 +102,10 @@ struct JobRecord {
   std::vector<StepPoint> last_steps;         // rising, at most kLastStepsMax
   std::vector<EvaluationPoint> evaluations;  // by step, then in order of arrival, at most kEvaluationsMax
                                              // (the oldest stays, then the newest)
+  std::vector<RecoveryPoint> recoveries;     // rising in time, the newest kRecoveriesMax
 };
 inline constexpr size_t kLastStepsMax = 20;
+inline constexpr size_t kRecoveriesMax = 101;  // one more than RecoveryConfig::max_recoveries may be
 inline constexpr size_t kEvaluationsMax = 2000;
 
 // Key: plan->stamp.job, plan->stamp.version.

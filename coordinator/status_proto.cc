@@ -53,6 +53,8 @@ v1::PlanOrigin ToProto(PlanOrigin origin) {
       return v1::PLAN_ORIGIN_ROLLBACK;
     case PlanOrigin::kHomeMoves:
       return v1::PLAN_ORIGIN_HOME_MOVES;
+    case PlanOrigin::kRecovery:
+      return v1::PLAN_ORIGIN_RECOVERY;
   }
   return v1::PLAN_ORIGIN_UNSPECIFIED;
 }

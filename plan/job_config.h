@@ -76,8 +76,9 @@ struct TrainingConfig {
 
 // Where experts may live and what may move; see docs/design.md for homes and slots.
 struct PlacementConfig {
-  int ranks = 0;
-  int slots_per_rank = 0;                     // expert slots of one rank in each MoE layer
+  int ranks = 0;           // as many as the job takes when they are there
+  int ranks_min = 0;       // it trains on as few, after a loss or while no more are attached; 0 = as `ranks`
+  int slots_per_rank = 0;  // expert slots of one rank in each MoE layer
   int64_t block_elements = int64_t{1} << 20;  // longest block of a parameter
   int64_t home_elements_per_rank = 0;  // home capacity of one rank, in parameters; 0 = twice the even share
   int64_t home_move_bytes_max = 0;     // of one plan and rank (in or out); 0 = 64 MiB
@@ -103,6 +104,14 @@ struct ScheduleConfig {
   std::string combine_compressor = "none";
 };
 
+// What a loss of ranks may cost before the job is given up.
+struct RecoveryConfig {
+  // Recoveries from one checkpoint within `window_s`; one more ends the job FAILED. A newer checkpoint begins
+  // the count anew.
+  int max_recoveries = 5;
+  int64_t window_s = 600;
+};
+
 struct JobConfig {
   JobId name;
   ModelConfig model;
@@ -112,6 +121,10 @@ struct JobConfig {
   PlacementConfig placement;
   PlannerConfig planner;
   ScheduleConfig schedule;
+  RecoveryConfig recovery;
+
+  int ranks_max() const { return placement.ranks; }
+  int ranks_min() const { return placement.ranks_min > 0 ? placement.ranks_min : placement.ranks; }
 };
 
 }  // namespace ballast

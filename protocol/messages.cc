@@ -77,8 +77,20 @@ struct Printer {
     return absl::StrCat("JobFailure{", Text(m.stamp), " step ", m.step.value(), ": ", m.cause, "}");
   }
   std::string operator()(const Finished& m) const {
-    return absl::StrCat("Finished{", Text(m.stamp), " step ", m.step.value(), m.stopped ? " stopped}" : "}");
+    return absl::StrCat("Finished{", Text(m.stamp), " step ", m.step.value(), m.stopped ? " stopped" : "",
+                        m.drained ? " drained}" : "}");
   }
+  std::string operator()(const Frozen& m) const {
+    std::string text = absl::StrCat("Frozen{", Text(m.stamp), " step ", m.step.value(), " v", m.plan.value());
+    if (m.pending.value() > 0) {
+      absl::StrAppend(&text, " pending v", m.pending.value(), " for step ", m.switch_step.value());
+    }
+    for (const Frozen::RankProgress& rank : m.ranks) {
+      absl::StrAppend(&text, " rank ", rank.rank.value(), " at ", rank.step.value());
+    }
+    return text + "}";
+  }
+  std::string operator()(const Leaving& m) const { return absl::StrCat("Leaving{", m.reason, "}"); }
 
   std::string operator()(const Welcome& m) const {
     return absl::StrCat("Welcome{term ", m.term.value(), "}");

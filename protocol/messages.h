@@ -1,8 +1,9 @@
-// The messages between a worker daemon and the coordinator, as plain values. wire/ turns them into protobuf; the simulator
-// carries them as they are.
+// The messages between a worker daemon and the coordinator, as plain values. wire/ turns them into protobuf;
+// the simulator carries them as they are.
 //
-// Level-triggered: on (re-)attach the leader sends again whatever applies of Assign, Stage, Commit and Withdraw, so every
-// message may arrive twice, late, or after a newer one. A receiver must be able to tell from the stamp alone.
+// Level-triggered: on (re-)attach the leader sends again whatever applies of Assign, Stage, Commit and
+// Withdraw, so every message may arrive twice, late, or after a newer one. A receiver must be able to tell
+// from the stamp alone.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,8 @@ struct Member {
   friend bool operator==(const Member&, const Member&) = default;
 };
 
-// Term, job and generation of a control message. A worker obeys a message only if term >= the highest it has seen and the
-// generation is its own.
+// Term, job and generation of a control message. A worker obeys a message only if term >= the highest it has
+// seen and the generation is its own.
 struct Stamp {
   Term term;
   JobId job;
@@ -108,13 +109,13 @@ struct StepReport {
   Generation generation;
   Step step;
   PlanVersion plan;
-  double loss = 0;            // mean cross-entropy per token, nats
+  double loss = 0;  // mean cross-entropy per token, nats
   double load_balance_loss = 0;
   double z_loss = 0;
   double gradient_norm = 0;
   double step_seconds = 0;
-  int64_t tokens = 0;         // tokens trained in this step
-  StepLoad load;              // assignments per (layer, expert)
+  int64_t tokens = 0;                             // tokens trained in this step
+  StepLoad load;                                  // assignments per (layer, expert)
   std::vector<std::vector<int64_t>> rank_tokens;  // [layer][rank] assignments computed there, as the step ran
 };
 // Mean held-out loss of one source after step `step` (0: before the first).
@@ -128,7 +129,7 @@ struct EvaluationReport {
 // This worker no longer reaches a peer; its communicator is aborted.
 struct LostPeer {
   Stamp stamp;
-  Rank rank;          // the peer
+  Rank rank;  // the peer
   std::string detail;
 };
 // Training cannot go on, on any rank: a non-finite value, unequal splits, out of memory, unreadable data.
@@ -142,10 +143,32 @@ struct Finished {
   Stamp stamp;
   Step step;
   bool stopped = false;
+  bool drained = false;  // by a drain request: the job goes on, on other ranks, after `step`
+};
+// The answer to Abort: this process is out of the generation, for good. What it last did there is for people
+// and for roll-forward; nothing of it is true of another process of that name.
+struct Frozen {
+  Stamp stamp;
+  Incarnation incarnation;
+  Step step;            // the lowest that a local rank has completed; 0 = it never ran in this generation
+  PlanVersion plan;     // of that step
+  PlanVersion pending;  // decided and not yet active everywhere; 0 = none
+  Step switch_step;     // of `pending`
+  struct RankProgress {
+    Rank rank;
+    Step step;  // highest applied
+    friend bool operator==(const RankProgress&, const RankProgress&) = default;
+  };
+  std::vector<RankProgress> ranks;
+};
+// This process was told to end: it wants to be drained, and ends at the latest when its patience does.
+struct Leaving {
+  Incarnation incarnation;
+  std::string reason;
 };
 
-using WorkerMessage = std::variant<Hello, Staged, Rejected, Active, RendezvousPut, Started, StepReport, EvaluationReport,
-                                   LostPeer, JobFailure, Finished>;
+using WorkerMessage = std::variant<Hello, Staged, Rejected, Active, RendezvousPut, Started, StepReport,
+                                   EvaluationReport, LostPeer, JobFailure, Finished, Frozen, Leaving>;
 
 // ---- coordinator -> worker ----
 
@@ -153,8 +176,8 @@ using WorkerMessage = std::variant<Hello, Staged, Rejected, Active, RendezvousPu
 struct Welcome {
   Term term;
 };
-// The stream ends after it. `retry` is false when the worker should exit (another protocol version); true when waiting may
-// help (another process of that name is attached, the coordinator does not lead).
+// The stream ends after it. `retry` is false when the worker should exit (another protocol version); true
+// when waiting may help (another process of that name is attached, the coordinator does not lead).
 struct Refused {
   std::string reason;
   bool retry = false;

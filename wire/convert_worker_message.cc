@@ -92,6 +92,35 @@ StepReport ReadStepReport(const v1::StepReport& report, IdReader& ids) {
   return out;
 }
 
+void Fill(const Frozen& frozen, v1::Frozen* out) {
+  SetStamp(frozen.stamp, out->mutable_stamp());
+  out->set_incarnation(frozen.incarnation.value());
+  out->set_step(frozen.step.value());
+  out->set_plan(frozen.plan.value());
+  out->set_pending(frozen.pending.value());
+  out->set_switch_step(frozen.switch_step.value());
+  for (const Frozen::RankProgress& progress : frozen.ranks) {
+    v1::Frozen::RankProgress* to = out->add_ranks();
+    to->set_rank(progress.rank.value());
+    to->set_step(progress.step.value());
+  }
+}
+
+Frozen ReadFrozen(const v1::Frozen& in, IdReader& ids) {
+  Frozen out;
+  out.stamp = ids.GetStamp(in.stamp());
+  out.incarnation = Incarnation(in.incarnation());
+  out.step = ids.Get<Step>("step", in.step());
+  out.plan = ids.Get<PlanVersion>("plan", in.plan());
+  out.pending = ids.Get<PlanVersion>("pending", in.pending());
+  out.switch_step = ids.Get<Step>("switch_step", in.switch_step());
+  for (const v1::Frozen::RankProgress& progress : in.ranks()) {
+    out.ranks.push_back(
+        {ids.Get<Rank>("ranks.rank", progress.rank()), ids.Get<Step>("ranks.step", progress.step())});
+  }
+  return out;
+}
+
 absl::StatusOr<WorkerMessage> Read(const v1::WorkerMessage& message, IdReader& ids) {
   switch (message.message_case()) {
     case v1::WorkerMessage::kHello:
@@ -139,8 +168,12 @@ absl::StatusOr<WorkerMessage> Read(const v1::WorkerMessage& message, IdReader& i
     }
     case v1::WorkerMessage::kFinished: {
       const v1::Finished& in = message.finished();
-      return Finished{ids.GetStamp(in.stamp()), ids.Get<Step>("step", in.step()), in.stopped()};
+      return Finished{ids.GetStamp(in.stamp()), ids.Get<Step>("step", in.step()), in.stopped(), in.drained()};
     }
+    case v1::WorkerMessage::kFrozen:
+      return ReadFrozen(message.frozen(), ids);
+    case v1::WorkerMessage::kLeaving:
+      return Leaving{Incarnation(message.leaving().incarnation()), message.leaving().reason()};
     case v1::WorkerMessage::kHeartbeat:
       return absl::InvalidArgumentError("message: found a heartbeat, which says nothing");
     case v1::WorkerMessage::MESSAGE_NOT_SET:
@@ -214,6 +247,12 @@ v1::WorkerMessage ToProto(const WorkerMessage& message) {
                    SetStamp(m.stamp, to->mutable_stamp());
                    to->set_step(m.step.value());
                    to->set_stopped(m.stopped);
+                   to->set_drained(m.drained);
+                 },
+                 [&](const Frozen& m) { Fill(m, out.mutable_frozen()); },
+                 [&](const Leaving& m) {
+                   out.mutable_leaving()->set_incarnation(m.incarnation.value());
+                   out.mutable_leaving()->set_reason(m.reason);
                  },
              },
              message);

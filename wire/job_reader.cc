@@ -170,10 +170,39 @@ TrainingConfig CheckTraining(const v1::JobSpec::Training& spec, FieldChecker& ch
   return training;
 }
 
-PlacementConfig CheckPlacement(const v1::JobSpec::Placement& spec, int experts, FieldChecker& check) {
+// placement.ranks says how many ranks; ranks.min and ranks.max may say that fewer do. Either names the
+// highest number.
+void CheckRanks(const v1::JobSpec& spec, PlacementConfig& placement, FieldChecker& check) {
+  const v1::JobSpec::Ranks& ranks = spec.ranks();
+  const WholeRange range{1, 1 << 14};
+  if (ranks.has_max()) {
+    placement.ranks = check.Whole("ranks.max", BALLAST_FIELD(ranks, max), range);
+    check.Require(!spec.placement().has_ranks() || spec.placement().ranks() == placement.ranks,
+                  "placement.ranks",
+                  absl::StrCat("found ", spec.placement().ranks(), ", allowed ", placement.ranks,
+                               " (ranks.max), or leave it out"));
+  } else {
+    placement.ranks = check.Whole("placement.ranks", BALLAST_FIELD(spec.placement(), ranks), range);
+  }
+  placement.ranks_min =
+      check.Whole("ranks.min", BALLAST_FIELD(ranks, min), {1, placement.ranks, "ranks.max"}, placement.ranks);
+}
+
+RecoveryConfig CheckRecovery(const v1::JobSpec::Recovery& spec, FieldChecker& check) {
+  const RecoveryConfig defaults;
+  RecoveryConfig recovery;
+  recovery.max_recoveries = check.Whole("recovery.max_recoveries", BALLAST_FIELD(spec, max_recoveries),
+                                        {0, 100}, defaults.max_recoveries);
+  recovery.window_s =
+      check.Whole("recovery.window_s", BALLAST_FIELD(spec, window_s), {1, 1'000'000}, defaults.window_s);
+  return recovery;
+}
+
+PlacementConfig CheckPlacement(const v1::JobSpec& job, int experts, FieldChecker& check) {
+  const v1::JobSpec::Placement& spec = job.placement();
   const PlacementConfig defaults;
   PlacementConfig placement;
-  placement.ranks = check.Whole("placement.ranks", BALLAST_FIELD(spec, ranks), {1, 1 << 14});
+  CheckRanks(job, placement, check);
   int64_t least = CeilDiv(experts, placement.ranks);
   placement.slots_per_rank =
       check.Whole("placement.slots_per_rank", BALLAST_FIELD(spec, slots_per_rank),
@@ -255,9 +284,10 @@ absl::StatusOr<JobConfig> JobFromSpec(const v1::JobSpec& spec, const std::vector
   job.data = CheckData(spec.data(), check);
   job.optimizer = CheckOptimizer(spec.optimizer(), check);
   job.training = CheckTraining(spec.training(), check);
-  job.placement = CheckPlacement(spec.placement(), job.model.moe.experts, check);
+  job.placement = CheckPlacement(spec, job.model.moe.experts, check);
   job.planner = CheckPlanner(spec.planner(), strategies, check);
   job.schedule = CheckSchedule(spec.schedule(), check);
+  job.recovery = CheckRecovery(spec.recovery(), check);
   BALLAST_RETURN_IF_ERROR(check.status());
   BALLAST_RETURN_IF_ERROR(CheckFirstPlan(job));
   return job;

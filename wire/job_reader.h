@@ -7,8 +7,8 @@
 //   evaluation_sequences = 8.
 // Required: name, model.hidden_size, layers, attention_heads, moe.experts, top_k, intermediate_size,
 // data.sources,
-//   sequence_length, optimizer.learning_rate, training.steps, global_batch_sequences, placement.ranks,
-//   slots_per_rank.
+//   sequence_length, optimizer.learning_rate, training.steps, global_batch_sequences, placement.ranks or
+//   ranks.max, placement.slots_per_rank. ranks.min = ranks.max.
 #pragma once
 
 #include <string>

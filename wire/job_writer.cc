@@ -113,6 +113,10 @@ v1::JobSpec SpecFromJob(const JobConfig& job) {
   *spec.mutable_placement() = PlacementSpec(job.placement);
   *spec.mutable_planner() = PlannerSpec(job.planner);
   *spec.mutable_schedule() = ScheduleSpec(job.schedule);
+  spec.mutable_ranks()->set_min(job.ranks_min());
+  spec.mutable_ranks()->set_max(job.ranks_max());
+  spec.mutable_recovery()->set_max_recoveries(job.recovery.max_recoveries);
+  spec.mutable_recovery()->set_window_s(job.recovery.window_s);
   return spec;
 }
 

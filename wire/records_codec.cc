@@ -105,6 +105,13 @@ std::string EncodeRecord(const JobRecord& record) {
     to->set_source(point.source);
     to->set_loss(point.loss);
   }
+  for (const RecoveryPoint& point : record.recoveries) {
+    v1::RecoveryPoint* to = out.add_recoveries();
+    to->set_unix_ms(point.unix_ms);
+    to->set_lost(point.lost.value());
+    to->set_from(point.from.value());
+    to->set_cause(point.cause);
+  }
   return Serialize(out);
 }
 
@@ -135,6 +142,10 @@ absl::StatusOr<JobRecord> DecodeJobRecord(const std::string& bytes) {
   for (const v1::Evaluation& point : in.evaluations()) {
     out.evaluations.push_back(
         {ids.Get<Step>("evaluations.step", point.step()), point.source(), point.loss()});
+  }
+  for (const v1::RecoveryPoint& point : in.recoveries()) {
+    out.recoveries.push_back({point.unix_ms(), ids.Get<Generation>("recoveries.lost", point.lost()),
+                              ids.Get<Step>("recoveries.from", point.from()), point.cause()});
   }
   if (!ids.status().ok()) return Damaged("job", ids.status());
   return out;
@@ -170,7 +181,7 @@ absl::StatusOr<PlanRecord> DecodePlanRecord(const std::string& bytes) {
   if (Digest(*out.plan) != out.digest)
     return Damaged("plan", "digest: found content of another digest than the stored one");
   out.state = GetEnum<PlanState>("state", in.state(), 1, 5, ids);
-  out.origin = GetEnum<PlanOrigin>("origin", in.origin(), 1, 5, ids);
+  out.origin = GetEnum<PlanOrigin>("origin", in.origin(), 1, 6, ids);
   out.outcome = in.outcome();
   out.rejected = in.rejected();
   out.switch_step = ids.Get<Step>("switch_step", in.switch_step());

@@ -236,8 +236,33 @@ TEST(JobReader, EveryRange) {
        "j.yaml:24:3: schedule.chunks: found 0, allowed 1..1048576"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nschedule:\n  dispatch_compressor: zip",
        "j.yaml:24:3: schedule.dispatch_compressor: found zip, allowed none, bf16"},
+      {"slots_per_rank: 2", "slots_per_rank: 2\nranks:\n  min: 3",
+       "j.yaml:24:3: ranks.min: found 3, allowed 1..2 (ranks.max)"},
+      {"slots_per_rank: 2", "slots_per_rank: 2\nranks:\n  max: 4",
+       "j.yaml:21:3: placement.ranks: found 2, allowed 4 (ranks.max), or leave it out"},
+      {"slots_per_rank: 2", "slots_per_rank: 2\nrecovery:\n  max_recoveries: -1",
+       "j.yaml:24:3: recovery.max_recoveries: found -1, allowed 0..100"},
+      {"slots_per_rank: 2", "slots_per_rank: 2\nrecovery:\n  window_s: 0",
+       "j.yaml:24:3: recovery.window_s: found 0, allowed 1..1000000"},
   };
   for (const Case& c : cases) EXPECT_EQ(ErrorOf(Changed(c.from, c.to)), c.error) << c.to;
+}
+
+TEST(JobReader, RanksAreOneNumberOrARange) {
+  const auto one = ReadJob({"j.yaml", kSmall}, kStrategies);
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_EQ(one->ranks_min(), 2);
+  EXPECT_EQ(one->ranks_max(), 2);
+  EXPECT_EQ(one->recovery.max_recoveries, 5);
+  const auto range =
+      ReadJob({"j.yaml", Changed("  ranks: 2\n", "") + "ranks: {min: 2, max: 3}\n"}, kStrategies);
+  ASSERT_TRUE(range.ok()) << range.status();
+  EXPECT_EQ(range->ranks_min(), 2);
+  EXPECT_EQ(range->ranks_max(), 3);
+  // A job made by a program says nothing of the fewest ranks: it needs all.
+  JobConfig made = *one;
+  made.placement.ranks_min = 0;
+  EXPECT_EQ(made.ranks_min(), 2);
 }
 
 TEST(JobReader, ModelsThatNobodyCanHoldAreRefused) {

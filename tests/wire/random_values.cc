@@ -106,6 +106,8 @@ JobConfig RandomJob(Rng& rng) {
   job.training.evaluation_sequences = static_cast<int>(rng.Between(1, 64));
 
   job.placement.ranks = static_cast<int>(rng.Between(1, 6));
+  job.placement.ranks_min = static_cast<int>(rng.Between(1, job.placement.ranks));
+  job.recovery = {static_cast<int>(rng.Between(0, 100)), rng.Between(1, 100'000)};
   job.placement.slots_per_rank =
       static_cast<int>(rng.Between(CeilDiv(model.moe.experts, job.placement.ranks), model.moe.experts));
   job.placement.block_elements = rng.Between(64, 5000);
@@ -199,8 +201,17 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
       return LostPeer{stamp, Rank(static_cast<int32_t>(Small(rng))), text};
     case 9:
       return JobFailure{stamp, step, text};
+    case 10:
+      return Finished{stamp, step, rng.Chance(0.5), rng.Chance(0.5)};
+    case 11: {
+      Frozen frozen{stamp, incarnation, step, version, PlanVersion(Small(rng)), Step(Small(rng)), {}};
+      for (uint64_t n = rng.Below(4); frozen.ranks.size() < n;) {
+        frozen.ranks.push_back({Rank(static_cast<int32_t>(Small(rng))), Step(Small(rng))});
+      }
+      return frozen;
+    }
     default:
-      return Finished{stamp, step, rng.Chance(0.5)};
+      return Leaving{incarnation, text};
   }
 }
 
@@ -267,6 +278,10 @@ JobRecord RandomJobRecord(Rng& rng) {
   for (uint64_t n = rng.Below(4); record.evaluations.size() < n;) {
     record.evaluations.push_back({Step(Small(rng)), RandomText(rng, 8), AnyDouble(rng)});
   }
+  for (uint64_t n = rng.Below(4); record.recoveries.size() < n;) {
+    record.recoveries.push_back(
+        {rng.Between(0, INT64_MAX - 1), Generation(Small(rng)), Step(Small(rng)), RandomText(rng, 8)});
+  }
   return record;
 }
 
@@ -275,7 +290,7 @@ PlanRecord RandomPlanRecord(Rng& rng) {
   record.plan = std::make_shared<const Plan>(RandomPlan(rng));
   record.digest = PlanDigest(rng.Next());
   record.state = static_cast<PlanState>(rng.Between(1, 5));
-  record.origin = static_cast<PlanOrigin>(rng.Between(1, 5));
+  record.origin = static_cast<PlanOrigin>(rng.Between(1, 6));
   record.outcome = RandomText(rng, 20);
   record.rejected = rng.Chance(0.5);
   record.switch_step = Step(Small(rng));
