@@ -100,12 +100,10 @@ void Core::State::On(Env& env, WorkerSaid& event) {
         if constexpr (requires { m.stamp; }) {
           name = &m.stamp.job;
           generation = m.stamp.generation;
-        } else if constexpr (
-            requires {
-              m.generation;
-              m.step;
-              m.load;
-            } || requires { m.source; }) {
+        } else if constexpr (requires {
+                               m.job;
+                               m.generation;
+                             } && !std::is_same_v<std::decay_t<decltype(m)>, Hello>) {  // reports
           name = &m.job;
           generation = m.generation;
         }

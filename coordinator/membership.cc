@@ -74,7 +74,8 @@ std::vector<Member> AssignRanks(const std::vector<const WorkerEntry*>& idle, int
                                .node = worker->hello.node,
                                .data_address = worker->hello.data_address,
                                .neighbour_address = worker->hello.neighbour_address,
-                               .host = worker->hello.host});
+                               .host = worker->hello.host,
+                               .probe_address = worker->hello.probe_address});
     }
     if (static_cast<int>(members.size()) == ranks) return members;
   }

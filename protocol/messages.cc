@@ -91,6 +91,14 @@ struct Printer {
     return text + "}";
   }
   std::string operator()(const Leaving& m) const { return absl::StrCat("Leaving{", m.reason, "}"); }
+  std::string operator()(const RankReport& m) const {
+    return absl::StrCat("RankReport{job ", m.job.value(), " gen ", m.generation.value(), " rank ",
+                        m.rank.value(), " steps ", m.steps.size(), "}");
+  }
+  std::string operator()(const LinkReport& m) const {
+    return absl::StrCat("LinkReport{job ", m.job.value(), " gen ", m.generation.value(), " links ",
+                        m.links.size(), "}");
+  }
 
   std::string operator()(const Welcome& m) const {
     return absl::StrCat("Welcome{term ", m.term.value(), "}");

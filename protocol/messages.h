@@ -18,6 +18,7 @@
 #include "plan/load.h"
 #include "plan/plan.h"
 #include "protocol/header.h"
+#include "protocol/telemetry.h"
 
 namespace ballast {
 
@@ -31,6 +32,7 @@ struct Member {
   std::string data_address;       // host or address that peers connect to for tensors
   std::string neighbour_address;  // host:port of the daemon's liveness listener
   std::string host;               // equal for members that share loopback addresses; empty = not known
+  std::string probe_address;      // host:port that answers link probes; empty = none
   friend bool operator==(const Member&, const Member&) = default;
 };
 
@@ -57,6 +59,7 @@ struct Hello {
   std::string data_address;
   std::string neighbour_address;
   std::string host;  // Member's
+  std::string probe_address;
   // What the worker is in the middle of; zeros and empty when idle.
   Term highest_term;
   JobId job;
@@ -168,7 +171,8 @@ struct Leaving {
 };
 
 using WorkerMessage = std::variant<Hello, Staged, Rejected, Active, RendezvousPut, Started, StepReport,
-                                   EvaluationReport, LostPeer, JobFailure, Finished, Frozen, Leaving>;
+                                   EvaluationReport, LostPeer, JobFailure, Finished, Frozen, Leaving,
+                                   RankReport, LinkReport>;
 
 // ---- coordinator -> worker ----
 

@@ -103,6 +103,7 @@ v1::Member ToProto(const Member& member) {
   out.set_data_address(member.data_address);
   out.set_neighbour_address(member.neighbour_address);
   out.set_host(member.host);
+  out.set_probe_address(member.probe_address);
   return out;
 }
 
@@ -119,6 +120,7 @@ absl::StatusOr<Member> FromProto(const v1::Member& member) {
   out.data_address = member.data_address();
   out.neighbour_address = member.neighbour_address();
   out.host = member.host();
+  out.probe_address = member.probe_address();
   BALLAST_RETURN_IF_ERROR(ids.status());
   return out;
 }

@@ -5,6 +5,7 @@
 #include "wire/convert_ids.h"
 #include "wire/convert_plan.h"
 #include "wire/convert_session.h"
+#include "wire/convert_telemetry.h"
 
 namespace ballast {
 namespace {
@@ -20,6 +21,7 @@ void Fill(const Hello& hello, v1::Hello* out) {
   out->set_data_address(hello.data_address);
   out->set_neighbour_address(hello.neighbour_address);
   out->set_host(hello.host);
+  out->set_probe_address(hello.probe_address);
   out->set_highest_term(hello.highest_term.value());
   out->set_job(hello.job.value());
   out->set_generation(hello.generation.value());
@@ -62,6 +64,7 @@ Hello ReadHello(const v1::Hello& hello, IdReader& ids) {
   out.data_address = hello.data_address();
   out.neighbour_address = hello.neighbour_address();
   out.host = hello.host();
+  out.probe_address = hello.probe_address();
   out.highest_term = ids.Get<Term>("highest_term", hello.highest_term());
   out.job = JobId(hello.job());
   out.generation = ids.Get<Generation>("generation", hello.generation());
@@ -174,6 +177,10 @@ absl::StatusOr<WorkerMessage> Read(const v1::WorkerMessage& message, IdReader& i
       return ReadFrozen(message.frozen(), ids);
     case v1::WorkerMessage::kLeaving:
       return Leaving{Incarnation(message.leaving().incarnation()), message.leaving().reason()};
+    case v1::WorkerMessage::kRankReport:
+      return ReadRankReport(message.rank_report(), ids);
+    case v1::WorkerMessage::kLinkReport:
+      return ReadLinkReport(message.link_report(), ids);
     case v1::WorkerMessage::kHeartbeat:
       return absl::InvalidArgumentError("message: found a heartbeat, which says nothing");
     case v1::WorkerMessage::MESSAGE_NOT_SET:
@@ -254,6 +261,8 @@ v1::WorkerMessage ToProto(const WorkerMessage& message) {
                    out.mutable_leaving()->set_incarnation(m.incarnation.value());
                    out.mutable_leaving()->set_reason(m.reason);
                  },
+                 [&](const RankReport& m) { Fill(m, out.mutable_rank_report()); },
+                 [&](const LinkReport& m) { Fill(m, out.mutable_link_report()); },
              },
              message);
   return out;

@@ -260,5 +260,18 @@ TEST(Records, RandomDamageNeverCrashes) {
   }
 }
 
+TEST(Convert, ARankReportNamesTheFieldThatIsWrong) {
+  v1::WorkerMessage message;
+  v1::RankReport* report = message.mutable_rank_report();
+  report->set_rank(1);
+  report->add_steps()->set_step(7);
+  auto short_of_phases = FromProto(message);
+  EXPECT_EQ(short_of_phases.status().message(), "steps.phase_seconds: found 0 numbers, allowed 17");
+  for (size_t phase = 0; phase < kPhases; ++phase) report->mutable_steps(0)->add_phase_seconds(0.5);
+  EXPECT_TRUE(FromProto(message).ok());
+  report->mutable_steps(0)->add_links()->set_peer(-1);
+  EXPECT_EQ(FromProto(message).status().message(), "steps.links.peer: found -1, allowed at least 0");
+}
+
 }  // namespace
 }  // namespace ballast

@@ -142,8 +142,41 @@ Plan RandomPlan(Rng& rng) {
 Member RandomMember(Rng& rng, int rank) {
   return {
       Rank(rank),         WorkerId(RandomText(rng, 8)), Incarnation(rng.Next()), static_cast<int>(Small(rng)),
-      RandomText(rng, 8), RandomText(rng, 8),           RandomText(rng, 8),      RandomText(rng, 8)};
+      RandomText(rng, 8), RandomText(rng, 8),           RandomText(rng, 8),      RandomText(rng, 8),
+      RandomText(rng, 8)};
 }
+
+namespace {
+
+Rank RandomRank(Rng& rng) { return Rank(static_cast<int32_t>(Small(rng))); }
+
+RankReport RandomRankReport(Rng& rng) {
+  RankReport report{JobId(RandomText(rng, 8)), Generation(Small(rng)), RandomRank(rng), {}, Small(rng)};
+  report.steps.resize(rng.Below(4));
+  for (RankStep& step : report.steps) {
+    step.step = Step(Small(rng));
+    step.seconds = AnyDouble(rng);
+    step.wait_seconds = AnyDouble(rng);
+    step.assignments = Small(rng);
+    for (double& seconds : step.phase_seconds) seconds = AnyDouble(rng);
+    step.links.resize(rng.Below(4));
+    for (LinkUse& link : step.links) {
+      link = {RandomRank(rng), Small(rng), Small(rng), AnyDouble(rng)};
+    }
+  }
+  return report;
+}
+
+LinkReport RandomLinkReport(Rng& rng) {
+  LinkReport report{JobId(RandomText(rng, 8)), Generation(Small(rng)), {}};
+  report.links.resize(rng.Below(4));
+  for (LinkProbe& link : report.links) {
+    link = {RandomRank(rng), RandomRank(rng), AnyDouble(rng), AnyDouble(rng), RandomText(rng, 8)};
+  }
+  return report;
+}
+
+}  // namespace
 
 WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
   const Stamp stamp = RandomStamp(rng);
@@ -161,6 +194,7 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
                    {{"a", RandomText(rng, 8)}, {"b", ""}},
                    "cpu",
                    static_cast<int>(Small(rng)),
+                   RandomText(rng, 8),
                    RandomText(rng, 8),
                    RandomText(rng, 8),
                    RandomText(rng, 8),
@@ -210,8 +244,12 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
       }
       return frozen;
     }
-    default:
+    case 12:
       return Leaving{incarnation, text};
+    case 13:
+      return RandomRankReport(rng);
+    default:
+      return RandomLinkReport(rng);
   }
 }
 

@@ -1,0 +1,81 @@
+#include "wire/convert_telemetry.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace ballast {
+
+void Fill(const RankReport& report, v1::RankReport* out) {
+  out->set_job(report.job.value());
+  out->set_generation(report.generation.value());
+  out->set_rank(report.rank.value());
+  for (const RankStep& step : report.steps) {
+    v1::RankStep* to = out->add_steps();
+    to->set_step(step.step.value());
+    to->set_seconds(step.seconds);
+    to->set_wait_seconds(step.wait_seconds);
+    to->set_assignments(step.assignments);
+    for (double seconds : step.phase_seconds) to->add_phase_seconds(seconds);
+    for (const LinkUse& link : step.links) {
+      v1::LinkUse* use = to->add_links();
+      use->set_peer(link.peer.value());
+      use->set_bytes_sent(link.bytes_sent);
+      use->set_bytes_received(link.bytes_received);
+      use->set_receive_seconds(link.receive_seconds);
+    }
+  }
+  out->set_reports_dropped(report.reports_dropped);
+}
+
+RankReport ReadRankReport(const v1::RankReport& report, IdReader& ids) {
+  RankReport out;
+  out.job = JobId(report.job());
+  out.generation = ids.Get<Generation>("generation", report.generation());
+  out.rank = ids.Get<Rank>("rank", report.rank());
+  for (const v1::RankStep& step : report.steps()) {
+    RankStep& to = out.steps.emplace_back();
+    to.step = ids.Get<Step>("steps.step", step.step());
+    to.seconds = step.seconds();
+    to.wait_seconds = step.wait_seconds();
+    to.assignments = step.assignments();
+    if (step.phase_seconds_size() == static_cast<int>(kPhases)) {
+      std::copy(step.phase_seconds().begin(), step.phase_seconds().end(), to.phase_seconds.begin());
+    } else {
+      ids.Complain("steps.phase_seconds",
+                   absl::StrCat("found ", step.phase_seconds_size(), " numbers, allowed ", kPhases));
+    }
+    for (const v1::LinkUse& link : step.links()) {
+      to.links.push_back({ids.Get<Rank>("steps.links.peer", link.peer()), link.bytes_sent(),
+                          link.bytes_received(), link.receive_seconds()});
+    }
+  }
+  out.reports_dropped = report.reports_dropped();
+  return out;
+}
+
+void Fill(const LinkReport& report, v1::LinkReport* out) {
+  out->set_job(report.job.value());
+  out->set_generation(report.generation.value());
+  for (const LinkProbe& link : report.links) {
+    v1::LinkProbe* to = out->add_links();
+    to->set_from(link.from.value());
+    to->set_to(link.to.value());
+    to->set_latency_seconds(link.latency_seconds);
+    to->set_bytes_per_second(link.bytes_per_second);
+    to->set_failure(link.failure);
+  }
+}
+
+LinkReport ReadLinkReport(const v1::LinkReport& report, IdReader& ids) {
+  LinkReport out;
+  out.job = JobId(report.job());
+  out.generation = ids.Get<Generation>("generation", report.generation());
+  for (const v1::LinkProbe& link : report.links()) {
+    out.links.push_back({ids.Get<Rank>("links.from", link.from()), ids.Get<Rank>("links.to", link.to()),
+                         link.latency_seconds(), link.bytes_per_second(), link.failure()});
+  }
+  return out;
+}
+
+}  // namespace ballast
