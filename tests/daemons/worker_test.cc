@@ -33,7 +33,8 @@ Member MemberOf(int rank, const std::string& worker, int local_rank,
           .node = "node-" + worker,
           .data_address = address,
           .neighbour_address = address + ":9",
-          .host = {}};
+          .host = {},
+          .probe_address = {}};
 }
 
 // Generation `generation` of a job on w0 (ranks 0, 1) alone.
