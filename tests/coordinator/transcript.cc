@@ -17,7 +17,6 @@
 #include "coordinator/memory_store.h"
 #include "protocol/version.h"
 #include "tests/coordinator/small_job.h"
-#include "wire/plan_file.h"
 
 namespace ballast {
 namespace {
@@ -222,10 +221,9 @@ class Runner {
     return SubmitJob{ReplyToken(c.number(1)), job};
   }
 
-  // Options: move an expert's slot, leave an expert without one, move all homes: in the content itself, or as
-  // a plan file says it.
+  // Options: move an expert's slot, leave an expert without one, move all homes.
   Event Push(const Command& c) {
-    const auto edit = [c](const PlanBody& base, const JobConfig& job) -> absl::StatusOr<PlanBody> {
+    const auto edit = [c](const PlanBody& base, const JobConfig&) -> absl::StatusOr<PlanBody> {
       PlanBody body = base;
       const auto numbers = [&](const std::string& option) {
         std::vector<int64_t> values;
@@ -263,15 +261,7 @@ class Runner {
       if (c.has("homes")) {
         for (Rank& home : body.homes) home = Rank(static_cast<int>(numbers("homes")[0]));
       }
-      if (!c.has("file_homes")) return body;
-      v1::PlanFile file;
-      file.set_base_version(c.option("base", 0));
-      for (size_t block = 0; block < base.homes.size(); ++block) {
-        v1::PlanFile::Home* home = file.add_homes();
-        home->set_block(static_cast<int>(block));
-        home->set_rank(static_cast<int>(numbers("file_homes")[0]));
-      }
-      return ApplyPlanFile(file, base, job);
+      return body;
     };
     return PushPlan{.reply = ReplyToken(c.number(1)),
                     .job = JobId(c.word(2)),

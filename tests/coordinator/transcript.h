@@ -9,7 +9,7 @@
 //   staged=V digest=D step=S] > close STREAM > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N] [steps=N]
 //   [plan_every=N] > stop TOKEN JOB [now] > push TOKEN JOB base=V [move=EXPERT:FROM:TO] [drop=EXPERT]
 //   [slot=RANK:INDEX:EXPERT] [schedule=NAME]
-//          [homes=RANK] [file_homes=RANK: as a plan file says it] [not_before=S] [dry]
+//          [homes=RANK] [not_before=S] [dry]
 //   > rollback TOKEN JOB [to=V]
 //   > adopt TOKEN
 //   > staged STREAM JOB V [term=T] [incarnation=I] [digest=D]     (digest: that of the store unless given)
