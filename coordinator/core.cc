@@ -67,6 +67,10 @@ void Core::State::On(Env& env, LeadershipWon& event) {
     if (it != jobs.end() && it->second.record.generation == record.generation)
       UseGeneration(it->second, std::move(record));
   }
+  for (CheckpointRecord& record : event.contents.checkpoints) {
+    auto it = jobs.find(record.job);
+    if (it != jobs.end()) it->second.checkpoints[{record.generation, record.step}] = std::move(record);
+  }
   env.Log(absl::StrCat("leads with term ", term.value(), "; ", jobs.size(), " jobs in the store"));
   for (auto& [name, job] : jobs) {
     job.telemetry.Restore(job.record);

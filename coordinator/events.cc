@@ -18,6 +18,9 @@ std::string Text(const RecordWrite& write) {
     if (!plan->outcome.empty()) absl::StrAppend(&text, " (", plan->outcome, ")");
     return text;
   }
+  if (const auto* checkpoint = std::get_if<CheckpointRecord>(&write)) {
+    return absl::StrCat("checkpoint after step ", checkpoint->step.value(), " ", ToString(checkpoint->state));
+  }
   const auto& generation = std::get<GenerationRecord>(write);
   return absl::StrCat("generation ", generation.generation.value(), generation.ended ? " ended" : " begins");
 }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "coordinator/options.h"
@@ -54,10 +55,19 @@ struct JobEntry {
     return false;
   }
 
+  // The newest complete checkpoint of this job's own, or null. What it resumed from is in record.resume.
+  const CheckpointRecord* newest_checkpoint() const {
+    for (auto it = checkpoints.rbegin(); it != checkpoints.rend(); ++it) {
+      if (it->second.state == CheckpointState::kPublished) return &it->second;
+    }
+    return nullptr;
+  }
+
   // Persistent.
   JobRecord record;
   std::map<PlanVersion, PlanRecord> plans;
   GenerationRecord generation;  // the newest; meaningful when record.generation > 0
+  std::map<std::pair<Generation, Step>, CheckpointRecord> checkpoints;  // oldest first
 
   // Constant.
   const ParameterLayout layout;

@@ -276,7 +276,8 @@ void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker) {
                                    .job = job.record.config,
                                    .members = job.generation.members,
                                    .plan = job.plans.at(job.generation.plan).plan,
-                                   .start_step = job.generation.start_step});
+                                   .start_step = job.generation.start_step,
+                                   .checkpoint = job.generation.checkpoint});
   }
   for (const auto& [key, value] : job.rendezvous.values)
     env.Send(worker.stream, RendezvousValue{stamp, key, value});

@@ -18,6 +18,7 @@ absl::StatusOr<StoreContents> MemoryStore::Load() {
             [](const JobRecord& a, const JobRecord& b) { return a.order < b.order; });
   for (const auto& [key, record] : plans_) contents.plans.push_back(record);
   for (const auto& [key, record] : generations_) contents.generations.push_back(record);
+  for (const auto& [key, record] : checkpoints_) contents.checkpoints.push_back(record);
   return contents;
 }
 
@@ -31,9 +32,11 @@ absl::Status MemoryStore::Commit(const Transaction& transaction) {
       jobs_[job->config->name] = *job;
     } else if (const auto* plan = std::get_if<PlanRecord>(&write)) {
       plans_[{plan->plan->stamp.job, plan->plan->stamp.version}] = *plan;
+    } else if (const auto* generation = std::get_if<GenerationRecord>(&write)) {
+      generations_[{generation->job, generation->generation}] = *generation;
     } else {
-      const auto& generation = std::get<GenerationRecord>(write);
-      generations_[{generation.job, generation.generation}] = generation;
+      const auto& checkpoint = std::get<CheckpointRecord>(write);
+      checkpoints_[{checkpoint.job, checkpoint.generation, checkpoint.step}] = checkpoint;
     }
   }
   return absl::OkStatus();

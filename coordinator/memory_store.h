@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "coordinator/store.h"
@@ -26,6 +27,7 @@ class MemoryStore final : public StateStore {
   std::map<JobId, JobRecord> jobs_;
   std::map<std::pair<JobId, PlanVersion>, PlanRecord> plans_;
   std::map<std::pair<JobId, Generation>, GenerationRecord> generations_;
+  std::map<std::tuple<JobId, Generation, Step>, CheckpointRecord> checkpoints_;
 };
 
 }  // namespace ballast

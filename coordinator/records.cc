@@ -38,6 +38,18 @@ const char* ToString(PlanState state) {
   return "?";
 }
 
+const char* ToString(CheckpointState state) {
+  switch (state) {
+    case CheckpointState::kWritten:
+      return "WRITTEN";
+    case CheckpointState::kPublished:
+      return "PUBLISHED";
+    case CheckpointState::kDropped:
+      return "DROPPED";
+  }
+  return "?";
+}
+
 const char* ToString(PlanOrigin origin) {
   switch (origin) {
     case PlanOrigin::kFirst:

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -103,6 +104,11 @@ struct JobRecord {
   std::vector<EvaluationPoint> evaluations;  // by step, then in order of arrival, at most kEvaluationsMax
                                              // (the oldest stays, then the newest)
   std::vector<RecoveryPoint> recoveries;     // rising in time, the newest kRecoveriesMax
+  std::optional<CheckpointRef> resume;  // what the first generation starts from; nothing = initial weights
+  Generation resume_generation;  // of `resume`: this job's generations are higher, so that no directory is
+                                 // written twice
+  std::shared_ptr<const PlanBody> first_plan;  // of a queued job, instead of the contiguous one; may be null
+  int64_t checkpoints_skipped = 0;             // were due while the one before was still being written
 };
 inline constexpr size_t kLastStepsMax = 20;
 inline constexpr size_t kRecoveriesMax = 101;  // one more than RecoveryConfig::max_recoveries may be
@@ -132,8 +138,30 @@ struct GenerationRecord {
   std::vector<Member> members;  // by rank
   PlanVersion plan;             // active at start_step
   Step start_step;
+  std::optional<CheckpointRef> checkpoint;  // that all ranks load; nothing = initial weights
   bool ended = false;
   std::string reason;  // why it ended
+};
+
+enum class CheckpointState : uint8_t {
+  kWritten = 1,    // every member has its files on disk; the manifest may be missing
+  kPublished = 2,  // complete: may be loaded
+  kDropped = 3,    // deleted for newer ones, or never completed
+};
+const char* ToString(CheckpointState state);
+
+// Key: job, generation, step. Later generations' checkpoints are newer, whatever their step.
+struct CheckpointRecord {
+  JobId job;
+  Step step;  // taken after it
+  Generation generation;
+  PlanVersion plan;       // of step + 1
+  std::string directory;  // as the workers see it
+  CheckpointState state = CheckpointState::kWritten;
+  int64_t bytes = 0;
+  int64_t unix_ms = 0;   // when all was written
+  RequestId request;     // that asked for it; 0 = it was due
+  std::string manifest;  // of kWritten, the text that makes it complete
 };
 
 }  // namespace ballast

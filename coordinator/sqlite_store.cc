@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,7 +17,7 @@
 namespace ballast {
 namespace {
 
-constexpr int64_t kSchemaVersion = 1;
+constexpr int64_t kSchemaVersion = 2;
 
 // The state columns are for people with the sqlite3 tool; the record is what counts.
 constexpr char kCreateTables[] = R"(
@@ -29,6 +30,14 @@ constexpr char kCreateTables[] = R"(
                             PRIMARY KEY (job, generation));
   INSERT INTO meta VALUES ('term', 0);
 )";
+
+// What a store of version i + 1 lacks that one of version i + 2 has; a new one takes them all.
+constexpr const char* kMigrations[] = {
+    R"(CREATE TABLE checkpoints (job TEXT NOT NULL, generation INTEGER NOT NULL, step INTEGER NOT NULL,
+                                 state TEXT NOT NULL, directory TEXT NOT NULL, record BLOB NOT NULL,
+                                 PRIMARY KEY (job, generation, step));)",
+};
+static_assert(std::size(kMigrations) == kSchemaVersion - 1);
 
 absl::Status WriteRecord(SqliteDatabase& database, const JobRecord& job) {
   BALLAST_ASSIGN_OR_RETURN(SqliteStatement insert,
@@ -62,6 +71,18 @@ absl::Status WriteRecord(SqliteDatabase& database, const GenerationRecord& gener
       .Run();
 }
 
+absl::Status WriteRecord(SqliteDatabase& database, const CheckpointRecord& checkpoint) {
+  BALLAST_ASSIGN_OR_RETURN(SqliteStatement insert,
+                           database.Prepare("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?)"));
+  return insert.BindText(checkpoint.job.value())
+      .Bind(checkpoint.generation.value())
+      .Bind(checkpoint.step.value())
+      .BindText(ToString(checkpoint.state))
+      .BindText(checkpoint.directory)
+      .BindBlob(EncodeRecord(checkpoint))
+      .Run();
+}
+
 // Every record that `sql` selects, decoded by `decode`, into `out`.
 template <class Record>
 absl::Status ReadAll(SqliteDatabase& database, const std::string& sql,
@@ -86,13 +107,16 @@ class SqliteStore final : public StateStore {
     BALLAST_RETURN_IF_ERROR(database_.Execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"));
     BALLAST_ASSIGN_OR_RETURN(int64_t found, ReadInteger("PRAGMA user_version"));
     if (found == kSchemaVersion) return absl::OkStatus();
-    if (found != 0) {
+    if (found < 0 || found > kSchemaVersion) {
       return absl::FailedPreconditionError(absl::StrCat(path, ": schema version ", found,
                                                         ", this program knows ", kSchemaVersion,
                                                         "; start the newer program again"));
     }
-    return InTransaction([this]() -> absl::Status {
-      BALLAST_RETURN_IF_ERROR(database_.Execute(kCreateTables));
+    return InTransaction([this, found]() -> absl::Status {
+      if (found == 0) BALLAST_RETURN_IF_ERROR(database_.Execute(kCreateTables));
+      for (int64_t version = std::max<int64_t>(found, 1); version < kSchemaVersion; ++version) {
+        BALLAST_RETURN_IF_ERROR(database_.Execute(kMigrations[version - 1]));
+      }
       return database_.Execute(absl::StrCat("PRAGMA user_version=", kSchemaVersion));
     });
   }
@@ -117,6 +141,9 @@ class SqliteStore final : public StateStore {
                                     DecodePlanRecord, contents.plans));
     BALLAST_RETURN_IF_ERROR(ReadAll(database_, "SELECT record FROM generations ORDER BY job, generation",
                                     DecodeGenerationRecord, contents.generations));
+    BALLAST_RETURN_IF_ERROR(ReadAll(database_,
+                                    "SELECT record FROM checkpoints ORDER BY job, generation, step",
+                                    DecodeCheckpointRecord, contents.checkpoints));
     return contents;
   }
 

@@ -12,7 +12,7 @@
 namespace ballast {
 
 // Inserts or replaces the record of that key.
-using RecordWrite = std::variant<JobRecord, PlanRecord, GenerationRecord>;
+using RecordWrite = std::variant<JobRecord, PlanRecord, GenerationRecord, CheckpointRecord>;
 
 // All or nothing, and only while `term` leads. Without writes it asks just that.
 struct Transaction {
@@ -24,6 +24,7 @@ struct StoreContents {
   std::vector<JobRecord> jobs;                // by order
   std::vector<PlanRecord> plans;              // by job, version
   std::vector<GenerationRecord> generations;  // by job, generation
+  std::vector<CheckpointRecord> checkpoints;  // by job, generation, step
 };
 
 // Used by one thread, the coordinator's driver. Calls may block on the disk or the network.

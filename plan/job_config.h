@@ -112,6 +112,13 @@ struct RecoveryConfig {
   int64_t window_s = 600;
 };
 
+// What is written to be resumed or recovered from; docs/checkpoints.md has the files.
+struct CheckpointConfig {
+  std::string path;         // a directory that every worker sees; empty = no checkpoints
+  int64_t every_steps = 0;  // after every step that it divides; 0 = on request only
+  int keep_last = 3;        // complete ones that are kept
+};
+
 struct JobConfig {
   JobId name;
   ModelConfig model;
@@ -122,6 +129,7 @@ struct JobConfig {
   PlannerConfig planner;
   ScheduleConfig schedule;
   RecoveryConfig recovery;
+  CheckpointConfig checkpoint;
 
   int ranks_max() const { return placement.ranks; }
   int ranks_min() const { return placement.ranks_min > 0 ? placement.ranks_min : placement.ranks; }

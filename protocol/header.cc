@@ -14,7 +14,7 @@ std::array<uint64_t, kHeaderWords> EncodeHeader(const StepHeader& h) {
           static_cast<uint64_t>(h.committed.value()),
           h.split_hash,
           static_cast<uint64_t>(h.request.value()),
-          static_cast<uint64_t>(h.request_kind)};
+          static_cast<uint64_t>(h.request_kind) | static_cast<uint64_t>(h.checkpoint_busy) << 8};
 }
 
 StepHeader DecodeHeader(const std::array<uint64_t, kHeaderWords>& words) {
@@ -32,7 +32,9 @@ StepHeader DecodeHeader(const std::array<uint64_t, kHeaderWords>& words) {
   h.committed = PlanVersion(static_cast<int64_t>(words[6]));
   h.split_hash = words[7];
   h.request = RequestId(static_cast<int64_t>(words[8]));
-  h.request_kind = words[9] <= 3 ? static_cast<RequestKind>(words[9]) : RequestKind::kNone;
+  const uint64_t kind = words[9] & 0xff;
+  h.request_kind = kind <= 3 ? static_cast<RequestKind>(kind) : RequestKind::kNone;
+  h.checkpoint_busy = (words[9] >> 8 & 1) != 0;
   return h;
 }
 

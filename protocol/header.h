@@ -40,6 +40,8 @@ struct StepHeader {
   uint64_t split_hash = 0;  // of all splits of the step's microbatches and layers
   RequestId request;        // newest received; 0 = none
   RequestKind request_kind = RequestKind::kNone;
+  // This rank's last checkpoint is still being written: no rank takes one after this step.
+  bool checkpoint_busy = false;
   bool ok() const { return failure.cause == FailureCause::kNone; }
   friend bool operator==(const StepHeader&, const StepHeader&) = default;
 };

@@ -99,6 +99,18 @@ struct Printer {
     return absl::StrCat("LinkReport{job ", m.job.value(), " gen ", m.generation.value(), " links ",
                         m.links.size(), "}");
   }
+  std::string operator()(const CheckpointWritten& m) const {
+    return absl::StrCat("CheckpointWritten{", Text(m.stamp), " step ", m.step.value(), " v", m.plan.value(),
+                        m.request.value() > 0 ? absl::StrCat(" request ", m.request.value()) : "", " ",
+                        m.files.size(), " files}");
+  }
+  std::string operator()(const CheckpointFailed& m) const {
+    return absl::StrCat("CheckpointFailed{", Text(m.stamp), " step ", m.step.value(),
+                        m.skipped ? " skipped: " : ": ", m.cause, "}");
+  }
+  std::string operator()(const CheckpointPublished& m) const {
+    return absl::StrCat("CheckpointPublished{", Text(m.stamp), " step ", m.step.value(), "}");
+  }
 
   std::string operator()(const Welcome& m) const {
     return absl::StrCat("Welcome{term ", m.term.value(), "}");
@@ -111,7 +123,9 @@ struct Printer {
       absl::StrAppend(out, member.rank.value(), "=", member.worker.value(), "/", member.local_rank);
     });
     return absl::StrCat("Assign{", Text(m.stamp), " v", m.plan ? m.plan->stamp.version.value() : 0,
-                        " from step ", m.start_step.value(), " ranks ", members, "}");
+                        " from step ", m.start_step.value(), " ranks ", members,
+                        m.checkpoint.has_value() ? absl::StrCat(" checkpoint ", m.checkpoint->directory) : "",
+                        "}");
   }
   std::string operator()(const Stage& m) const {
     if (m.plan == nullptr) return absl::StrCat("Stage{", Text(m.stamp), " no plan}");
@@ -131,6 +145,13 @@ struct Printer {
   }
   std::string operator()(const Abort& m) const {
     return absl::StrCat("Abort{", Text(m.stamp), ": ", m.reason, "}");
+  }
+  std::string operator()(const PublishCheckpoint& m) const {
+    return absl::StrCat("PublishCheckpoint{", Text(m.stamp), " step ", m.step.value(), "}");
+  }
+  std::string operator()(const PruneCheckpoints& m) const {
+    return absl::StrCat("PruneCheckpoints{", Text(m.stamp), " from gen ", m.first_generation.value(), " but ",
+                        absl::StrJoin(m.keep, " "), "}");
   }
 };
 

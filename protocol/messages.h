@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -43,6 +44,21 @@ struct Stamp {
   JobId job;
   Generation generation;
   friend bool operator==(const Stamp&, const Stamp&) = default;
+};
+
+// A complete checkpoint: its directory, and the step that it was taken after.
+struct CheckpointRef {
+  std::string directory;  // as the workers see it
+  Step step;
+  friend bool operator==(const CheckpointRef&, const CheckpointRef&) = default;
+};
+
+// One file of a checkpoint, below its directory.
+struct CheckpointFile {
+  std::string name;  // without a folder
+  int64_t bytes = 0;
+  std::string sha256;  // 64 hexadecimal digits, lower case
+  friend bool operator==(const CheckpointFile&, const CheckpointFile&) = default;
 };
 
 // ---- worker -> coordinator ----
@@ -170,9 +186,35 @@ struct Leaving {
   std::string reason;
 };
 
-using WorkerMessage = std::variant<Hello, Staged, Rejected, Active, RendezvousPut, Started, StepReport,
-                                   EvaluationReport, LostPeer, JobFailure, Finished, Frozen, Leaving,
-                                   RankReport, LinkReport>;
+// Everything that this worker's ranks add to the checkpoint after `step` is on disk, fsynced.
+struct CheckpointWritten {
+  Stamp stamp;
+  Incarnation incarnation;
+  Step step;
+  PlanVersion plan;   // of step + 1
+  RequestId request;  // that asked for it; 0 = it was due
+  std::vector<CheckpointFile> files;
+};
+// The checkpoint after `step` will not be complete: a file could not be written, or (skipped) the one before
+// is still being written. Training goes on.
+struct CheckpointFailed {
+  Stamp stamp;
+  Incarnation incarnation;
+  Step step;
+  bool skipped = false;
+  std::string cause;
+};
+// The manifest of PublishCheckpoint is in place and fsynced.
+struct CheckpointPublished {
+  Stamp stamp;
+  Incarnation incarnation;
+  Step step;
+};
+
+using WorkerMessage =
+    std::variant<Hello, Staged, Rejected, Active, RendezvousPut, Started, StepReport, EvaluationReport,
+                 LostPeer, JobFailure, Finished, Frozen, Leaving, RankReport, LinkReport, CheckpointWritten,
+                 CheckpointFailed, CheckpointPublished>;
 
 // ---- coordinator -> worker ----
 
@@ -193,6 +235,8 @@ struct Assign {
   std::vector<Member> members;  // by rank
   PlanPtr plan;                 // active at start_step
   Step start_step;
+  // All ranks load their homes from here, of the step before start_step; nothing = initial weights.
+  std::optional<CheckpointRef> checkpoint;
 };
 struct Stage {
   Stamp stamp;
@@ -232,8 +276,23 @@ struct Abort {
   std::string reason;
 };
 
-using CoordinatorMessage =
-    std::variant<Welcome, Refused, Assign, Stage, Commit, Withdraw, RendezvousValue, StepRequest, Abort>;
+// Every worker has written its part of the checkpoint after `step`: put the manifest in place, which makes it
+// complete. To the worker of the lowest attached rank; said again until one answers CheckpointPublished.
+struct PublishCheckpoint {
+  Stamp stamp;
+  Step step;
+  std::string manifest;  // the file's text
+};
+// Of the checkpoints that this job wrote in generation `first_generation` or later, all that are older than
+// the newest of `keep` and not in it may go.
+struct PruneCheckpoints {
+  Stamp stamp;
+  Generation first_generation;
+  std::vector<std::string> keep;  // names of directories below the job's
+};
+
+using CoordinatorMessage = std::variant<Welcome, Refused, Assign, Stage, Commit, Withdraw, RendezvousValue,
+                                        StepRequest, Abort, PublishCheckpoint, PruneCheckpoints>;
 
 // One line, for logs and transcripts: "Stage{term 2 job demo gen 1 v3 digest 1f2e..}".
 std::string ToString(const WorkerMessage& message);

@@ -39,6 +39,10 @@ absl::StatusOr<CoordinatorMessage> ReadAssign(const v1::Assign& in, IdReader& id
   }
   BALLAST_ASSIGN_OR_RETURN(out.plan, ReadPlan(in.plan()));
   out.start_step = ids.Get<Step>("start_step", in.start_step());
+  if (in.has_checkpoint()) {
+    out.checkpoint =
+        CheckpointRef{in.checkpoint().directory(), ids.Get<Step>("checkpoint.step", in.checkpoint().step())};
+  }
   return out;
 }
 
@@ -83,6 +87,16 @@ absl::StatusOr<CoordinatorMessage> Read(const v1::CoordinatorMessage& message, I
     }
     case v1::CoordinatorMessage::kAbort:
       return Abort{ids.GetStamp(message.abort().stamp()), message.abort().reason()};
+    case v1::CoordinatorMessage::kPublishCheckpoint: {
+      const v1::PublishCheckpoint& in = message.publish_checkpoint();
+      return PublishCheckpoint{ids.GetStamp(in.stamp()), ids.Get<Step>("step", in.step()), in.manifest()};
+    }
+    case v1::CoordinatorMessage::kPruneCheckpoints: {
+      const v1::PruneCheckpoints& in = message.prune_checkpoints();
+      return PruneCheckpoints{ids.GetStamp(in.stamp()),
+                              ids.Get<Generation>("first_generation", in.first_generation()),
+                              {in.keep().begin(), in.keep().end()}};
+    }
     case v1::CoordinatorMessage::kHeartbeat:
       return absl::InvalidArgumentError("message: found a heartbeat, which says nothing");
     case v1::CoordinatorMessage::MESSAGE_NOT_SET:
@@ -151,6 +165,10 @@ v1::CoordinatorMessage ToProto(const CoordinatorMessage& message) {
                    for (const Member& member : m.members) *to->add_members() = ToProto(member);
                    *to->mutable_plan() = ToProto(*m.plan);
                    to->set_start_step(m.start_step.value());
+                   if (m.checkpoint.has_value()) {
+                     to->mutable_checkpoint()->set_directory(m.checkpoint->directory);
+                     to->mutable_checkpoint()->set_step(m.checkpoint->step.value());
+                   }
                  },
                  [&](const Stage& m) {
                    SetStamp(m.stamp, out.mutable_stage()->mutable_stamp());
@@ -184,6 +202,18 @@ v1::CoordinatorMessage ToProto(const CoordinatorMessage& message) {
                  [&](const Abort& m) {
                    SetStamp(m.stamp, out.mutable_abort()->mutable_stamp());
                    out.mutable_abort()->set_reason(m.reason);
+                 },
+                 [&](const PublishCheckpoint& m) {
+                   v1::PublishCheckpoint* to = out.mutable_publish_checkpoint();
+                   SetStamp(m.stamp, to->mutable_stamp());
+                   to->set_step(m.step.value());
+                   to->set_manifest(m.manifest);
+                 },
+                 [&](const PruneCheckpoints& m) {
+                   v1::PruneCheckpoints* to = out.mutable_prune_checkpoints();
+                   SetStamp(m.stamp, to->mutable_stamp());
+                   to->set_first_generation(m.first_generation.value());
+                   for (const std::string& name : m.keep) to->add_keep(name);
                  },
              },
              message);

@@ -1,4 +1,6 @@
 // Worker -> coordinator; the other half of convert_session.h is convert_coordinator_message.cc.
+#include <string>
+#include <string_view>
 #include <variant>
 
 #include "base/status_macros.h"
@@ -124,6 +126,36 @@ Frozen ReadFrozen(const v1::Frozen& in, IdReader& ids) {
   return out;
 }
 
+// Names become paths and lines of a manifest: what could leave the directory or the line is refused here.
+void CheckFile(const CheckpointFile& file, IdReader& ids) {
+  const auto allowed = [](std::string_view text, std::string_view characters) {
+    return !text.empty() && text.find_first_not_of(characters) == std::string_view::npos;
+  };
+  if (file.name.size() > 200 || file.name.starts_with('.') ||
+      !allowed(file.name, "abcdefghijklmnopqrstuvwxyz0123456789-_.")) {
+    ids.Complain("files.name",
+                 "found what is not a file of a checkpoint, allowed are a-z, 0-9, '-', '_' and '.'");
+  }
+  if (file.bytes < 0)
+    ids.Complain("files.bytes", "found " + std::to_string(file.bytes) + ", allowed at least 0");
+  if (file.sha256.size() != 64 || !allowed(file.sha256, "0123456789abcdef"))
+    ids.Complain("files.sha256", "found what is not 64 hexadecimal digits");
+}
+
+CheckpointWritten ReadWritten(const v1::CheckpointWritten& in, IdReader& ids) {
+  CheckpointWritten out;
+  out.stamp = ids.GetStamp(in.stamp());
+  out.incarnation = Incarnation(in.incarnation());
+  out.step = ids.Get<Step>("step", in.step());
+  out.plan = ids.Get<PlanVersion>("plan", in.plan());
+  out.request = ids.Get<RequestId>("request", in.request());
+  for (const v1::CheckpointFile& file : in.files()) {
+    out.files.push_back({file.name(), file.bytes(), file.sha256()});
+    CheckFile(out.files.back(), ids);
+  }
+  return out;
+}
+
 absl::StatusOr<WorkerMessage> Read(const v1::WorkerMessage& message, IdReader& ids) {
   switch (message.message_case()) {
     case v1::WorkerMessage::kHello:
@@ -181,6 +213,18 @@ absl::StatusOr<WorkerMessage> Read(const v1::WorkerMessage& message, IdReader& i
       return ReadRankReport(message.rank_report(), ids);
     case v1::WorkerMessage::kLinkReport:
       return ReadLinkReport(message.link_report(), ids);
+    case v1::WorkerMessage::kCheckpointWritten:
+      return ReadWritten(message.checkpoint_written(), ids);
+    case v1::WorkerMessage::kCheckpointFailed: {
+      const v1::CheckpointFailed& in = message.checkpoint_failed();
+      return CheckpointFailed{ids.GetStamp(in.stamp()), Incarnation(in.incarnation()),
+                              ids.Get<Step>("step", in.step()), in.skipped(), in.cause()};
+    }
+    case v1::WorkerMessage::kCheckpointPublished: {
+      const v1::CheckpointPublished& in = message.checkpoint_published();
+      return CheckpointPublished{ids.GetStamp(in.stamp()), Incarnation(in.incarnation()),
+                                 ids.Get<Step>("step", in.step())};
+    }
     case v1::WorkerMessage::kHeartbeat:
       return absl::InvalidArgumentError("message: found a heartbeat, which says nothing");
     case v1::WorkerMessage::MESSAGE_NOT_SET:
@@ -263,6 +307,34 @@ v1::WorkerMessage ToProto(const WorkerMessage& message) {
                  },
                  [&](const RankReport& m) { Fill(m, out.mutable_rank_report()); },
                  [&](const LinkReport& m) { Fill(m, out.mutable_link_report()); },
+                 [&](const CheckpointWritten& m) {
+                   v1::CheckpointWritten* to = out.mutable_checkpoint_written();
+                   SetStamp(m.stamp, to->mutable_stamp());
+                   to->set_incarnation(m.incarnation.value());
+                   to->set_step(m.step.value());
+                   to->set_plan(m.plan.value());
+                   to->set_request(m.request.value());
+                   for (const CheckpointFile& file : m.files) {
+                     v1::CheckpointFile* entry = to->add_files();
+                     entry->set_name(file.name);
+                     entry->set_bytes(file.bytes);
+                     entry->set_sha256(file.sha256);
+                   }
+                 },
+                 [&](const CheckpointFailed& m) {
+                   v1::CheckpointFailed* to = out.mutable_checkpoint_failed();
+                   SetStamp(m.stamp, to->mutable_stamp());
+                   to->set_incarnation(m.incarnation.value());
+                   to->set_step(m.step.value());
+                   to->set_skipped(m.skipped);
+                   to->set_cause(m.cause);
+                 },
+                 [&](const CheckpointPublished& m) {
+                   v1::CheckpointPublished* to = out.mutable_checkpoint_published();
+                   SetStamp(m.stamp, to->mutable_stamp());
+                   to->set_incarnation(m.incarnation.value());
+                   to->set_step(m.step.value());
+                 },
              },
              message);
   return out;

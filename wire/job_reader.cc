@@ -18,6 +18,7 @@ constexpr int kSourcesMax = 64;
 constexpr int kPhasesMax = 1024;
 constexpr int64_t kExpertsMax = 1 << 17;  // over all layers; bounds what a plan of the job takes
 constexpr int64_t kStepsMax = 1'000'000'000;
+constexpr size_t kPathMax = 3072;  // what is left of the system's 4096 takes the names below it
 
 ModelConfig CheckModel(const v1::JobSpec::Model& spec, FieldChecker& check) {
   const ModelConfig defaults;
@@ -239,6 +240,22 @@ PlannerConfig CheckPlanner(const v1::JobSpec::Planner& spec, const std::vector<s
   return planner;
 }
 
+CheckpointConfig CheckCheckpoint(const v1::JobSpec::Checkpoint& spec, FieldChecker& check) {
+  const CheckpointConfig defaults;
+  CheckpointConfig checkpoint;
+  checkpoint.path = spec.path();
+  check.Require(checkpoint.path.size() <= kPathMax, "checkpoint.path",
+                absl::StrCat("found ", checkpoint.path.size(), " bytes, allowed ", kPathMax));
+  checkpoint.every_steps = check.Whole("checkpoint.every_steps", BALLAST_FIELD(spec, every_steps),
+                                       {0, kStepsMax}, defaults.every_steps);
+  check.Require(checkpoint.every_steps == 0 || !checkpoint.path.empty(), "checkpoint.path",
+                absl::StrCat("found nothing, and every_steps is ", checkpoint.every_steps,
+                             ", allowed a directory that every worker sees"));
+  checkpoint.keep_last = static_cast<int>(
+      check.Whole("checkpoint.keep_last", BALLAST_FIELD(spec, keep_last), {1, 1 << 20}, defaults.keep_last));
+  return checkpoint;
+}
+
 // Names and bounds of schedules are the plan's to know: CheckFirstPlan.
 ScheduleConfig CheckSchedule(const v1::JobSpec::Schedule& spec, FieldChecker& check) {
   const ScheduleConfig defaults;
@@ -288,6 +305,7 @@ absl::StatusOr<JobConfig> JobFromSpec(const v1::JobSpec& spec, const std::vector
   job.planner = CheckPlanner(spec.planner(), strategies, check);
   job.schedule = CheckSchedule(spec.schedule(), check);
   job.recovery = CheckRecovery(spec.recovery(), check);
+  job.checkpoint = CheckCheckpoint(spec.checkpoint(), check);
   BALLAST_RETURN_IF_ERROR(check.status());
   BALLAST_RETURN_IF_ERROR(CheckFirstPlan(job));
   return job;

@@ -101,6 +101,14 @@ v1::JobSpec::Schedule ScheduleSpec(const ScheduleConfig& schedule) {
   return spec;
 }
 
+v1::JobSpec::Checkpoint CheckpointSpec(const CheckpointConfig& checkpoint) {
+  v1::JobSpec::Checkpoint spec;
+  spec.set_path(checkpoint.path);
+  spec.set_every_steps(checkpoint.every_steps);
+  spec.set_keep_last(checkpoint.keep_last);
+  return spec;
+}
+
 }  // namespace
 
 v1::JobSpec SpecFromJob(const JobConfig& job) {
@@ -117,6 +125,7 @@ v1::JobSpec SpecFromJob(const JobConfig& job) {
   spec.mutable_ranks()->set_max(job.ranks_max());
   spec.mutable_recovery()->set_max_recoveries(job.recovery.max_recoveries);
   spec.mutable_recovery()->set_window_s(job.recovery.window_s);
+  *spec.mutable_checkpoint() = CheckpointSpec(job.checkpoint);
   return spec;
 }
 

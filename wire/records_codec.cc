@@ -78,6 +78,11 @@ StepPoint ReadStepPoint(const v1::StepPoint& point, IdReader& ids) {
   return out;
 }
 
+void SetRef(const CheckpointRef& ref, v1::CheckpointRef* out) {
+  out->set_directory(ref.directory);
+  out->set_step(ref.step.value());
+}
+
 }  // namespace
 
 std::string EncodeRecord(const JobRecord& record) {
@@ -112,6 +117,10 @@ std::string EncodeRecord(const JobRecord& record) {
     to->set_from(point.from.value());
     to->set_cause(point.cause);
   }
+  if (record.resume.has_value()) SetRef(*record.resume, out.mutable_resume());
+  out.set_resume_generation(record.resume_generation.value());
+  if (record.first_plan != nullptr) *out.mutable_first_plan() = ballast::ToProto(*record.first_plan);
+  out.set_checkpoints_skipped(record.checkpoints_skipped);
   return Serialize(out);
 }
 
@@ -147,6 +156,15 @@ absl::StatusOr<JobRecord> DecodeJobRecord(const std::string& bytes) {
     out.recoveries.push_back({point.unix_ms(), ids.Get<Generation>("recoveries.lost", point.lost()),
                               ids.Get<Step>("recoveries.from", point.from()), point.cause()});
   }
+  if (in.has_resume())
+    out.resume = CheckpointRef{in.resume().directory(), ids.Get<Step>("resume.step", in.resume().step())};
+  out.resume_generation = ids.Get<Generation>("resume_generation", in.resume_generation());
+  if (in.has_first_plan()) {
+    auto body = FromProto(in.first_plan());
+    if (!body.ok()) return Damaged("job", body.status());
+    out.first_plan = std::make_shared<const PlanBody>(*std::move(body));
+  }
+  out.checkpoints_skipped = in.checkpoints_skipped();
   if (!ids.status().ok()) return Damaged("job", ids.status());
   return out;
 }
@@ -204,6 +222,7 @@ std::string EncodeRecord(const GenerationRecord& record) {
   out.set_start_step(record.start_step.value());
   out.set_ended(record.ended);
   out.set_reason(record.reason);
+  if (record.checkpoint.has_value()) SetRef(*record.checkpoint, out.mutable_checkpoint());
   return Serialize(out);
 }
 
@@ -223,7 +242,45 @@ absl::StatusOr<GenerationRecord> DecodeGenerationRecord(const std::string& bytes
   out.start_step = ids.Get<Step>("start_step", in.start_step());
   out.ended = in.ended();
   out.reason = in.reason();
+  if (in.has_checkpoint()) {
+    out.checkpoint =
+        CheckpointRef{in.checkpoint().directory(), ids.Get<Step>("checkpoint.step", in.checkpoint().step())};
+  }
   if (!ids.status().ok()) return Damaged("generation", ids.status());
+  return out;
+}
+
+std::string EncodeRecord(const CheckpointRecord& record) {
+  v1::CheckpointRecord out;
+  out.set_job(record.job.value());
+  out.set_step(record.step.value());
+  out.set_generation(record.generation.value());
+  out.set_plan(record.plan.value());
+  out.set_directory(record.directory);
+  out.set_state(static_cast<v1::CheckpointState>(record.state));
+  out.set_bytes(record.bytes);
+  out.set_unix_ms(record.unix_ms);
+  out.set_request(record.request.value());
+  out.set_manifest(record.manifest);
+  return Serialize(out);
+}
+
+absl::StatusOr<CheckpointRecord> DecodeCheckpointRecord(const std::string& bytes) {
+  v1::CheckpointRecord in;
+  BALLAST_RETURN_IF_ERROR(Parse("checkpoint", bytes, &in));
+  IdReader ids;
+  CheckpointRecord out;
+  out.job = JobId(in.job());
+  out.step = ids.Get<Step>("step", in.step());
+  out.generation = ids.Get<Generation>("generation", in.generation());
+  out.plan = ids.Get<PlanVersion>("plan", in.plan());
+  out.directory = in.directory();
+  out.state = GetEnum<CheckpointState>("state", in.state(), 1, 3, ids);
+  out.bytes = in.bytes();
+  out.unix_ms = in.unix_ms();
+  out.request = ids.Get<RequestId>("request", in.request());
+  out.manifest = in.manifest();
+  if (!ids.status().ok()) return Damaged("checkpoint", ids.status());
   return out;
 }
 

@@ -70,6 +70,18 @@ SessionActions Session::OnMessage(const CoordinatorMessage& message) {
     }
     SessionActions operator()(const StepRequest& m) const { return session.OnRequest(m); }
     SessionActions operator()(const Abort& m) const { return session.OnAbort(m); }
+    SessionActions operator()(const PublishCheckpoint& m) const {
+      if (auto ignored = session.Obey(m.stamp)) return Noted(*ignored);
+      SessionActions actions;
+      actions.publish.push_back(m);
+      return actions;
+    }
+    SessionActions operator()(const PruneCheckpoints& m) const {
+      if (auto ignored = session.Obey(m.stamp)) return Noted(*ignored);
+      SessionActions actions;
+      actions.prune.push_back(m);
+      return actions;
+    }
   };
   return std::visit(Visitor{*this}, message);
 }
@@ -255,6 +267,7 @@ void Session::Clear() {
   request_ = RequestId();
   request_kind_ = RequestKind::kNone;
   lasting_.clear();
+  checkpoints_.clear();
 }
 
 }  // namespace ballast

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,8 @@ struct SessionActions {
   std::optional<AbortGeneration> abort;
   std::optional<StartGeneration> start;
   std::vector<RendezvousValue> rendezvous;  // of the running generation: for its rendezvous store
+  std::vector<PublishCheckpoint> publish;   // answered by OnCheckpointPublished or OnCheckpointFailed
+  std::vector<PruneCheckpoints> prune;
   std::vector<WorkerMessage> send;
   bool leave = false;  // the coordinator refused this process for good: end it, the reason is in notes
 };
@@ -93,6 +96,16 @@ class Session {
   SessionActions OnLostPeer(const RunId& run, Rank peer, const std::string& detail);
   SessionActions OnFailure(const RunId& run, Step step, const std::string& cause);
   SessionActions OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value);
+
+  // ---- checkpoints: from whoever writes them; ignored unless `run` was accepted last, also after its ranks
+  // ended ----
+
+  // All that `rank` adds to the checkpoint after `step` is on disk. Told on when every local rank's is.
+  SessionActions OnCheckpointWritten(const RunId& run, Rank rank, const WrittenCheckpoint& written);
+  // Nothing will come of the checkpoint after `step`.
+  SessionActions OnCheckpointFailed(const RunId& run, Step step, bool skipped, const std::string& cause);
+  // The manifest is in place.
+  SessionActions OnCheckpointPublished(const RunId& run, Step step);
 
   // ---- reads ----
 
@@ -167,6 +180,12 @@ class Session {
   RequestKind request_kind_ = RequestKind::kNone;
   // Said once and repeated after every Welcome of this generation.
   std::vector<WorkerMessage> lasting_;
+  // What some local ranks have written and others have not yet.
+  struct Collected {
+    std::set<Rank> ranks;
+    std::vector<CheckpointFile> files;
+  };
+  std::map<Step, Collected> checkpoints_;
 };
 
 }  // namespace ballast

@@ -22,6 +22,11 @@ absl::StatusOr<std::vector<Rank>> Session::CheckAssign(const Assign& assign, Par
     return absl::InvalidArgumentError(
         absl::StrCat("start_step: found ", assign.start_step.value(), ", allowed 1.."));
   }
+  if (assign.checkpoint.has_value() && assign.checkpoint->step != assign.start_step.Plus(-1)) {
+    return absl::InvalidArgumentError(absl::StrCat("checkpoint.step: found ", assign.checkpoint->step.value(),
+                                                   ", allowed ", assign.start_step.value() - 1,
+                                                   " (the step before start_step)"));
+  }
   const int ranks = options_.identity.ranks;
   std::vector<std::optional<Rank>> by_device(ranks > 0 ? ranks : 0);
   for (size_t i = 0; i < assign.members.size(); ++i) {

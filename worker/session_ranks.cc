@@ -108,6 +108,33 @@ SessionActions Session::OnRendezvousPut(const RunId& run, const std::string& key
   return Say(RendezvousPut{CurrentStamp(), key, value}, /*lasting=*/true);
 }
 
+SessionActions Session::OnCheckpointWritten(const RunId& run, Rank rank, const WrittenCheckpoint& written) {
+  if (run != run_ || ranks_.count(rank) == 0) return {};
+  Collected& collected = checkpoints_[written.step];
+  if (!collected.ranks.insert(rank).second) return {};
+  collected.files.insert(collected.files.end(), written.files.begin(), written.files.end());
+  if (collected.ranks.size() < ranks_.size()) return {};
+  CheckpointWritten message{CurrentStamp(),  options_.identity.incarnation, written.step, written.plan,
+                            written.request, std::move(collected.files)};
+  // A later one is taken only when this one is written everywhere: what is older needs no saying again.
+  checkpoints_.erase(checkpoints_.begin(), checkpoints_.upper_bound(written.step));
+  std::erase_if(lasting_,
+                [](const WorkerMessage& m) { return std::holds_alternative<CheckpointWritten>(m); });
+  return Say(std::move(message), /*lasting=*/true);
+}
+
+SessionActions Session::OnCheckpointFailed(const RunId& run, Step step, bool skipped,
+                                           const std::string& cause) {
+  if (run != run_) return {};
+  return Say(CheckpointFailed{CurrentStamp(), options_.identity.incarnation, step, skipped, cause},
+             /*lasting=*/false);
+}
+
+SessionActions Session::OnCheckpointPublished(const RunId& run, Step step) {
+  if (run != run_) return {};
+  return Say(CheckpointPublished{CurrentStamp(), options_.identity.incarnation, step}, /*lasting=*/false);
+}
+
 HeaderCells Session::Cells() const {
   return HeaderCells{.staged = staged_,
                      .staged_digest = staged_digest_,

@@ -3,6 +3,9 @@
 // The daemon implements it over its session; tests implement it as a script of plans.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "base/ids.h"
 #include "plan/plan.h"
 #include "protocol/header.h"
@@ -12,14 +15,23 @@ namespace ballast {
 
 // The promise and the newest Commit of this daemon at one moment.
 struct HeaderCells {
-  PlanPtr staged;           // null = none
+  PlanPtr staged;  // null = none
   PlanDigest staged_digest;
   PlanVersion committed;
   RequestId request;
   RequestKind request_kind = RequestKind::kNone;
 };
 
-// Called by rank threads; every method must be safe from several threads at once and must not block on the network.
+// One rank's part of a checkpoint, on disk and fsynced.
+struct WrittenCheckpoint {
+  Step step;          // taken after it
+  PlanVersion plan;   // of step + 1
+  RequestId request;  // that asked for it; 0 = it was due
+  std::vector<CheckpointFile> files;
+};
+
+// Called by rank threads; every method must be safe from several threads at once and must not block on the
+// network.
 class StepCoordination {
  public:
   virtual ~StepCoordination() = default;
@@ -36,6 +48,11 @@ class StepCoordination {
   // From the reporting rank (rank 0) alone.
   virtual void OnReport(StepReport report) = 0;
   virtual void OnEvaluation(EvaluationReport report) = 0;
+
+  // From the thread that writes `rank`'s part, while the rank goes on.
+  virtual void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) = 0;
+  // `skipped`: the one before is still being written, somewhere; told by rank 0 alone.
+  virtual void OnCheckpointFailed(Step step, bool skipped, const std::string& cause) = 0;
 };
 
 }  // namespace ballast

@@ -49,11 +49,12 @@ TEST(SqliteStore, KeepsEverythingOverAReopening) {
   PlanRecord plan = MakePlan(3);
   Rng rng(4);
   GenerationRecord generation = RandomGenerationRecord(rng);
+  CheckpointRecord checkpoint = RandomCheckpointRecord(rng);
   Term term;
   {
     std::unique_ptr<StateStore> store = MustOpen(dir / "data");
     term = store->Acquire(Term(0)).value();
-    ASSERT_TRUE(store->Commit({term, {second, first, plan, generation}}).ok());
+    ASSERT_TRUE(store->Commit({term, {second, first, plan, generation, checkpoint}}).ok());
     first.reason = "replaced";
     ASSERT_TRUE(store->Commit({term, {first}}).ok());
   }
@@ -67,6 +68,29 @@ TEST(SqliteStore, KeepsEverythingOverAReopening) {
   EXPECT_EQ(EncodeRecord(contents.plans[0]), EncodeRecord(plan));
   ASSERT_EQ(contents.generations.size(), 1u);
   EXPECT_EQ(EncodeRecord(contents.generations[0]), EncodeRecord(generation));
+  ASSERT_EQ(contents.checkpoints.size(), 1u);
+  EXPECT_EQ(EncodeRecord(contents.checkpoints[0]), EncodeRecord(checkpoint));
+}
+
+// What the first version's program has left: everything but the checkpoints.
+TEST(SqliteStore, AnOlderStoreIsBroughtUpToDate) {
+  TempDir dir;
+  JobRecord job = MakeJob("first", 1);
+  {
+    std::unique_ptr<StateStore> store = MustOpen(dir.path());
+    ASSERT_TRUE(store->Commit({store->Acquire(Term(4)).value(), {job}}).ok());
+  }
+  ASSERT_TRUE(SqliteDatabase::Open(dir / "ballast.db")
+                  ->Execute("DROP TABLE checkpoints; PRAGMA user_version=1")
+                  .ok());
+  std::unique_ptr<StateStore> store = MustOpen(dir.path());
+  Rng rng(4);
+  CheckpointRecord checkpoint = RandomCheckpointRecord(rng);
+  ASSERT_TRUE(store->Commit({store->Acquire(Term(0)).value(), {checkpoint}}).ok());
+  StoreContents contents = store->Load().value();
+  ASSERT_EQ(contents.jobs.size(), 1u);
+  EXPECT_EQ(EncodeRecord(contents.jobs[0]), EncodeRecord(job));
+  ASSERT_EQ(contents.checkpoints.size(), 1u);
 }
 
 TEST(SqliteStore, AnEarlierTermWritesNothing) {
@@ -145,7 +169,7 @@ TEST(SqliteStore, ANewerSchemaIsRefused) {
   absl::StatusOr<std::unique_ptr<StateStore>> store = OpenSqliteStore(dir.path());
   EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(std::string(store.status().message()),
-            dir / "ballast.db: schema version 7, this program knows 1; start the newer program again");
+            dir / "ballast.db: schema version 7, this program knows 2; start the newer program again");
 }
 
 TEST(SqliteStore, AFileThatIsNoDatabaseIsAnError) {

@@ -139,6 +139,20 @@ TEST(Convert, HostileMessages) {
             "stamp.term: found -5, allowed at least 0");
   EXPECT_EQ(worker([](auto& m) { m.mutable_lost_peer()->set_rank(-1); }),
             "rank: found -1, allowed at least 0");
+  const auto file = [](const char* name, const char* digest) {
+    return [=](auto& m) {
+      v1::CheckpointFile* to = m.mutable_checkpoint_written()->add_files();
+      to->set_name(name);
+      to->set_sha256(digest);
+    };
+  };
+  const std::string digest(64, 'a');
+  EXPECT_EQ(worker(file("model-00001-of-00002.safetensors", digest.c_str())), "");
+  for (const char* name : {"", "..", "../x", "a/b", ".hidden", "a\"b"}) {
+    EXPECT_EQ(worker(file(name, digest.c_str())),
+              "files.name: found what is not a file of a checkpoint, allowed are a-z, 0-9, '-', '_' and '.'");
+  }
+  EXPECT_EQ(worker(file("a", "A0")), "files.sha256: found what is not 64 hexadecimal digits");
   EXPECT_EQ(coordinator([](auto& m) { m.mutable_step_request()->set_kind(static_cast<v1::RequestKind>(9)); }),
             "kind: found 9, allowed 0..3");
   EXPECT_EQ(coordinator([](auto& m) { m.mutable_stage(); }), "plan.version: found 0, allowed at least 1");
@@ -218,6 +232,14 @@ TEST(Records, AreGivenBack) {
     ASSERT_TRUE(generation_back.ok()) << "seed " << seed << ": " << generation_back.status();
     EXPECT_EQ(generation_back->members, generation.members);
     EXPECT_EQ(EncodeRecord(*generation_back), EncodeRecord(generation)) << "seed " << seed;
+    EXPECT_EQ(generation_back->checkpoint, generation.checkpoint);
+
+    CheckpointRecord checkpoint = RandomCheckpointRecord(rng);
+    auto checkpoint_back = DecodeCheckpointRecord(EncodeRecord(checkpoint));
+    ASSERT_TRUE(checkpoint_back.ok()) << "seed " << seed << ": " << checkpoint_back.status();
+    EXPECT_EQ(EncodeRecord(*checkpoint_back), EncodeRecord(checkpoint)) << "seed " << seed;
+    EXPECT_EQ(checkpoint_back->directory, checkpoint.directory);
+    EXPECT_EQ(checkpoint_back->step, checkpoint.step);
   }
 }
 

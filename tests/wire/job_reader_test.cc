@@ -230,6 +230,13 @@ TEST(JobReader, EveryRange) {
        "j.yaml:24:3: planner.plan_every_steps: found 0, allowed 1..1000000000"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nplanner:\n  predictor_ewma: 0",
        "j.yaml:24:3: planner.predictor_ewma: found 0, allowed more than 0 and at most 1"},
+      {"slots_per_rank: 2", "slots_per_rank: 2\ncheckpoint:\n  every_steps: 10",
+       "j.yaml:23:1: checkpoint.path: found nothing, and every_steps is 10, allowed a directory that every "
+       "worker sees"},
+      {"slots_per_rank: 2", "slots_per_rank: 2\ncheckpoint:\n  path: /c\n  keep_last: 0",
+       "j.yaml:25:3: checkpoint.keep_last: found 0, allowed 1..1048576"},
+      {"slots_per_rank: 2", "slots_per_rank: 2\ncheckpoint:\n  path: /c\n  every_steps: -1",
+       "j.yaml:25:3: checkpoint.every_steps: found -1, allowed 0..1000000000"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nschedule:\n  all_to_all: warp",
        "j.yaml:24:3: schedule.all_to_all: found warp, allowed direct, two_level"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nschedule:\n  chunks: 0",

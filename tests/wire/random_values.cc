@@ -122,6 +122,8 @@ JobConfig RandomJob(Rng& rng) {
                  rng.Uniform()};
   job.schedule = {rng.Chance(0.5) ? "direct" : "two_level", static_cast<int>(rng.Between(1, 4)),
                   rng.Chance(0.5) ? "none" : "bf16", "none"};
+  if (rng.Chance(0.7))
+    job.checkpoint = {"/" + RandomText(rng, 12), Small(rng), 1 + static_cast<int>(Small(rng))};
   return job;
 }
 
@@ -248,8 +250,20 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
       return Leaving{incarnation, text};
     case 13:
       return RandomRankReport(rng);
-    default:
+    case 14:
       return RandomLinkReport(rng);
+    case 15: {
+      CheckpointWritten written{stamp, incarnation, step, version, RequestId(Small(rng)), {}};
+      for (uint64_t n = rng.Below(3); written.files.size() < n;) {
+        written.files.push_back({"file-" + std::to_string(Small(rng)), rng.Between(0, INT64_MAX - 1),
+                                 std::string(64, static_cast<char>('a' + rng.Below(6)))});
+      }
+      return written;
+    }
+    case 16:
+      return CheckpointFailed{stamp, incarnation, step, rng.Chance(0.5), text};
+    default:
+      return CheckpointPublished{stamp, incarnation, step};
   }
 }
 
@@ -272,6 +286,7 @@ CoordinatorMessage RandomCoordinatorMessage(Rng& rng, size_t kind) {
       }
       assign.plan = std::make_shared<const Plan>(RandomPlan(rng));
       assign.start_step = Step(Small(rng));
+      if (rng.Chance(0.5)) assign.checkpoint = CheckpointRef{RandomText(rng, 8), Step(Small(rng))};
       return assign;
     }
     case 3:
@@ -284,8 +299,12 @@ CoordinatorMessage RandomCoordinatorMessage(Rng& rng, size_t kind) {
       return RendezvousValue{stamp, text, std::string("\0\x80", 2)};
     case 7:
       return StepRequest{stamp, RequestId(Small(rng)), static_cast<RequestKind>(rng.Below(4))};
-    default:
+    case 8:
       return Abort{stamp, text};
+    case 9:
+      return PublishCheckpoint{stamp, Step(Small(rng)), text};
+    default:
+      return PruneCheckpoints{stamp, Generation(Small(rng)), {text, RandomText(rng, 8)}};
   }
 }
 
@@ -320,6 +339,10 @@ JobRecord RandomJobRecord(Rng& rng) {
     record.recoveries.push_back(
         {rng.Between(0, INT64_MAX - 1), Generation(Small(rng)), Step(Small(rng)), RandomText(rng, 8)});
   }
+  if (rng.Chance(0.5)) record.resume = CheckpointRef{RandomText(rng, 8), Step(Small(rng))};
+  record.resume_generation = Generation(Small(rng));
+  if (rng.Chance(0.5)) record.first_plan = std::make_shared<const PlanBody>(RandomPlan(rng).body);
+  record.checkpoints_skipped = Small(rng);
   return record;
 }
 
@@ -352,6 +375,22 @@ GenerationRecord RandomGenerationRecord(Rng& rng) {
   record.start_step = Step(Small(rng));
   record.ended = rng.Chance(0.5);
   record.reason = RandomText(rng, 20);
+  if (rng.Chance(0.5)) record.checkpoint = CheckpointRef{RandomText(rng, 8), Step(Small(rng))};
+  return record;
+}
+
+CheckpointRecord RandomCheckpointRecord(Rng& rng) {
+  CheckpointRecord record;
+  record.job = JobId(RandomText(rng, 10));
+  record.step = Step(Small(rng));
+  record.generation = Generation(1 + Small(rng));
+  record.plan = PlanVersion(Small(rng));
+  record.directory = RandomText(rng, 20);
+  record.state = static_cast<CheckpointState>(rng.Between(1, 3));
+  record.bytes = rng.Between(0, INT64_MAX - 1);
+  record.unix_ms = rng.Between(0, INT64_MAX - 1);
+  record.request = RequestId(Small(rng));
+  record.manifest = RandomText(rng, 20);
   return record;
 }
 

@@ -17,5 +17,6 @@ CoordinatorMessage RandomCoordinatorMessage(Rng& rng, size_t kind);
 JobRecord RandomJobRecord(Rng& rng);
 PlanRecord RandomPlanRecord(Rng& rng);
 GenerationRecord RandomGenerationRecord(Rng& rng);
+CheckpointRecord RandomCheckpointRecord(Rng& rng);
 
 }  // namespace ballast

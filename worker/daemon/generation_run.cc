@@ -37,6 +37,12 @@ class Tracking final : public StepCoordination {
   }
   void OnReport(StepReport report) override { inner_->OnReport(std::move(report)); }
   void OnEvaluation(EvaluationReport report) override { inner_->OnEvaluation(std::move(report)); }
+  void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
+    inner_->OnCheckpointWritten(rank, std::move(written));
+  }
+  void OnCheckpointFailed(Step step, bool skipped, const std::string& cause) override {
+    inner_->OnCheckpointFailed(step, skipped, cause);
+  }
 
  private:
   const std::unique_ptr<StepCoordination> inner_;

@@ -47,6 +47,12 @@ class SessionHost::RunCoordination final : public StepCoordination {
     report.generation = run_.generation;
     host_->QueueReport(run_, std::move(report));
   }
+  void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
+    host_->Apply([&](Session& session) { return session.OnCheckpointWritten(run_, rank, written); });
+  }
+  void OnCheckpointFailed(Step step, bool skipped, const std::string& cause) override {
+    host_->Apply([&](Session& session) { return session.OnCheckpointFailed(run_, step, skipped, cause); });
+  }
 
  private:
   SessionHost* const host_;

@@ -229,6 +229,8 @@ TEST(Header, SurvivesItsWireForm) {
   header.request = RequestId(9);
   header.request_kind = RequestKind::kDrain;
   EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
+  header.checkpoint_busy = true;
+  EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
   header.failure = {FailureCause::kActivation, ModelPart::kLayer, 61};
   EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
   // A cause that only a newer rank knows is not taken for success.

@@ -102,6 +102,14 @@ class Script final : public StepCoordination {
     MutexLock lock(mutex_);
     outcome_.evaluations.push_back(std::move(report));
   }
+  void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
+    MutexLock lock(mutex_);
+    outcome_.checkpoints[written.step][rank] = std::move(written);
+  }
+  void OnCheckpointFailed(Step step, bool skipped, const std::string& cause) override {
+    MutexLock lock(mutex_);
+    (skipped ? outcome_.checkpoints_skipped : outcome_.checkpoints_failed)[step] = cause;
+  }
   RunOutcome Take() {
     MutexLock lock(mutex_);
     return std::move(outcome_);

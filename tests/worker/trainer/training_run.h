@@ -54,7 +54,9 @@ struct RunOutcome {
   std::map<PlanVersion, std::map<Rank, Step>> active;  // switch steps as the ranks told them
   std::vector<CommStats> stats;                        // [rank] at the end
   std::vector<std::vector<CommStats>> pairs;           // [from][to] at the end; of thread communicators alone
-  std::vector<double> losses() const;                  // [step]
+  std::map<Step, std::map<Rank, WrittenCheckpoint>> checkpoints;
+  std::map<Step, std::string> checkpoints_skipped, checkpoints_failed;
+  std::vector<double> losses() const;  // [step]
 };
 
 RunOutcome RunTraining(const RunSpec& spec);
