@@ -130,6 +130,21 @@ ControlService::Reactor* ControlService::StopJob(Context* context, const v1::Sto
       });
 }
 
+ControlService::Reactor* ControlService::ListEvents(Context* context, const v1::ListEventsRequest* request,
+                                                    v1::ListEventsResponse* response) {
+  return Read(context, "ListEvents", [request, response](const Core& core) -> absl::Status {
+    BALLAST_ASSIGN_OR_RETURN(std::vector<JobEvent> events, core.Events(JobId(request->job())));
+    BALLAST_ASSIGN_OR_RETURN(JobStatus job, core.Job(JobId(request->job())));
+    response->set_final(IsFinal(job.record.state));
+    if (!events.empty()) response->set_dropped(events.front().number - 1);
+    for (const JobEvent& event : events) {
+      if (event.number <= request->after() || event.unix_ms < request->since_unix_ms()) continue;
+      *response->add_events() = ToProto(event);
+    }
+    return absl::OkStatus();
+  });
+}
+
 ControlService::Reactor* ControlService::ListPlans(Context* context, const v1::ListPlansRequest* request,
                                                    v1::ListPlansResponse* response) {
   return Read(context, "ListPlans", [request, response](const Core& core) -> absl::Status {

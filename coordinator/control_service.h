@@ -28,6 +28,7 @@ class ControlService final : public v1::Control::CallbackService {
   Reactor* GetJob(Context*, const v1::GetJobRequest*, v1::GetJobResponse*) override;
   grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(Context*, const v1::WatchJobRequest*) override;
   Reactor* StopJob(Context*, const v1::StopJobRequest*, v1::StopJobResponse*) override;
+  Reactor* ListEvents(Context*, const v1::ListEventsRequest*, v1::ListEventsResponse*) override;
   Reactor* ListPlans(Context*, const v1::ListPlansRequest*, v1::ListPlansResponse*) override;
   Reactor* GetPlan(Context*, const v1::GetPlanRequest*, v1::GetPlanResponse*) override;
   Reactor* PushPlan(Context*, const v1::PushPlanRequest*, v1::PushPlanResponse*) override;

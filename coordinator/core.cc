@@ -71,10 +71,17 @@ void Core::State::On(Env& env, LeadershipWon& event) {
     auto it = jobs.find(record.job);
     if (it != jobs.end()) it->second.checkpoints[{record.generation, record.step}] = std::move(record);
   }
+  for (JobEvent& event : event.contents.events) {
+    auto it = jobs.find(event.job);
+    if (it != jobs.end()) it->second.events.Restore(std::move(event));
+  }
   env.Log(absl::StrCat("leads with term ", term.value(), "; ", jobs.size(), " jobs in the store"));
   for (auto& [name, job] : jobs) {
     job.telemetry.Restore(job.record);
-    if (!job.assigned() || job.final()) continue;
+    if (job.final()) continue;
+    env.Tell(job, JobEvent::Kind::kLeader, absl::StrCat("a coordinator leads with term ", term.value()),
+             job.record.step);
+    if (!job.assigned()) continue;
     ResumeRollout(env, job);
     ContinueHomeMoves(env, job);
   }
@@ -138,9 +145,11 @@ void Core::State::On(Env& env, Adopt& event) {
 void Core::State::On(Env& env, Tick&) {
   if (!Leading().ok()) return;
   for (auto& [name, job] : jobs) {
-    if (!job.assigned() || job.final()) continue;
-    WatchMembers(env, job);
-    OnTick(env, job);
+    if (job.assigned() && !job.final()) {
+      WatchMembers(env, job);
+      OnTick(env, job);
+    }
+    env.StoreEvents(job);
   }
 }
 

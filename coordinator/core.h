@@ -32,6 +32,7 @@ class Core {
   absl::StatusOr<JobStatus> Job(const JobId& job) const;
   absl::StatusOr<std::vector<PlanRecord>> Plans(const JobId& job) const;           // by version
   absl::StatusOr<PlanRecord> PlanOf(const JobId& job, PlanVersion version) const;  // 0 = the active one
+  absl::StatusOr<std::vector<JobEvent>> Events(const JobId& job) const;            // by number
   std::vector<WorkerStatus> Workers() const;                                       // by name
   LeaderStatus Leader() const;
 

@@ -60,6 +60,13 @@ absl::StatusOr<PlanRecord> Core::PlanOf(const JobId& name, PlanVersion version) 
                                           "; the newest is ", job.record.last_version.value()));
 }
 
+absl::StatusOr<std::vector<JobEvent>> Core::Events(const JobId& name) const {
+  auto it = state_->jobs.find(name);
+  if (it == state_->jobs.end()) return absl::NotFoundError(absl::StrCat("no job ", name.value()));
+  const std::deque<JobEvent>& events = it->second.events.events();
+  return std::vector<JobEvent>(events.begin(), events.end());
+}
+
 std::vector<WorkerStatus> Core::Workers() const {
   std::vector<WorkerStatus> statuses;
   for (const auto& [name, worker] : state_->workers.workers()) {

@@ -199,7 +199,10 @@ bool Driver::CarryOutOne(const Reply& reply) {
 bool Driver::CarryOutOne(const Publish& publish) {
   if (const auto* event = std::get_if<JobEvent>(&publish.event)) {
     Log(event->kind == JobEvent::Kind::kAlarm ? LogLevel::kWarning : LogLevel::kInfo, event->text,
-        {{"job", event->job.value()}, {"step", event->step.value()}, {"plan", event->version.value()}});
+        {{"job", event->job.value()},
+         {"kind", ToString(event->kind)},
+         {"step", event->step.value()},
+         {"plan", event->version.value()}});
     TellWatchers(*event);
   } else if (const auto* step = std::get_if<StepEvent>(&publish.event)) {
     Log(LogLevel::kDebug, "step",
@@ -245,6 +248,8 @@ void Driver::TellWatchers(const JobEvent& event) {
     if (status.ok()) Tell(event.job, *status, IsFinal(status->record.state));
     return;
   }
+  if (event.kind != JobEvent::Kind::kPlan && event.kind != JobEvent::Kind::kAlarm)
+    return Tell(event.job, event, false);
   PlanUpdate update{
       .plan = {}, .step = event.step, .text = event.text, .alarm = event.kind == JobEvent::Kind::kAlarm};
   if (event.version.value() > 0) {

@@ -26,21 +26,17 @@ struct Env {
   void Send(StreamId stream, CoordinatorMessage message) {
     actions.push_back(ballast::Send{stream, std::move(message)});
   }
-  void Tell(const JobEntry& job, JobEvent::Kind kind, std::string text, Step step = {},
-            PlanVersion version = {}) {
-    actions.push_back(Publish{JobEvent{job.name(), kind, step, version, std::move(text)}});
-  }
+  // Adds to the job's event log and tells its watchers: the one way to say that something happened to a job.
+  // The event joins the newest write of this step, so call Store with what it describes first; without one it
+  // is written at the next tick.
+  void Tell(JobEntry& job, JobEvent::Kind kind, std::string text, Step step = {}, PlanVersion version = {});
+  // Writes the events that no write took along.
+  void StoreEvents(JobEntry& job);
   void Log(std::string text, bool warning = false) { actions.push_back(Note{std::move(text), warning}); }
 
   Stamp StampOf(const JobEntry& job) const { return {term, job.name(), job.record.generation}; }
   // To every member of the job's generation that is attached; who is not gets it after its next Hello.
-  void SendToMembers(const JobEntry& job, const CoordinatorMessage& message) {
-    std::set<StreamId> streams;
-    for (const Member& member : job.generation.members) {
-      const StreamId stream = workers.StreamOf(member.worker, member.incarnation);
-      if (stream.value() > 0 && streams.insert(stream).second) Send(stream, message);
-    }
-  }
+  void SendToMembers(const JobEntry& job, const CoordinatorMessage& message);
 };
 
 }  // namespace ballast

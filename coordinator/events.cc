@@ -21,6 +21,7 @@ std::string Text(const RecordWrite& write) {
   if (const auto* checkpoint = std::get_if<CheckpointRecord>(&write)) {
     return absl::StrCat("checkpoint after step ", checkpoint->step.value(), " ", ToString(checkpoint->state));
   }
+  if (const auto* event = std::get_if<JobEvent>(&write)) return absl::StrCat("event ", event->number);
   const auto& generation = std::get<GenerationRecord>(write);
   return absl::StrCat("generation ", generation.generation.value(), generation.ended ? " ended" : " begins");
 }

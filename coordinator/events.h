@@ -121,16 +121,8 @@ struct Reply {
   std::string text;
   Term term;
 };
-// For the log and for those who watch the job. `text` is a sentence of its own: "step 120: plan 3 active:
-// ...".
-struct JobEvent {
-  enum class Kind : uint8_t { kState = 1, kPlan = 2, kAlarm = 3 };
-  JobId job;
-  Kind kind = Kind::kState;
-  Step step;            // last completed, or the first step under a plan that became active
-  PlanVersion version;  // of kPlan; 0 = no version yet (a proposal that was not accepted)
-  std::string text;
-};
+// A JobEvent is for the process's log and for those who watch the job; it is in the store already, or on its
+// way there (Env::Tell).
 struct StepEvent {
   JobId job;
   StepPoint point;

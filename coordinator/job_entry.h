@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "coordinator/event_log.h"
 #include "coordinator/options.h"
 #include "coordinator/records.h"
 #include "coordinator/telemetry.h"
@@ -68,6 +69,7 @@ struct JobEntry {
   std::map<PlanVersion, PlanRecord> plans;
   GenerationRecord generation;  // the newest; meaningful when record.generation > 0
   std::map<std::pair<Generation, Step>, CheckpointRecord> checkpoints;  // oldest first
+  EventLog events;
 
   // Constant.
   const ParameterLayout layout;
@@ -79,7 +81,8 @@ struct JobEntry {
   std::set<WorkerId> started;
   std::set<WorkerId> finished;
   std::map<WorkerId, Time> detached;  // members that are away, with the first tick that found them so
-  std::set<WorkerId> alarmed;         // of those, the ones that people were told of
+  std::set<WorkerId> alarmed;         // of those, the ones that people were alarmed about
+  std::set<WorkerId> unobserved;      // members that were attached to this leader and are away
   bool stopped_early = false;         // some worker finished because of a stop request
   Rendezvous rendezvous;
   Telemetry telemetry;

@@ -1,6 +1,7 @@
 #include "coordinator/jobs.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -20,7 +21,7 @@ void ReplyTo(Env& env, ReplyToken token, absl::Status status, const JobId& job) 
       .token = token, .status = std::move(status), .job = job, .plan = {}, .text = {}, .term = env.term});
 }
 
-void TellState(Env& env, const JobEntry& job) {
+void TellState(Env& env, JobEntry& job) {
   std::string text = absl::StrCat("job ", job.name().value(), " is ", ToString(job.record.state));
   if (!job.record.reason.empty()) absl::StrAppend(&text, ": ", job.record.reason);
   env.Tell(job, JobEvent::Kind::kState, std::move(text), job.record.step);
@@ -35,6 +36,16 @@ absl::Status CheckJob(const JobConfig& config) {
   absl::Status strategy = Planners().Find(config.planner.strategy).status();
   if (strategy.ok()) return strategy;
   return absl::InvalidArgumentError(absl::StrCat("planner.strategy: ", std::string(strategy.message())));
+}
+
+// "w1, w2 and 510 more": what happens to many at once is one event.
+std::string FirstOf(const std::set<std::string>& names) {
+  constexpr size_t kNamed = 8;
+  const size_t named = std::min(names.size(), kNamed);
+  std::string text =
+      absl::StrJoin(names.begin(), std::next(names.begin(), static_cast<ptrdiff_t>(named)), ", ");
+  if (named < names.size()) absl::StrAppend(&text, " and ", names.size() - named, " more");
+  return text;
 }
 
 std::vector<const WorkerEntry*> IdleWorkers(const JobTable& jobs, const Membership& workers) {
@@ -78,6 +89,12 @@ void StartJob(Env& env, JobEntry& job, std::vector<Member> members) {
   env.Store({job.record, record, generation});
   job.plans[generation.plan] = std::move(record);
   UseGeneration(job, std::move(generation));
+  std::set<std::string> told;
+  for (const Member& member : job.generation.members) told.insert(member.worker.value());
+  env.Tell(job, JobEvent::Kind::kMember,
+           absl::StrCat("generation ", job.record.generation.value(), ": ", job.generation.members.size(),
+                        " ranks on ", FirstOf(told)),
+           job.record.step);
   TellState(env, job);
   for (const WorkerId& worker : [&] {
          std::set<WorkerId> names;
@@ -94,6 +111,7 @@ void EndJob(Env& env, JobEntry& job, JobState state, const std::string& reason) 
   job.record.reason = reason;
   job.record.wanted_homes.clear();
   const std::string outcome = absl::StrCat("the job ended: ", reason.empty() ? ToString(state) : reason);
+  const PlanVersion dropped = job.in_flight.has_value() ? job.in_flight->version : PlanVersion();
   std::vector<RecordWrite> writes = EndRollout(job, outcome);
   const bool assigned = job.assigned();
   if (assigned) {
@@ -109,6 +127,14 @@ void EndJob(Env& env, JobEntry& job, JobState state, const std::string& reason) 
   }
   writes.insert(writes.begin(), job.record);
   env.Store(std::move(writes));
+  if (dropped.value() > 0) {
+    env.Tell(
+        job, JobEvent::Kind::kPlan,
+        absl::StrCat(
+            "plan ", dropped.value(),
+            job.plans.at(dropped).state == PlanState::kSuperseded ? " superseded: " : " aborted: ", outcome),
+        job.record.step, dropped);
+  }
   job.rendezvous = Rendezvous();
   if (assigned) env.SendToMembers(job, Abort{env.StampOf(job), outcome});
   TellState(env, job);
@@ -132,6 +158,7 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   job.finished.clear();
   job.detached.clear();
   job.alarmed.clear();
+  job.unobserved.clear();
   job.rendezvous = Rendezvous();
 }
 
@@ -172,6 +199,8 @@ void OnStop(Env& env, JobEntry& job, const StopJob& stop) {
     job.record.last_request = job.record.last_request.Next();
     job.record.last_request_kind = RequestKind::kStop;
     env.Store({job.record});
+    env.Tell(job, JobEvent::Kind::kRequest, absl::StrCat(stop.who, " asks to stop at a step boundary"),
+             job.record.step);
     env.SendToMembers(job, StepRequest{env.StampOf(job), job.record.last_request, RequestKind::kStop});
     TellState(env, job);
   }
@@ -248,17 +277,30 @@ void OnRendezvousPut(Env& env, JobEntry& job, const RendezvousPut& message) {
 }
 
 void WatchMembers(Env& env, JobEntry& job) {
-  std::set<std::string> missing;
+  std::set<std::string> missing, gone, back;
   for (const Member& member : job.generation.members) {
     const bool attached = env.workers.StreamOf(member.worker, member.incarnation).value() > 0;
     if (attached || job.finished.count(member.worker) > 0) {
       job.detached.erase(member.worker);
       job.alarmed.erase(member.worker);
+      if (job.unobserved.erase(member.worker) > 0) back.insert(member.worker.value());
       continue;
     }
+    // After a change of leader nobody is here yet: that is no news.
+    const WorkerEntry* known = env.workers.Find(member.worker);
+    if (known != nullptr && known->hello.incarnation == member.incarnation &&
+        job.unobserved.insert(member.worker).second)
+      gone.insert(member.worker.value());
     const Time since = job.detached.try_emplace(member.worker, env.now.time).first->second;
     if (env.now.time < since + env.options.switch_alarm) continue;
     if (job.alarmed.insert(member.worker).second) missing.insert(member.worker.value());
+  }
+  if (!back.empty()) {
+    env.Tell(job, JobEvent::Kind::kMember, absl::StrCat("attached again: ", FirstOf(back)), job.record.step);
+  }
+  if (!gone.empty()) {
+    env.Tell(job, JobEvent::Kind::kMember, absl::StrCat("detached, unobserved from here on: ", FirstOf(gone)),
+             job.record.step);
   }
   if (missing.empty()) return;
   env.Tell(job, JobEvent::Kind::kAlarm,

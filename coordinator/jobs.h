@@ -30,8 +30,9 @@ void OnStarted(Env& env, JobEntry& job, const WorkerId& worker);
 void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished& message);
 void OnRendezvousPut(Env& env, JobEntry& job, const RendezvousPut& message);
 
-// Tells people, once, of members that have been detached for switch_alarm. They may train on, so the job goes
-// on too; when all of them are gone, no one else says so. Called at every tick while the job is assigned.
+// Tells of members that went away or came back since the last tick and, once, of members that have been
+// detached for switch_alarm. They may train on, so the job goes on too; when all of them are gone, no one
+// else says so. Called at every tick while the job is assigned.
 void WatchMembers(Env& env, JobEntry& job);
 
 // Says again to a member that attached whatever applies to it.

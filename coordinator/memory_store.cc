@@ -19,6 +19,9 @@ absl::StatusOr<StoreContents> MemoryStore::Load() {
   for (const auto& [key, record] : plans_) contents.plans.push_back(record);
   for (const auto& [key, record] : generations_) contents.generations.push_back(record);
   for (const auto& [key, record] : checkpoints_) contents.checkpoints.push_back(record);
+  for (const auto& [job, events] : events_) {
+    contents.events.insert(contents.events.end(), events.begin(), events.end());
+  }
   return contents;
 }
 
@@ -34,6 +37,10 @@ absl::Status MemoryStore::Commit(const Transaction& transaction) {
       plans_[{plan->plan->stamp.job, plan->plan->stamp.version}] = *plan;
     } else if (const auto* generation = std::get_if<GenerationRecord>(&write)) {
       generations_[{generation->job, generation->generation}] = *generation;
+    } else if (const auto* event = std::get_if<JobEvent>(&write)) {
+      std::deque<JobEvent>& events = events_[event->job];
+      events.push_back(*event);  // numbers rise
+      if (events.size() > static_cast<size_t>(kEventsMax)) events.pop_front();
     } else {
       const auto& checkpoint = std::get<CheckpointRecord>(write);
       checkpoints_[{checkpoint.job, checkpoint.generation, checkpoint.step}] = checkpoint;

@@ -1,6 +1,7 @@
 // A StateStore in memory, for tests and the simulator: what survives a crash of the core that uses it.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <tuple>
 #include <utility>
@@ -28,6 +29,7 @@ class MemoryStore final : public StateStore {
   std::map<std::pair<JobId, PlanVersion>, PlanRecord> plans_;
   std::map<std::pair<JobId, Generation>, GenerationRecord> generations_;
   std::map<std::tuple<JobId, Generation, Step>, CheckpointRecord> checkpoints_;
+  std::map<JobId, std::deque<JobEvent>> events_;
 };
 
 }  // namespace ballast

@@ -68,4 +68,26 @@ const char* ToString(PlanOrigin origin) {
   return "?";
 }
 
+const char* ToString(JobEvent::Kind kind) {
+  switch (kind) {
+    case JobEvent::Kind::kState:
+      return "state";
+    case JobEvent::Kind::kPlan:
+      return "plan";
+    case JobEvent::Kind::kAlarm:
+      return "alarm";
+    case JobEvent::Kind::kMember:
+      return "member";
+    case JobEvent::Kind::kRecovery:
+      return "recovery";
+    case JobEvent::Kind::kCheckpoint:
+      return "checkpoint";
+    case JobEvent::Kind::kRequest:
+      return "request";
+    case JobEvent::Kind::kLeader:
+      return "leader";
+  }
+  return "?";
+}
+
 }  // namespace ballast

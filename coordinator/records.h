@@ -164,4 +164,33 @@ struct CheckpointRecord {
   std::string manifest;  // of kWritten, the text that makes it complete
 };
 
+// Something that happened to a job, for people: the job's event log, and what its watchers are told. Key:
+// job, number.
+struct JobEvent {
+  enum class Kind : uint8_t {
+    kState = 1,       // the job's state
+    kPlan = 2,        // a plan's state
+    kAlarm = 3,       // something is wrong and someone should look
+    kMember = 4,      // a worker of the job: attached, detached, lost, drained
+    kRecovery = 5,    // a generation ends before the job does, and why; the next one begins
+    kCheckpoint = 6,  // written, published, skipped, deleted
+    kRequest = 7,     // what an operator asked for
+    kLeader = 8,      // another coordinator leads, or the same one again
+  };
+  JobId job;
+  int64_t number = 0;  // 1, 2, ... within the job, without gaps
+  int64_t unix_ms = 0;
+  Kind kind = Kind::kState;
+  Step step;            // last completed, or the first step under a plan that became active
+  PlanVersion version;  // of kPlan; 0 = no version yet (a proposal that was not accepted)
+  std::string text;     // a sentence of its own: "step 120: plan 3 active: ..."
+  friend bool operator==(const JobEvent&, const JobEvent&) = default;
+};
+const char* ToString(JobEvent::Kind kind);
+// Kept of one job, in memory and in the store: the newest. Older ones are dropped; the number of the oldest
+// one that is left tells how many.
+inline constexpr int64_t kEventsMax = 1000;
+// Bytes of one text; what is longer is cut.
+inline constexpr size_t kEventTextMax = 2000;
+
 }  // namespace ballast

@@ -17,7 +17,7 @@
 namespace ballast {
 namespace {
 
-constexpr int64_t kSchemaVersion = 2;
+constexpr int64_t kSchemaVersion = 3;
 
 // The state columns are for people with the sqlite3 tool; the record is what counts.
 constexpr char kCreateTables[] = R"(
@@ -36,6 +36,8 @@ constexpr const char* kMigrations[] = {
     R"(CREATE TABLE checkpoints (job TEXT NOT NULL, generation INTEGER NOT NULL, step INTEGER NOT NULL,
                                  state TEXT NOT NULL, directory TEXT NOT NULL, record BLOB NOT NULL,
                                  PRIMARY KEY (job, generation, step));)",
+    R"(CREATE TABLE events (job TEXT NOT NULL, number INTEGER NOT NULL, unix_ms INTEGER NOT NULL, kind TEXT NOT NULL,
+                            text TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (job, number)) WITHOUT ROWID;)",
 };
 static_assert(std::size(kMigrations) == kSchemaVersion - 1);
 
@@ -81,6 +83,21 @@ absl::Status WriteRecord(SqliteDatabase& database, const CheckpointRecord& check
       .BindText(checkpoint.directory)
       .BindBlob(EncodeRecord(checkpoint))
       .Run();
+}
+
+absl::Status WriteRecord(SqliteDatabase& database, const JobEvent& event) {
+  BALLAST_ASSIGN_OR_RETURN(SqliteStatement insert,
+                           database.Prepare("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?, ?)"));
+  BALLAST_RETURN_IF_ERROR(insert.BindText(event.job.value())
+                              .Bind(event.number)
+                              .Bind(event.unix_ms)
+                              .BindText(ToString(event.kind))
+                              .BindText(event.text)
+                              .BindBlob(EncodeRecord(event))
+                              .Run());
+  BALLAST_ASSIGN_OR_RETURN(SqliteStatement drop,
+                           database.Prepare("DELETE FROM events WHERE job = ? AND number <= ?"));
+  return drop.BindText(event.job.value()).Bind(event.number - kEventsMax).Run();
 }
 
 // Every record that `sql` selects, decoded by `decode`, into `out`.
@@ -144,6 +161,8 @@ class SqliteStore final : public StateStore {
     BALLAST_RETURN_IF_ERROR(ReadAll(database_,
                                     "SELECT record FROM checkpoints ORDER BY job, generation, step",
                                     DecodeCheckpointRecord, contents.checkpoints));
+    BALLAST_RETURN_IF_ERROR(ReadAll(database_, "SELECT record FROM events ORDER BY job, number",
+                                    DecodeJobEvent, contents.events));
     return contents;
   }
 

@@ -150,6 +150,17 @@ v1::JobStatus ToProto(const JobStatus& job, bool details) {
   return proto;
 }
 
+v1::LoggedEvent ToProto(const JobEvent& event) {
+  v1::LoggedEvent proto;
+  proto.set_number(event.number);
+  proto.set_unix_ms(event.unix_ms);
+  proto.set_step(event.step.value());
+  proto.set_kind(static_cast<v1::EventKind>(event.kind));
+  proto.set_plan_version(event.version.value());
+  proto.set_text(event.text);
+  return proto;
+}
+
 v1::JobEvent ToProto(const JobUpdate& update) {
   v1::JobEvent proto;
   if (const auto* status = std::get_if<JobStatus>(&update)) {
@@ -163,6 +174,8 @@ v1::JobEvent ToProto(const JobUpdate& update) {
     proto.mutable_plan()->set_alarm(plan->alarm);
   } else if (const auto* evaluation = std::get_if<EvaluationPoint>(&update)) {
     *proto.mutable_evaluation() = ToProto(*evaluation);
+  } else if (const auto* event = std::get_if<JobEvent>(&update)) {
+    *proto.mutable_logged() = ToProto(*event);
   }
   return proto;
 }

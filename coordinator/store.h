@@ -11,8 +11,9 @@
 
 namespace ballast {
 
-// Inserts or replaces the record of that key.
-using RecordWrite = std::variant<JobRecord, PlanRecord, GenerationRecord, CheckpointRecord>;
+// Inserts or replaces the record of that key. Of a job's events the newest kEventsMax are kept: writing one
+// drops those that are older.
+using RecordWrite = std::variant<JobRecord, PlanRecord, GenerationRecord, CheckpointRecord, JobEvent>;
 
 // All or nothing, and only while `term` leads. Without writes it asks just that.
 struct Transaction {
@@ -25,6 +26,7 @@ struct StoreContents {
   std::vector<PlanRecord> plans;              // by job, version
   std::vector<GenerationRecord> generations;  // by job, generation
   std::vector<CheckpointRecord> checkpoints;  // by job, generation, step
+  std::vector<JobEvent> events;               // by job, number
 };
 
 // Used by one thread, the coordinator's driver. Calls may block on the disk or the network.

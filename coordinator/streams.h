@@ -34,7 +34,8 @@ struct PlanUpdate {
   std::string text;
   bool alarm = false;  // something is wrong with the plan
 };
-using JobUpdate = std::variant<JobStatus, StepPoint, PlanUpdate, EvaluationPoint>;
+// A JobEvent is one of another kind than these.
+using JobUpdate = std::variant<JobStatus, StepPoint, PlanUpdate, EvaluationPoint, JobEvent>;
 
 // One who watches a job. Every method may be called from any thread and never blocks.
 class JobWatcher {

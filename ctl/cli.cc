@@ -10,6 +10,7 @@
 #include "ctl/context.h"
 #include "ctl/exit_code.h"
 #include "ctl/job_commands.h"
+#include "ctl/job_events.h"
 #include "ctl/job_watch.h"
 #include "ctl/local_commands.h"
 #include "ctl/plan_commands.h"
@@ -84,6 +85,13 @@ void AddJobCommands(CLI::App& app, Command& command) {
   sub = AddCommand(group, "watch", "A line per step, plan and evaluation until the job has ended", command,
                    [name](const Context& context) { return JobWatch(context, *name); });
   sub->add_option("NAME", *name, "Job; may be left out when there is only one");
+  auto events = std::make_shared<JobEventsArguments>();
+  sub = AddCommand(group, "events", "What happened to a job: states, plans, members, requests, alarms",
+                   command, [events](const Context& context) { return JobEvents(context, *events); });
+  sub->add_option("NAME", events->name, "Job; may be left out when there is only one");
+  sub->add_option("--since", events->since, "An age (90s, 15m, 2h, 1d) or a time (2026-01-31T18:00:00Z)")
+      ->type_name("TIME");
+  sub->add_flag("--follow", events->follow, "Also what happens from now on, until the job has ended");
   sub = AddCommand(group, "summary", "The figures of a job that has ended, as one line of JSON", command,
                    [name](const Context& context) { return JobSummary(context, *name); });
   sub->add_option("NAME", *name, "Job; may be left out when there is only one");

@@ -32,6 +32,10 @@ class Watcher {
       case v1::JobEvent::kEvaluation:
         ShowEvaluation(event.evaluation());
         break;
+      case v1::JobEvent::kLogged:
+        // A stop request shows in the state that follows.
+        if (event.logged().kind() != v1::EVENT_KIND_REQUEST) Say(event.logged().text());
+        break;
       case v1::JobEvent::EVENT_NOT_SET:
         break;  // of a newer coordinator
     }

@@ -284,4 +284,34 @@ absl::StatusOr<CheckpointRecord> DecodeCheckpointRecord(const std::string& bytes
   return out;
 }
 
+std::string EncodeRecord(const JobEvent& record) {
+  v1::EventRecord out;
+  out.set_job(record.job.value());
+  v1::LoggedEvent* event = out.mutable_event();
+  event->set_number(record.number);
+  event->set_unix_ms(record.unix_ms);
+  event->set_kind(static_cast<v1::EventKind>(record.kind));
+  event->set_step(record.step.value());
+  event->set_plan_version(record.version.value());
+  event->set_text(record.text);
+  return Serialize(out);
+}
+
+absl::StatusOr<JobEvent> DecodeJobEvent(const std::string& bytes) {
+  v1::EventRecord in;
+  BALLAST_RETURN_IF_ERROR(Parse("event", bytes, &in));
+  IdReader ids;
+  JobEvent out;
+  out.job = JobId(in.job());
+  out.number = in.event().number();
+  if (out.number < 1) ids.Complain("number", absl::StrCat("found ", out.number, ", allowed 1.."));
+  out.unix_ms = in.event().unix_ms();
+  out.kind = GetEnum<JobEvent::Kind>("kind", in.event().kind(), 1, 8, ids);
+  out.step = ids.Get<Step>("step", in.event().step());
+  out.version = ids.Get<PlanVersion>("plan_version", in.event().plan_version());
+  out.text = in.event().text();
+  if (!ids.status().ok()) return Damaged("event", ids.status());
+  return out;
+}
+
 }  // namespace ballast

@@ -77,7 +77,8 @@ class Runner {
       Feed(Tick{});
     } else if (!core_) {
       out_ = "no core\n";
-    } else if (verb == "jobs" || verb == "plans" || verb == "workers" || verb == "leader") {
+    } else if (verb == "jobs" || verb == "plans" || verb == "events" || verb == "workers" ||
+               verb == "leader") {
       Read(c);
     } else {
       Feed(MakeEvent(c));
@@ -282,6 +283,13 @@ class Runner {
       for (const WorkerStatus& w : core_->Workers()) {
         absl::StrAppend(&out_, "  ", w.name.value(), w.attached ? " attached" : " detached", " ranks ",
                         w.ranks, " job ", w.job.empty() ? "-" : w.job.value(), "\n");
+      }
+    } else if (c.word(0) == "events") {
+      const auto events = core_->Events(JobId(c.word(1)));
+      BALLAST_CHECK_OK(events.status());
+      for (const JobEvent& e : *events) {
+        absl::StrAppend(&out_, "  ", e.number, " at ", e.unix_ms, " ms, step ", e.step.value(), ", ",
+                        ToString(e.kind), ", v", e.version.value(), ": ", e.text, "\n");
       }
     } else if (c.word(0) == "jobs") {
       for (const JobStatus& j : core_->Jobs()) {

@@ -68,6 +68,25 @@ class FakeControl final : public v1::Control::Service {
     *response->add_jobs() = Job(state);
     return grpc::Status::OK;
   }
+  grpc::Status ListEvents(grpc::ServerContext*, const v1::ListEventsRequest* request,
+                          v1::ListEventsResponse* response) override {
+    events_asked = *request;
+    // One more at every request, until there are four.
+    const int known = std::min(4, 2 + event_polls++);
+    response->set_dropped(3);
+    response->set_final(known == 4);
+    for (int i = 0; i < known; ++i) {
+      if (4 + i <= request->after()) continue;
+      v1::LoggedEvent* event = response->add_events();
+      event->set_number(4 + i);
+      event->set_unix_ms(1'700'000'000'250 + i);
+      event->set_step(10 * i);
+      event->set_kind(i == 0 ? v1::EVENT_KIND_STATE : v1::EVENT_KIND_PLAN);
+      event->set_plan_version(i);
+      event->set_text("what " + std::to_string(i));
+    }
+    return grpc::Status::OK;
+  }
   grpc::Status StopJob(grpc::ServerContext*, const v1::StopJobRequest*, v1::StopJobResponse*) override {
     return {grpc::StatusCode::FAILED_PRECONDITION, "job demo has ended"};
   }
@@ -120,7 +139,9 @@ class FakeControl final : public v1::Control::Service {
   std::atomic<v1::PlanState> plan_end{v1::PLAN_STATE_ACTIVE};
   std::atomic<int> watches{0};
   std::atomic<int> plan_polls{0};
+  std::atomic<int> event_polls{0};
   v1::PushPlanRequest pushed;  // read after the call only
+  v1::ListEventsRequest events_asked;
 };
 
 struct Result {
@@ -189,6 +210,32 @@ TEST_F(CtlServer, JobsAsTableAndJson) {
   EXPECT_EQ(nlohmann::json::parse(one.out)["state"], "SUCCEEDED") << one.out;
   // Left out, the only job is meant.
   EXPECT_EQ(Ctl({"job", "get", "-o", "json"}).out, one.out);
+}
+
+TEST_F(CtlServer, EventsAsTableAndJsonAndAsTheyCome) {
+  Result table = Ctl({"job", "events", "demo", "--since", "2023-11-14T22:13:20Z"});
+  ASSERT_EQ(table.code, kExitOk) << table.err;
+  EXPECT_EQ(control_.events_asked.since_unix_ms(), 1'700'000'000'000);
+  EXPECT_EQ(table.out,
+            "                    TIME  STEP  KIND   PLAN  WHAT\n"
+            "2023-11-14T22:13:20.250Z     0  state     -  what 0\n"
+            "2023-11-14T22:13:20.251Z    10  plan      1  what 1\n");
+  EXPECT_EQ(table.err, "3 older events are not kept any more\n");
+  control_.event_polls = 0;
+  Result json = Ctl({"job", "events", "demo", "-o", "json"});
+  EXPECT_EQ(nlohmann::json::parse(json.out)[1],
+            nlohmann::json::parse(R"({"number": 5, "unix_ms": 1700000000251, "step": 10, "kind": "plan",
+                                      "plan_version": 1, "text": "what 1"})"));
+  control_.event_polls = 0;
+  Result follow = Ctl({"job", "events", "demo", "--follow", "-o", "json"});
+  EXPECT_EQ(follow.code, kExitOk);
+  std::istringstream lines(follow.out);
+  int next = 4;
+  for (std::string line; std::getline(lines, line); ++next) {
+    EXPECT_EQ(nlohmann::json::parse(line)["number"], next);
+  }
+  EXPECT_EQ(next, 8) << "each event once, until the job has ended";
+  EXPECT_EQ(Ctl({"job", "events", "demo", "--since", "yesterday"}).code, kExitUsage);
 }
 
 TEST_F(CtlServer, ExitCodes) {

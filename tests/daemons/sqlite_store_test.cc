@@ -81,7 +81,7 @@ TEST(SqliteStore, AnOlderStoreIsBroughtUpToDate) {
     ASSERT_TRUE(store->Commit({store->Acquire(Term(4)).value(), {job}}).ok());
   }
   ASSERT_TRUE(SqliteDatabase::Open(dir / "ballast.db")
-                  ->Execute("DROP TABLE checkpoints; PRAGMA user_version=1")
+                  ->Execute("DROP TABLE checkpoints; DROP TABLE events; PRAGMA user_version=1")
                   .ok());
   std::unique_ptr<StateStore> store = MustOpen(dir.path());
   Rng rng(4);
@@ -162,6 +162,30 @@ TEST(SqliteStore, WhatWasAcknowledgedSurvivesKillAndLeavesNoLock) {
   EXPECT_LE(contents.jobs[0].order, acknowledged + 1);
 }
 
+TEST(SqliteStore, KeepsTheNewestEventsOfEachJob) {
+  TempDir dir;
+  Rng rng(6);
+  std::vector<RecordWrite> writes;
+  for (const char* job : {"long", "short"}) {
+    const int64_t last = job == std::string("long") ? kEventsMax + 5 : 2;
+    for (int64_t number = 1; number <= last; ++number) {
+      JobEvent event = RandomJobEvent(rng);
+      event.job = JobId(job);
+      event.number = number;
+      writes.push_back(event);
+    }
+  }
+  {
+    std::unique_ptr<StateStore> store = MustOpen(dir.path());
+    ASSERT_TRUE(store->Commit({store->Acquire(Term(0)).value(), writes}).ok());
+  }
+  const StoreContents contents = MustOpen(dir.path())->Load().value();
+  ASSERT_EQ(contents.events.size(), static_cast<size_t>(kEventsMax + 2));
+  for (size_t i = 0; i < contents.events.size(); ++i) {
+    EXPECT_EQ(contents.events[i], std::get<JobEvent>(writes[i + 5])) << i;
+  }
+}
+
 TEST(SqliteStore, ANewerSchemaIsRefused) {
   TempDir dir;
   MustOpen(dir.path());
@@ -169,7 +193,7 @@ TEST(SqliteStore, ANewerSchemaIsRefused) {
   absl::StatusOr<std::unique_ptr<StateStore>> store = OpenSqliteStore(dir.path());
   EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(std::string(store.status().message()),
-            dir / "ballast.db: schema version 7, this program knows 2; start the newer program again");
+            dir / "ballast.db: schema version 7, this program knows 3; start the newer program again");
 }
 
 TEST(SqliteStore, AFileThatIsNoDatabaseIsAnError) {

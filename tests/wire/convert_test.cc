@@ -240,6 +240,10 @@ TEST(Records, AreGivenBack) {
     EXPECT_EQ(EncodeRecord(*checkpoint_back), EncodeRecord(checkpoint)) << "seed " << seed;
     EXPECT_EQ(checkpoint_back->directory, checkpoint.directory);
     EXPECT_EQ(checkpoint_back->step, checkpoint.step);
+    JobEvent event = RandomJobEvent(rng);
+    auto event_back = DecodeJobEvent(EncodeRecord(event));
+    ASSERT_TRUE(event_back.ok()) << "seed " << seed << ": " << event_back.status();
+    EXPECT_EQ(*event_back, event) << "seed " << seed;
   }
 }
 
@@ -250,6 +254,10 @@ TEST(Records, DamageIsFound) {
             "DATA_LOSS: stored plan: digest: found content of another digest than the stored one");
   EXPECT_EQ(DecodeJobRecord("").status().code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(DecodeGenerationRecord("\xff\xff").status().code(), absl::StatusCode::kDataLoss);
+  JobEvent event = RandomJobEvent(rng);
+  event.kind = static_cast<JobEvent::Kind>(0);
+  EXPECT_EQ(DecodeJobEvent(EncodeRecord(event)).status().message(),
+            "stored event: kind: found 0, allowed 1..8");
   JobRecord job = RandomJobRecord(rng);
   std::string newer = EncodeRecord(job) + std::string("\xf8\x3f\x01", 3);  // field 1023
   EXPECT_EQ(DecodeJobRecord(newer).status().message(), "stored job: found a field that is unknown here");
@@ -264,7 +272,7 @@ TEST(Records, RandomDamageNeverCrashes) {
   for (int seed = 1; seed <= kRounds; ++seed) {
     Rng rng(seed);
     std::string bytes[] = {EncodeRecord(RandomJobRecord(rng)), EncodeRecord(RandomPlanRecord(rng)),
-                           EncodeRecord(RandomGenerationRecord(rng)),
+                           EncodeRecord(RandomGenerationRecord(rng)), EncodeRecord(RandomJobEvent(rng)),
                            ToProto(RandomCoordinatorMessage(rng, 2)).SerializeAsString()};
     for (std::string& text : bytes) {
       for (uint64_t flips = rng.Below(4); flips > 0 && !text.empty(); --flips) {
@@ -274,6 +282,7 @@ TEST(Records, RandomDamageNeverCrashes) {
       (void)DecodeJobRecord(text);
       (void)DecodePlanRecord(text);
       (void)DecodeGenerationRecord(text);
+      (void)DecodeJobEvent(text);
       v1::CoordinatorMessage coordinator;
       if (coordinator.ParseFromString(text)) (void)FromProto(coordinator);
       v1::WorkerMessage worker;

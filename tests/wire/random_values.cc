@@ -394,4 +394,16 @@ CheckpointRecord RandomCheckpointRecord(Rng& rng) {
   return record;
 }
 
+JobEvent RandomJobEvent(Rng& rng) {
+  JobEvent event;
+  event.job = JobId(RandomText(rng, 10));
+  event.number = 1 + Small(rng);
+  event.unix_ms = rng.Between(0, INT64_MAX - 1);
+  event.kind = static_cast<JobEvent::Kind>(rng.Between(1, 8));
+  event.step = Step(Small(rng));
+  event.version = PlanVersion(Small(rng));
+  event.text = RandomText(rng, 40);
+  return event;
+}
+
 }  // namespace ballast

@@ -18,5 +18,6 @@ JobRecord RandomJobRecord(Rng& rng);
 PlanRecord RandomPlanRecord(Rng& rng);
 GenerationRecord RandomGenerationRecord(Rng& rng);
 CheckpointRecord RandomCheckpointRecord(Rng& rng);
+JobEvent RandomJobEvent(Rng& rng);
 
 }  // namespace ballast

@@ -1,0 +1,37 @@
+#include "coordinator/env.h"
+
+namespace ballast {
+
+void Env::Tell(JobEntry& job, JobEvent::Kind kind, std::string text, Step step, PlanVersion version) {
+  const JobEvent& event = job.events.Add({.job = job.name(),
+                                          .number = 0,
+                                          .unix_ms = now.unix_ms,
+                                          .kind = kind,
+                                          .step = step,
+                                          .version = version,
+                                          .text = std::move(text)});
+  for (auto action = actions.rbegin(); action != actions.rend(); ++action) {
+    auto* write = std::get_if<StoreWrite>(&*action);
+    if (write == nullptr) continue;
+    for (JobEvent& unwritten : job.events.TakeUnwritten())
+      write->transaction.writes.push_back(std::move(unwritten));
+    break;
+  }
+  actions.push_back(Publish{event});
+}
+
+void Env::StoreEvents(JobEntry& job) {
+  std::vector<RecordWrite> writes;
+  for (JobEvent& event : job.events.TakeUnwritten()) writes.push_back(std::move(event));
+  if (!writes.empty()) Store(std::move(writes));
+}
+
+void Env::SendToMembers(const JobEntry& job, const CoordinatorMessage& message) {
+  std::set<StreamId> streams;
+  for (const Member& member : job.generation.members) {
+    const StreamId stream = workers.StreamOf(member.worker, member.incarnation);
+    if (stream.value() > 0 && streams.insert(stream).second) Send(stream, message);
+  }
+}
+
+}  // namespace ballast
