@@ -144,7 +144,7 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
       }
       return;
     }
-    worker.step = point->step;
+    worker.step = std::max(worker.step, point->step);
     env.actions.push_back(Publish{StepEvent{job.name(), *point}});
     MaybePlan(env, job);
   } else if (const auto* evaluation = std::get_if<EvaluationReport>(&message)) {

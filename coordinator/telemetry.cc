@@ -1,5 +1,6 @@
 #include "coordinator/telemetry.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -22,6 +23,14 @@ bool IsMatrix(const std::vector<std::vector<int64_t>>& counts, int height, int w
     }
   }
   return true;
+}
+
+// Adds `point` to the points, which rise, where it belongs.
+template <class Points>
+void Insert(const StepPoint& point, Points& points) {
+  points.insert(std::upper_bound(points.begin(), points.end(), point.step,
+                                 [](Step step, const StepPoint& other) { return step < other.step; }),
+                point);
 }
 
 }  // namespace
@@ -51,12 +60,15 @@ absl::Status Telemetry::CheckShape(const StepReport& report) const {
 
 absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecord& record) {
   BALLAST_RETURN_IF_ERROR(CheckShape(report));
-  if (!recent_.empty() && report.step <= recent_.back().step) {
+  if (Known(report.step)) {
     return absl::AlreadyExistsError(absl::StrCat("step ", report.step.value(), " was reported before"));
   }
-  StepLoad load = report.load;
-  load.step = report.step;
-  BALLAST_RETURN_IF_ERROR(history_.Observe(load));
+  const bool late = !recent_.empty() && report.step < recent_.back().step;
+  if (!late) {
+    StepLoad load = report.load;
+    load.step = report.step;
+    BALLAST_RETURN_IF_ERROR(history_.Observe(load));
+  }
   seconds_.push_back(report.step_seconds);
   if (seconds_.size() > kPaceSteps) seconds_.pop_front();
 
@@ -71,14 +83,23 @@ absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecor
   point.contiguous_imbalance = ContiguousImbalance(report.load, ranks_);
   point.eta_s = EtaSeconds(report.step);
 
-  recent_.push_back(point);
-  if (recent_.size() > recent_steps_max_) recent_.pop_front();
-  record.step = report.step;
+  Insert(point, recent_);
+  if (recent_.size() > recent_steps_max_) {
+    settled_ = recent_.front().step;
+    recent_.pop_front();
+  }
+  record.step = std::max(record.step, report.step);
   record.trained_seconds += report.step_seconds;
   record.trained_tokens += report.tokens;
-  record.last_steps.push_back(point);
+  Insert(point, record.last_steps);
   if (record.last_steps.size() > kLastStepsMax) record.last_steps.erase(record.last_steps.begin());
   return point;
+}
+
+bool Telemetry::Known(Step step) const {
+  auto point = std::lower_bound(recent_.begin(), recent_.end(), step,
+                                [](const StepPoint& other, Step wanted) { return other.step < wanted; });
+  return step <= settled_ || (point != recent_.end() && point->step == step);
 }
 
 bool Telemetry::OnEvaluation(const EvaluationReport& report, JobRecord& record) {
@@ -96,6 +117,7 @@ bool Telemetry::OnEvaluation(const EvaluationReport& report, JobRecord& record) 
 
 void Telemetry::Restore(const JobRecord& record) {
   recent_.assign(record.last_steps.begin(), record.last_steps.end());
+  settled_ = recent_.empty() ? record.step : recent_.front().step;
 }
 
 double Telemetry::EtaSeconds(Step step) const {

@@ -19,8 +19,10 @@ class Telemetry {
  public:
   Telemetry(const JobConfig& job, size_t recent_steps_max);
 
-  // Adds a step, also to the progress in `record`. InvalidArgument names what is wrong with the report's
-  // shape; AlreadyExists when this or a later step was reported before (reports may be repeated).
+  // Adds a step, also to the progress in `record`. A step may come late, after newer ones: another daemon
+  // kept its report while it was detached; it counts for people, not for the planner, who looks ahead.
+  // InvalidArgument names what is wrong with the report's shape; AlreadyExists when the step was reported
+  // before (reports may be repeated), or is too old to tell.
   absl::StatusOr<StepPoint> OnReport(const StepReport& report, JobRecord& record);
   // Adds to `record`; false when it is known.
   static bool OnEvaluation(const EvaluationReport& report, JobRecord& record);
@@ -35,6 +37,7 @@ class Telemetry {
 
  private:
   absl::Status CheckShape(const StepReport& report) const;
+  bool Known(Step step) const;
 
   const int layers_;
   const int experts_;
@@ -42,6 +45,7 @@ class Telemetry {
   const int64_t steps_;
   const size_t recent_steps_max_;
   std::deque<StepPoint> recent_;
+  Step settled_;  // what was reported of steps up to here is not known any more: nothing is added to them
   std::deque<double> seconds_;  // of the last steps, for the pace
   LoadHistory history_;
 };

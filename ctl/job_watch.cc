@@ -1,6 +1,7 @@
 #include "ctl/job_watch.h"
 
 #include <optional>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -11,6 +12,9 @@
 
 namespace ballast {
 namespace {
+
+// Far above what a coordinator keeps of a job, and a worker of its reports.
+constexpr size_t kStepsShownMax = 16384;
 
 // What has been shown, so that a stream that was opened again repeats nothing.
 class Watcher {
@@ -61,9 +65,13 @@ class Watcher {
     if (IsFinal(job.state())) end_ = job;
   }
 
+  // A step that was reported late stands behind newer ones.
   void ShowStep(const v1::StepStatus& step) {
-    if (step.step() <= last_step_) return;
-    last_step_ = step.step();
+    if (step.step() <= steps_forgotten_ || !steps_shown_.insert(step.step()).second) return;
+    if (steps_shown_.size() > kStepsShownMax) {
+      steps_forgotten_ = *steps_shown_.begin();
+      steps_shown_.erase(steps_shown_.begin());
+    }
     switch (context_.options.output) {
       case OutputFormat::kTable:
         context_.out << ProgressLine(step, steps_) << std::endl;
@@ -91,7 +99,8 @@ class Watcher {
   const Context& context_;
   bool attached_ = false;
   int64_t steps_ = 0;
-  int64_t last_step_ = 0;
+  std::set<int64_t> steps_shown_;  // the highest ones; those up to steps_forgotten_ are not shown again
+  int64_t steps_forgotten_ = 0;
   std::string state_;
   std::optional<v1::JobStatus> end_;
 };

@@ -3,6 +3,13 @@
 #include "absl/strings/str_cat.h"
 
 namespace ballast {
+namespace {
+
+// In the last word, beside the request's kind.
+constexpr uint64_t kCheckpointBusyBit = uint64_t{1} << 8;
+constexpr uint64_t kAttachedBit = uint64_t{1} << 9;
+
+}  // namespace
 
 std::array<uint64_t, kHeaderWords> EncodeHeader(const StepHeader& h) {
   return {static_cast<uint64_t>(h.generation.value()),
@@ -14,7 +21,8 @@ std::array<uint64_t, kHeaderWords> EncodeHeader(const StepHeader& h) {
           static_cast<uint64_t>(h.committed.value()),
           h.split_hash,
           static_cast<uint64_t>(h.request.value()),
-          static_cast<uint64_t>(h.request_kind) | static_cast<uint64_t>(h.checkpoint_busy) << 8};
+          static_cast<uint64_t>(h.request_kind) | (h.checkpoint_busy ? kCheckpointBusyBit : 0) |
+              (h.attached ? kAttachedBit : 0)};
 }
 
 StepHeader DecodeHeader(const std::array<uint64_t, kHeaderWords>& words) {
@@ -34,8 +42,16 @@ StepHeader DecodeHeader(const std::array<uint64_t, kHeaderWords>& words) {
   h.request = RequestId(static_cast<int64_t>(words[8]));
   const uint64_t kind = words[9] & 0xff;
   h.request_kind = kind <= 3 ? static_cast<RequestKind>(kind) : RequestKind::kNone;
-  h.checkpoint_busy = (words[9] >> 8 & 1) != 0;
+  h.checkpoint_busy = (words[9] & kCheckpointBusyBit) != 0;
+  h.attached = (words[9] & kAttachedBit) != 0;
   return h;
+}
+
+Rank ReporterOf(std::span<const StepHeader> table) {
+  for (size_t rank = 0; rank < table.size(); ++rank) {
+    if (table[rank].attached) return Rank(static_cast<int32_t>(rank));
+  }
+  return Rank(0);
 }
 
 std::string PlaceOf(const StepFailure& failure) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "base/ids.h"
@@ -42,6 +43,7 @@ struct StepHeader {
   RequestKind request_kind = RequestKind::kNone;
   // This rank's last checkpoint is still being written: no rank takes one after this step.
   bool checkpoint_busy = false;
+  bool attached = false;  // this rank's daemon has an open stream to the coordinator
   bool ok() const { return failure.cause == FailureCause::kNone; }
   friend bool operator==(const StepHeader&, const StepHeader&) = default;
 };
@@ -50,5 +52,9 @@ struct StepHeader {
 inline constexpr size_t kHeaderWords = 10;
 std::array<uint64_t, kHeaderWords> EncodeHeader(const StepHeader& header);
 StepHeader DecodeHeader(const std::array<uint64_t, kHeaderWords>& words);
+
+// The rank that reports the step of this table (rows in rank order): the lowest whose daemon is attached;
+// rank 0 when none is, whose daemon keeps the reports for later. A function of the table, so it is one rank.
+Rank ReporterOf(std::span<const StepHeader> table);
 
 }  // namespace ballast

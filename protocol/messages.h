@@ -122,7 +122,7 @@ struct Started {
   Stamp stamp;
   Incarnation incarnation;
 };
-// What one step did; the daemon that hosts the reporting rank (rank 0) sends it. Global figures.
+// What one step did; the daemon that hosts the step's reporting rank (ReporterOf) sends it. Global figures.
 struct StepReport {
   JobId job;
   Generation generation;

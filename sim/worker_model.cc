@@ -152,6 +152,7 @@ void WorkerModel::PutHeader(RankModel& rank) {
   header.committed = cells.committed;
   header.request = cells.request;
   header.request_kind = cells.request_kind;
+  header.attached = stream_.value() > 0;
   rank.computing = false;
   rank.step = rank.step.Next();
   collective_.Put(rank.rank, header);
@@ -189,7 +190,7 @@ void WorkerModel::ApplyTables(RankModel& rank) {
     }
     if (decision->request_kind == RequestKind::kStop) rank.stop_after = decision->request_step;
     CarryOut(session_.OnStepDone(session_.run(), rank.rank, step));
-    if (rank.rank == Rank(0)) Report(rank);
+    if (rank.rank == ReporterOf(collective_.Table(step))) Report(rank);
   }
   MayBegin(rank);
 }

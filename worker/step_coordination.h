@@ -20,6 +20,7 @@ struct HeaderCells {
   PlanVersion committed;
   RequestId request;
   RequestKind request_kind = RequestKind::kNone;
+  bool attached = false;  // the daemon's stream to the coordinator is open
 };
 
 // One rank's part of a checkpoint, on disk and fsynced.
@@ -45,7 +46,7 @@ class StepCoordination {
   virtual void OnActive(Rank rank, PlanVersion version, Step switch_step) = 0;
   // `rank` has applied the update of `step`.
   virtual void OnStepDone(Rank rank, Step step) = 0;
-  // From the reporting rank (rank 0) alone.
+  // From the reporting rank of the step alone (ReporterOf).
   virtual void OnReport(StepReport report) = 0;
   virtual void OnEvaluation(EvaluationReport report) = 0;
 

@@ -123,6 +123,23 @@ TEST(SessionHost, WhileDetachedReportsWaitInARingAndTheRestIsSaidAgain) {
   EXPECT_EQ(oldest->step, Step(3));
 }
 
+TEST(SessionHost, CellsSayWhetherTheStreamIsOpen) {
+  NoRanks ranks;
+  SessionHost host(Identity(), 8, [] {});
+  host.SetRanks(&ranks);
+  host.BeginStream();
+  ASSERT_TRUE(host.OnMessage(Welcome{Term(1)}));
+  ASSERT_TRUE(host.OnMessage(AssignBoth()));
+  std::unique_ptr<StepCoordination> rank0 = host.CoordinationFor(host.run());
+  EXPECT_TRUE(rank0->Cells().attached);
+  host.EndStream();
+  EXPECT_FALSE(rank0->Cells().attached);
+  host.BeginStream();
+  EXPECT_FALSE(rank0->Cells().attached) << "not before the Welcome";
+  ASSERT_TRUE(host.OnMessage(Welcome{Term(1)}));
+  EXPECT_TRUE(rank0->Cells().attached);
+}
+
 TEST(SessionHost, AfterTheWelcomeTheReportsComeAndWhatLasts) {
   NoRanks ranks;
   SessionHost host(Identity(), 8, [] {});

@@ -21,7 +21,10 @@ class SessionHost::RunCoordination final : public StepCoordination {
 
   HeaderCells Cells() override {
     MutexLock lock(host_->mutex_);
-    return host_->session_.run() == run_ ? host_->session_.Cells() : HeaderCells{};
+    if (host_->session_.run() != run_) return {};
+    HeaderCells cells = host_->session_.Cells();
+    cells.attached = host_->welcomed_;
+    return cells;
   }
   void OnDecided(Rank rank, PlanVersion version, Step switch_step) override {
     host_->Apply([&](Session& session) { return session.OnDecided(run_, rank, version, switch_step); });

@@ -66,7 +66,7 @@ absl::StatusOr<std::string> Evaluate(const EvaluationInputs& inputs) {
       return absl::StrCat("evaluation after step ", inputs.step.value(), ": the held-out loss of source \"",
                           name, "\" is ", loss);
     }
-    if (parts.communicator.rank() != Rank(0)) continue;
+    if (parts.communicator.rank() != inputs.reporter) continue;
     parts.coordination.OnEvaluation({.job = inputs.job.name,
                                      .generation = inputs.generation,
                                      .step = inputs.step,

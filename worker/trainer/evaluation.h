@@ -17,14 +17,15 @@ struct EvaluationInputs {
   const JobConfig& job;
   Generation generation;
   Step step;  // the evaluation is of the weights after this one
+  Rank reporter;
   Stream& stream;
   // Plan, parameters and a fresh deadline for the next exchanges.
   std::function<ModelStep()> model_step;
 };
 
 // All ranks together: each runs the forward over its part of every source's held-out sequences; 1 all-gather
-// beside the MoE layers'. Rank 0 reports the losses. What is wrong with them, the same text on all ranks (a
-// loss is not finite); empty = nothing. Errors are the communicator's or this rank's own.
+// beside the MoE layers'. `reporter` reports the losses. What is wrong with them, the same text on all ranks
+// (a loss is not finite); empty = nothing. Errors are the communicator's or this rank's own.
 absl::StatusOr<std::string> Evaluate(const EvaluationInputs& inputs);
 
 }  // namespace ballast

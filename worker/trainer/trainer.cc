@@ -108,7 +108,7 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   BALLAST_RETURN_IF_ERROR(optimizer_->Refresh(step, Deadline()));
   BALLAST_RETURN_IF_ERROR(parts_.backend.Synchronize(*stream_));
   parts_.coordination.OnStepDone(self_, step);
-  if (self_ == Rank(0)) Report(step, totals, table, begin);
+  if (self_ == reporter_) Report(step, totals, table, begin);
   stop = step == stop_step_;
   return absl::OkStatus();
 }
@@ -132,6 +132,7 @@ absl::Status Trainer::EvaluateAfter(Step step, const PlanBody& plan) {
                 .job = job_,
                 .generation = options_.plan->stamp.generation,
                 .step = step,
+                .reporter = reporter_,
                 .stream = *stream_,
                 .model_step = [&] { return ModelStepOf(plan, job_.training.evaluation_sequences); }}));
   return failure.empty() ? absl::OkStatus() : FailTogether(failure);
@@ -173,6 +174,7 @@ StepHeader Trainer::MakeHeader(Step step, const StepTotals& totals, const std::v
   header.split_hash = totals.split_hash;
   header.request = cells.request;
   header.request_kind = cells.request_kind;
+  header.attached = cells.attached;
 
   header.failure = totals.failure;
   if (header.ok()) {
@@ -191,6 +193,7 @@ absl::StatusOr<FenceDecision> Trainer::Decide(Step step, const StepTable& table,
     return same ? cells.staged : nullptr;
   };
   BALLAST_ASSIGN_OR_RETURN(FenceDecision decision, fence_.Apply(step, table.headers, held));
+  reporter_ = ReporterOf(table.headers);
   if (!decision.alarm.empty() && self_ == Rank(0)) {
     Log(LogLevel::kWarning, "plans differ",
         {{"job", job_.name.value()},

@@ -82,6 +82,7 @@ class Trainer {
   std::unique_ptr<Optimizer> optimizer_;
   Fence fence_;
   PlanVersion running_;  // plan of the last step
+  Rank reporter_{0};     // of the last table; before the first every daemon has just been assigned its ranks
   bool failed_together_ = false;
   Step stop_step_;  // carry out a stop after this step; 0 = none
 };

@@ -231,6 +231,8 @@ TEST(Header, SurvivesItsWireForm) {
   EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
   header.checkpoint_busy = true;
   EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
+  header.attached = true;
+  EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
   header.failure = {FailureCause::kActivation, ModelPart::kLayer, 61};
   EXPECT_EQ(DecodeHeader(EncodeHeader(header)), header);
   // A cause that only a newer rank knows is not taken for success.
@@ -238,6 +240,17 @@ TEST(Header, SurvivesItsWireForm) {
   EXPECT_TRUE(DecodeHeader(words).ok());
   words[2] = 77;
   EXPECT_EQ(DecodeHeader(words).failure.cause, FailureCause::kCheck);
+}
+
+TEST(Header, TheReporterIsTheLowestAttachedRank) {
+  std::vector<StepHeader> table = Table(1);
+  EXPECT_EQ(ReporterOf(table), Rank(0)) << "nobody is attached";
+  table[2].attached = true;
+  EXPECT_EQ(ReporterOf(table), Rank(2));
+  table[1].attached = true;
+  EXPECT_EQ(ReporterOf(table), Rank(1));
+  table[0].attached = true;
+  EXPECT_EQ(ReporterOf(table), Rank(0));
 }
 
 }  // namespace

@@ -114,6 +114,52 @@ TEST(Trainer, StopRequestIsCarriedOutTwoStepsLater) {
   EXPECT_EQ(outcome.evaluations.back().step, last);
 }
 
+// Rank 0 is detached in steps 3 and 4, ranks 0 and 1 in 5 and 6, all in 7 and 8.
+TEST(Trainer, TheLowestAttachedRankReports) {
+  RunSpec spec;
+  spec.job = TinyJob();
+  spec.job.training.steps = 10;
+  spec.job.training.evaluation_sequences = 2;
+  spec.job.training.evaluate_every = 2;
+  spec.ranks = 3;
+  spec.attached = [](Rank rank, Step step) {
+    if (step < Step(3) || step > Step(8)) return true;
+    return step < Step(7) && rank.value() > (step < Step(5) ? 0 : 1);
+  };
+  RunOutcome outcome = RunTraining(spec);
+  ExpectAllOk(outcome, Step(10));
+  ASSERT_EQ(outcome.reports.size(), 10u) << "every step once";
+  const std::vector<int> expected = {0, 0, 1, 1, 2, 2, 0, 0, 0, 0};
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const int64_t step = static_cast<int64_t>(i) + 1;
+    for (size_t j = 0; j < outcome.reports.size(); ++j) {
+      if (outcome.reports[j].step != Step(step)) continue;
+      EXPECT_EQ(outcome.reporters[j], Rank(expected[i])) << "step " << step;
+    }
+  }
+  // The rank that reported a step reports its evaluation, of two sources; rank 0 that before the first.
+  ASSERT_EQ(outcome.evaluations.size(), 12u);
+  for (size_t j = 0; j < outcome.evaluations.size(); ++j) {
+    const int64_t step = outcome.evaluations[j].step.value();
+    const int reporter = step == 0 ? 0 : expected[static_cast<size_t>(step) - 1];
+    EXPECT_EQ(outcome.evaluation_reporters[j], Rank(reporter)) << "step " << step;
+  }
+  // What is reported does not depend on who does.
+  RunSpec attached = spec;
+  attached.attached = nullptr;
+  RunOutcome reference = RunTraining(attached);
+  std::map<Step, StepReport> by_step;
+  for (const StepReport& report : outcome.reports) by_step[report.step] = report;
+  ASSERT_EQ(by_step.size(), 10u);
+  for (const StepReport& report : reference.reports) {
+    const StepReport& other = by_step[report.step];
+    EXPECT_EQ(other.loss, report.loss);
+    EXPECT_EQ(other.gradient_norm, report.gradient_norm);
+    EXPECT_EQ(other.load.tokens, report.load.tokens);
+    EXPECT_EQ(other.rank_tokens, report.rank_tokens);
+  }
+}
+
 TEST(Trainer, CollectivesAreCounted) {
   RunSpec spec;
   spec.job = TinyJob();

@@ -63,11 +63,11 @@ class GeneratedBatches final : public BatchSource {
 
 // All ranks of the run behave like the ranks of one daemon: they share the cells, and see them change between
 // any two steps.
-class Script final : public StepCoordination {
+class Script {
  public:
   Script(const RunSpec& spec, ThreadCommunicatorGroup& group) : spec_(spec), group_(group) {}
 
-  HeaderCells Cells() override {
+  HeaderCells Cells() {
     MutexLock lock(mutex_);
     HeaderCells cells;
     if (next_ < spec_.plans.size()) {
@@ -81,32 +81,34 @@ class Script final : public StepCoordination {
     }
     return cells;
   }
-  void OnDecided(Rank, PlanVersion version, Step) override {
+  void OnDecided(PlanVersion version) {
     MutexLock lock(mutex_);
     BALLAST_CHECK(next_ < spec_.plans.size() && spec_.plans[next_]->stamp.version == version);
   }
-  void OnActive(Rank rank, PlanVersion version, Step step) override {
+  void OnActive(Rank rank, PlanVersion version, Step step) {
     MutexLock lock(mutex_);
     outcome_.active[version][rank] = step;
     if (static_cast<int>(outcome_.active[version].size()) == spec_.ranks) ++next_;
   }
-  void OnStepDone(Rank rank, Step step) override {
+  void OnStepDone(Rank rank, Step step) {
     if (spec_.on_step_done != nullptr) spec_.on_step_done(group_, rank, step);
   }
-  void OnReport(StepReport report) override {
+  void OnReport(Rank rank, StepReport report) {
     MutexLock lock(mutex_);
     if (spec_.stop_after_report == report.step) stop_ = true;
     outcome_.reports.push_back(std::move(report));
+    outcome_.reporters.push_back(rank);
   }
-  void OnEvaluation(EvaluationReport report) override {
+  void OnEvaluation(Rank rank, EvaluationReport report) {
     MutexLock lock(mutex_);
     outcome_.evaluations.push_back(std::move(report));
+    outcome_.evaluation_reporters.push_back(rank);
   }
-  void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
+  void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) {
     MutexLock lock(mutex_);
     outcome_.checkpoints[written.step][rank] = std::move(written);
   }
-  void OnCheckpointFailed(Step step, bool skipped, const std::string& cause) override {
+  void OnCheckpointFailed(Step step, bool skipped, const std::string& cause) {
     MutexLock lock(mutex_);
     (skipped ? outcome_.checkpoints_skipped : outcome_.checkpoints_failed)[step] = cause;
   }
@@ -124,6 +126,38 @@ class Script final : public StepCoordination {
   RunOutcome outcome_ GUARDED_BY(mutex_);
 };
 
+// The script as one rank sees it.
+class RankScript final : public StepCoordination {
+ public:
+  RankScript(const RunSpec& spec, Script& script, Rank rank) : spec_(spec), script_(script), rank_(rank) {}
+
+  HeaderCells Cells() override {
+    HeaderCells cells = script_.Cells();
+    cells.attached = spec_.attached == nullptr || spec_.attached(rank_, step_);
+    return cells;
+  }
+  void OnDecided(Rank, PlanVersion version, Step) override { script_.OnDecided(version); }
+  void OnActive(Rank rank, PlanVersion version, Step step) override { script_.OnActive(rank, version, step); }
+  void OnStepDone(Rank rank, Step step) override {
+    step_ = step.Next();
+    script_.OnStepDone(rank, step);
+  }
+  void OnReport(StepReport report) override { script_.OnReport(rank_, std::move(report)); }
+  void OnEvaluation(EvaluationReport report) override { script_.OnEvaluation(rank_, std::move(report)); }
+  void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
+    script_.OnCheckpointWritten(rank, std::move(written));
+  }
+  void OnCheckpointFailed(Step step, bool skipped, const std::string& cause) override {
+    script_.OnCheckpointFailed(step, skipped, cause);
+  }
+
+ private:
+  const RunSpec& spec_;
+  Script& script_;
+  const Rank rank_;
+  Step step_{1};  // that the rank is in
+};
+
 Topology TopologyOf(const RunSpec& spec) {
   if (spec.node_of_rank.empty()) return Topology::OneNode(spec.ranks);
   std::vector<std::string> names;
@@ -138,6 +172,7 @@ TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr 
   auto model = GptMoe::Make(spec.job.model, layout, *backend).value();
   GeneratedBatches batches(spec.job, self, spec.read_error);
   SteadyClock clock;
+  RankScript coordination(spec, script, self);
   TrainerOptions options;
   options.job = std::make_shared<JobConfig>(spec.job);
   options.plan = std::move(first);
@@ -154,7 +189,7 @@ TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr 
                                          .communicator = communicator,
                                          .model = *model,
                                          .batches = batches,
-                                         .coordination = script,
+                                         .coordination = coordination,
                                          .clock = clock,
                                          .fill_master = fill});
   if (!trainer.ok()) return {trainer.status(), Step(), false};

@@ -41,6 +41,8 @@ struct RunSpec {
   std::function<void(PlanBody&)> edit;  // of the first plan
   // Versions 2, 3, ..: each is staged and committed as soon as the one before is active at all ranks.
   std::vector<PlanPtr> plans;
+  // Whether the daemon of a rank has a stream to the coordinator in a step; null = it always has.
+  std::function<bool(Rank, Step)> attached;
   Step stop_after_report;  // a stop request is made when this step is reported; 0 = none
   std::function<void(ThreadCommunicatorGroup&, Rank, Step)> on_step_done;
   std::function<absl::Status(Rank, Step)> read_error;      // of the batch source
@@ -49,8 +51,10 @@ struct RunSpec {
 
 struct RunOutcome {
   std::vector<TrainResult> results;                    // [rank]
-  std::vector<StepReport> reports;                     // from rank 0
-  std::vector<EvaluationReport> evaluations;           // from rank 0
+  std::vector<StepReport> reports;                     // in the order in which they were made
+  std::vector<Rank> reporters;                         // [report] the rank that made it
+  std::vector<EvaluationReport> evaluations;           // in the order in which they were made
+  std::vector<Rank> evaluation_reporters;              // [evaluation]
   std::map<PlanVersion, std::map<Rank, Step>> active;  // switch steps as the ranks told them
   std::vector<CommStats> stats;                        // [rank] at the end
   std::vector<std::vector<CommStats>> pairs;           // [from][to] at the end; of thread communicators alone
