@@ -151,9 +151,11 @@ std::unique_ptr<Process> Cluster::Start(std::vector<std::string> command,
 }
 
 std::vector<std::string> Cluster::WorkerCommand(int i) const {
-  std::vector<std::string> command = {binary("ballast-worker"), "--coordinator",
-                                      absl::StrCat(worker_host_, ":", port_), "--node",
-                                      absl::StrCat("node", i / 2)};
+  auto own = coordinator_of_.find(i);
+  std::vector<std::string> command = {
+      binary("ballast-worker"), "--coordinator",
+      own != coordinator_of_.end() ? own->second : absl::StrCat(worker_host_, ":", port_), "--node",
+      absl::StrCat("node", i / 2)};
   if (plaintext_) command.insert(command.end(), {"--name", absl::StrCat("w", i)});
   for (const std::string& option : Files(absl::StrCat("worker-w", i))) command.push_back(option);
   return command;

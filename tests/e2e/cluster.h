@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,8 @@ class Cluster {
     worker_host_ = for_workers;
     operator_host_ = for_operator;
   }
+  // Where worker `i` alone dials the coordinator, as HOST:PORT. Before it is started.
+  void SetCoordinatorOf(int i, const std::string& host_port) { coordinator_of_[i] = host_port; }
   // Put before the command of every process that is started from now on.
   void SetPrefix(std::vector<std::string> prefix) { prefix_ = std::move(prefix); }
 
@@ -46,6 +49,7 @@ class Cluster {
   // The first call takes a free port; later ones take the same again.
   void StartCoordinator(std::vector<std::string> extra = {});
   Process& coordinator() { return *coordinator_; }
+  int port() const { return port_; }
   void StartWorker(int i, std::vector<std::string> extra = {});
   void StartWorkers(int n, std::vector<std::string> extra = {});
   Process& worker(int i) { return *workers_.at(static_cast<size_t>(i)); }
@@ -90,6 +94,7 @@ class Cluster {
   std::string worker_host_ = "127.0.0.1";
   std::string operator_host_ = "127.0.0.1";
   std::vector<std::string> prefix_;
+  std::map<int, std::string> coordinator_of_;
   int port_ = 0;
   std::unique_ptr<Process> coordinator_;
   std::vector<std::unique_ptr<Process>> workers_;
