@@ -8,12 +8,12 @@ find_path(OPENBLAS_INCLUDE_DIR NAMES cblas.h PATH_SUFFIXES x86_64-linux-gnu/open
           REQUIRED)
 find_package(Gloo CONFIG REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
 if(BALLAST_GRPC)
   find_package(Protobuf REQUIRED)
   find_package(gRPC CONFIG REQUIRED)
   find_package(SQLite3 REQUIRED)
   find_package(yaml-cpp CONFIG REQUIRED)
-  find_package(nlohmann_json CONFIG REQUIRED)
   # Debian's compiled library: its macros change the types in the header, so both must agree.
   find_library(HTTPLIB_LIBRARY NAMES cpp-httplib REQUIRED)
   add_library(ballast_httplib INTERFACE)

@@ -29,6 +29,20 @@ absl::Status FillPush(const Reply& reply, v1::PushPlanResponse* response) {
   return absl::OkStatus();
 }
 
+absl::Status ReadResume(const v1::SubmitJobRequest& request, SubmitJob& submit) {
+  if (!request.has_resume()) return absl::OkStatus();
+  const v1::Resume& resume = request.resume();
+  if (resume.checkpoint().directory().empty() || resume.checkpoint().step() < 1 || resume.generation() < 0) {
+    return absl::InvalidArgumentError("resume: found no directory, step or generation of a checkpoint");
+  }
+  submit.resume = CheckpointRef{resume.checkpoint().directory(), Step(resume.checkpoint().step())};
+  submit.resume_generation = Generation(resume.generation());
+  if (!resume.has_plan()) return absl::OkStatus();
+  BALLAST_ASSIGN_OR_RETURN(PlanBody plan, FromProto(resume.plan()));
+  submit.resume_plan = std::make_shared<const PlanBody>(std::move(plan));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 ControlService::Reactor* ControlService::Read(Context* context, const char* method,
@@ -72,11 +86,16 @@ ControlService::Reactor* ControlService::SubmitJob(Context* context, const v1::S
     // Through Read, so that who may not submit learns nothing about the content.
     return Read(context, "SubmitJob", [status = job.status()](const Core&) { return status; });
   }
-  auto config = std::make_shared<const JobConfig>(*std::move(job));
+  ballast::SubmitJob submit;
+  submit.config = std::make_shared<const JobConfig>(*std::move(job));
+  absl::Status resume = ReadResume(*request, submit);
+  if (!resume.ok()) return Read(context, "SubmitJob", [resume](const Core&) { return resume; });
   return Ask(
       context, "SubmitJob",
-      [config](ReplyToken token, const std::string&) {
-        return ballast::SubmitJob{.reply = token, .config = config};
+      [submit](ReplyToken token, const std::string&) {
+        ballast::SubmitJob event = submit;
+        event.reply = token;
+        return event;
       },
       [response](const Reply& reply, const Core& core) -> absl::Status {
         BALLAST_ASSIGN_OR_RETURN(JobStatus status, core.Job(reply.job));
@@ -114,6 +133,32 @@ grpc::ServerWriteReactor<v1::JobEvent>* ControlService::WatchJob(Context* contex
     stream->End(Overloaded());
   }
   return stream.get();  // it owns itself until OnDone
+}
+
+ControlService::Reactor* ControlService::CheckpointJob(Context* context,
+                                                       const v1::CheckpointJobRequest* request,
+                                                       v1::CheckpointJobResponse* response) {
+  return Ask(
+      context, "CheckpointJob",
+      [job = JobId(request->name())](ReplyToken token, const std::string& who) {
+        return RequestCheckpoint{.reply = token, .job = job, .who = who};
+      },
+      [response](const Reply& reply, const Core& core) -> absl::Status {
+        BALLAST_ASSIGN_OR_RETURN(JobStatus status, core.Job(reply.job));
+        response->set_request(status.record.last_request.value());
+        return absl::OkStatus();
+      });
+}
+
+ControlService::Reactor* ControlService::ListCheckpoints(Context* context,
+                                                         const v1::ListCheckpointsRequest* request,
+                                                         v1::ListCheckpointsResponse* response) {
+  return Read(context, "ListCheckpoints", [request, response](const Core& core) -> absl::Status {
+    BALLAST_ASSIGN_OR_RETURN(std::vector<CheckpointRecord> checkpoints,
+                             core.Checkpoints(JobId(request->job())));
+    for (const CheckpointRecord& checkpoint : checkpoints) *response->add_checkpoints() = ToProto(checkpoint);
+    return absl::OkStatus();
+  });
 }
 
 ControlService::Reactor* ControlService::StopJob(Context* context, const v1::StopJobRequest* request,

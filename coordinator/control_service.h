@@ -27,6 +27,9 @@ class ControlService final : public v1::Control::CallbackService {
   Reactor* ListJobs(Context*, const v1::ListJobsRequest*, v1::ListJobsResponse*) override;
   Reactor* GetJob(Context*, const v1::GetJobRequest*, v1::GetJobResponse*) override;
   grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(Context*, const v1::WatchJobRequest*) override;
+  Reactor* CheckpointJob(Context*, const v1::CheckpointJobRequest*, v1::CheckpointJobResponse*) override;
+  Reactor* ListCheckpoints(Context*, const v1::ListCheckpointsRequest*,
+                           v1::ListCheckpointsResponse*) override;
   Reactor* StopJob(Context*, const v1::StopJobRequest*, v1::StopJobResponse*) override;
   Reactor* ListEvents(Context*, const v1::ListEventsRequest*, v1::ListEventsResponse*) override;
   Reactor* ListPlans(Context*, const v1::ListPlansRequest*, v1::ListPlansResponse*) override;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/checkpoints.h"
 #include "coordinator/core_state.h"
 #include "coordinator/plans.h"
 #include "coordinator/rollout.h"
@@ -112,6 +113,12 @@ void Core::State::On(Env& env, SubmitJob& event) {
   OnSubmit(env, jobs, event);
 }
 
+void Core::State::On(Env& env, RequestCheckpoint& event) {
+  absl::StatusOr<JobEntry*> job = Find(event.job);
+  if (!job.ok()) return ReplyError(env, event.reply, job.status());
+  OnRequestCheckpoint(env, **job, event);
+}
+
 void Core::State::On(Env& env, StopJob& event) {
   absl::StatusOr<JobEntry*> job = Find(event.job);
   if (!job.ok()) return ReplyError(env, event.reply, job.status());
@@ -148,6 +155,7 @@ void Core::State::On(Env& env, Tick&) {
     if (job.assigned() && !job.final()) {
       WatchMembers(env, job);
       OnTick(env, job);
+      EndFinished(env, job);
     }
     env.StoreEvents(job);
   }

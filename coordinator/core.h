@@ -30,10 +30,11 @@ class Core {
   // Reads, between two Steps. NotFound names the job or the version.
   std::vector<JobStatus> Jobs() const;  // in order of submission
   absl::StatusOr<JobStatus> Job(const JobId& job) const;
-  absl::StatusOr<std::vector<PlanRecord>> Plans(const JobId& job) const;           // by version
-  absl::StatusOr<PlanRecord> PlanOf(const JobId& job, PlanVersion version) const;  // 0 = the active one
-  absl::StatusOr<std::vector<JobEvent>> Events(const JobId& job) const;            // by number
-  std::vector<WorkerStatus> Workers() const;                                       // by name
+  absl::StatusOr<std::vector<PlanRecord>> Plans(const JobId& job) const;              // by version
+  absl::StatusOr<std::vector<CheckpointRecord>> Checkpoints(const JobId& job) const;  // oldest first
+  absl::StatusOr<PlanRecord> PlanOf(const JobId& job, PlanVersion version) const;     // 0 = the active one
+  absl::StatusOr<std::vector<JobEvent>> Events(const JobId& job) const;               // by number
+  std::vector<WorkerStatus> Workers() const;                                          // by name
   LeaderStatus Leader() const;
 
  private:

@@ -10,6 +10,7 @@ JobStatus Core::State::StatusOf(const JobEntry& job) const {
   JobStatus status;
   status.record = job.record;
   if (job.record.state == JobState::kQueued) status.record.reason = QueueReason(jobs, workers, job);
+  if (const CheckpointRecord* newest = job.newest_checkpoint()) status.checkpoint = *newest;
   status.recent_steps.assign(job.telemetry.recent().begin(), job.telemetry.recent().end());
   if (job.record.generation.value() > 0) {
     for (const Member& member : job.generation.members) {
@@ -46,6 +47,14 @@ absl::StatusOr<std::vector<PlanRecord>> Core::Plans(const JobId& name) const {
   std::vector<PlanRecord> plans;
   for (const auto& [version, record] : it->second.plans) plans.push_back(record);
   return plans;
+}
+
+absl::StatusOr<std::vector<CheckpointRecord>> Core::Checkpoints(const JobId& name) const {
+  auto it = state_->jobs.find(name);
+  if (it == state_->jobs.end()) return absl::NotFoundError(absl::StrCat("no job ", name.value()));
+  std::vector<CheckpointRecord> checkpoints;
+  for (const auto& [key, record] : it->second.checkpoints) checkpoints.push_back(record);
+  return checkpoints;
 }
 
 absl::StatusOr<PlanRecord> Core::PlanOf(const JobId& name, PlanVersion version) const {

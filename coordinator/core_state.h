@@ -30,6 +30,7 @@ struct Core::State {
   void On(Env& env, WorkerSaid& event);
   void On(Env& env, StoreFailed& event);
   void On(Env& env, SubmitJob& event);
+  void On(Env& env, RequestCheckpoint& event);
   void On(Env& env, StopJob& event);
   void On(Env& env, PushPlan& event);
   void On(Env& env, RollbackPlan& event);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/checkpoints.h"
 #include "coordinator/core_state.h"
 #include "coordinator/plans.h"
 #include "coordinator/rollout.h"
@@ -81,6 +82,7 @@ void Core::State::Resync(Env& env, const WorkerEntry& worker) {
   }
   ResendJob(env, *mine, worker);
   ResendPlans(env, *mine, worker);
+  ResendCheckpoints(env, *mine, worker);
 }
 
 void Core::State::On(Env& env, StreamClosed& event) {
@@ -161,6 +163,14 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     FailJob(env, job, absl::StrCat(who, ": ", failure->cause));
   } else if (const auto* finished = std::get_if<Finished>(&message)) {
     OnFinished(env, job, worker.hello.worker, *finished);
+  } else if (const auto* written = std::get_if<CheckpointWritten>(&message)) {
+    OnCheckpointWritten(env, job, worker, *written);
+  } else if (const auto* missed = std::get_if<CheckpointFailed>(&message)) {
+    OnCheckpointFailed(env, job, worker, *missed);
+    EndFinished(env, job);
+  } else if (const auto* published = std::get_if<CheckpointPublished>(&message)) {
+    OnCheckpointPublished(env, job, worker, *published);
+    EndFinished(env, job);
   }
 }
 

@@ -43,7 +43,11 @@ struct EventPrinter {
     return absl::StrCat("StoreFailed{", e.status.ToString(), "}");
   }
   std::string operator()(const SubmitJob& e) const {
-    return absl::StrCat("SubmitJob{#", e.reply.value(), " ", e.config->name.value(), "}");
+    return absl::StrCat("SubmitJob{#", e.reply.value(), " ", e.config->name.value(),
+                        e.resume.has_value() ? absl::StrCat(" from ", e.resume->directory) : "", "}");
+  }
+  std::string operator()(const RequestCheckpoint& e) const {
+    return absl::StrCat("RequestCheckpoint{#", e.reply.value(), " ", e.job.value(), "}");
   }
   std::string operator()(const StopJob& e) const {
     return absl::StrCat("StopJob{#", e.reply.value(), " ", e.job.value(), e.now ? " now}" : "}");

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -59,6 +60,15 @@ struct StoreFailed {
 struct SubmitJob {
   ReplyToken reply;
   std::shared_ptr<const JobConfig> config;
+  // A checkpoint that the job goes on from; nothing = from the beginning.
+  std::optional<CheckpointRef> resume = {};
+  Generation resume_generation = {};                 // the highest that its folder knows
+  std::shared_ptr<const PlanBody> resume_plan = {};  // its plan, used where it fits; may be null
+};
+struct RequestCheckpoint {
+  ReplyToken reply;
+  JobId job;
+  std::string who;
 };
 struct StopJob {
   ReplyToken reply;
@@ -92,7 +102,7 @@ struct Adopt {
 struct Tick {};
 
 using Event = std::variant<LeadershipWon, WorkerAttached, StreamClosed, WorkerSaid, StoreFailed, SubmitJob,
-                           StopJob, PushPlan, RollbackPlan, Adopt, Tick>;
+                           RequestCheckpoint, StopJob, PushPlan, RollbackPlan, Adopt, Tick>;
 
 // ---- actions ----
 

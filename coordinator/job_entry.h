@@ -84,6 +84,14 @@ struct JobEntry {
   std::set<WorkerId> alarmed;         // of those, the ones that people were alarmed about
   std::set<WorkerId> unobserved;      // members that were attached to this leader and are away
   bool stopped_early = false;         // some worker finished because of a stop request
+  // Parts of checkpoints of which not every member's is there.
+  struct Collecting {
+    std::map<WorkerId, std::vector<CheckpointFile>> files;
+  };
+  std::map<Step, Collecting> collecting;
+  std::set<Step> checkpoint_failures;  // of this generation, the latest
+  std::optional<Time> end_by;          // all have finished; their last checkpoint is waited for until then
+  Step finished_step;
   Rendezvous rendezvous;
   Telemetry telemetry;
   std::map<PlanDigest, std::string>

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "coordinator/checkpoints.h"
 #include "coordinator/planner/register.h"
 #include "coordinator/rollout.h"
 #include "plan/contiguous.h"
@@ -38,6 +39,13 @@ absl::Status CheckJob(const JobConfig& config) {
   return absl::InvalidArgumentError(absl::StrCat("planner.strategy: ", std::string(strategy.message())));
 }
 
+// The plan of a checkpoint can be this job's first: it is of as many ranks, slots and blocks.
+bool Fits(const JobConfig& config, const PlanBody& body) {
+  const absl::StatusOr<ParameterLayout> layout =
+      ParameterLayout::Make(config.model, config.placement.block_elements);
+  return layout.ok() && ValidatePlan(body, *layout, LimitsFor(config, *layout, config.placement.ranks)).ok();
+}
+
 // "w1, w2 and 510 more": what happens to many at once is one event.
 std::string FirstOf(const std::set<std::string>& names) {
   constexpr size_t kNamed = 8;
@@ -62,10 +70,11 @@ std::vector<const WorkerEntry*> IdleWorkers(const JobTable& jobs, const Membersh
 }
 
 void StartJob(Env& env, JobEntry& job, std::vector<Member> members) {
-  const Step start_step(1);
+  const Step start_step = job.record.resume.has_value() ? job.record.resume->step.Next() : Step(1);
   GenerationRecord generation;
   generation.job = job.name();
-  generation.generation = job.record.generation.Next();
+  generation.generation = std::max(job.record.generation, job.record.resume_generation).Next();
+  generation.checkpoint = job.record.resume;
   generation.members = std::move(members);
   generation.plan = job.record.last_version.Next();
   generation.start_step = start_step;
@@ -74,7 +83,8 @@ void StartJob(Env& env, JobEntry& job, std::vector<Member> members) {
   BALLAST_CHECK_OK(body.status());  // checked at submission
   auto plan = std::make_shared<Plan>();
   plan->stamp = PlanStamp{job.name(), generation.generation, generation.plan, PlanVersion(), start_step};
-  plan->body = *std::move(body);
+  plan->body = job.record.first_plan != nullptr ? *job.record.first_plan : *std::move(body);
+  job.record.first_plan = nullptr;
   PlanRecord record;
   record.plan = plan;
   record.digest = Digest(*plan);
@@ -156,6 +166,7 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   job.generation = std::move(generation);
   job.started.clear();
   job.finished.clear();
+  job.end_by.reset();
   job.detached.clear();
   job.alarmed.clear();
   job.unobserved.clear();
@@ -173,6 +184,20 @@ void OnSubmit(Env& env, JobTable& jobs, const SubmitJob& submit) {
   if (!valid.ok()) return ReplyTo(env, submit.reply, valid, name);
   JobRecord record;
   record.config = submit.config;
+  if (submit.resume.has_value()) {
+    if (submit.resume->step.value() >= submit.config->training.steps) {
+      return ReplyTo(env, submit.reply,
+                     absl::InvalidArgumentError(absl::StrCat(
+                         "training.steps: found ", submit.config->training.steps, ", allowed more than ",
+                         submit.resume->step.value(), ", the step of the checkpoint")),
+                     name);
+    }
+    record.resume = submit.resume;
+    record.resume_generation = submit.resume_generation;
+    record.step = submit.resume->step;
+    if (submit.resume_plan != nullptr && Fits(*submit.config, *submit.resume_plan))
+      record.first_plan = submit.resume_plan;
+  }
   record.submitted_unix_ms = env.now.unix_ms;
   for (const auto& [other, entry] : jobs) record.order = std::max(record.order, entry.record.order);
   ++record.order;
@@ -252,9 +277,24 @@ void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished&
     if (job.finished.count(member.worker) == 0) return;
   }
   job.record.step = std::max(job.record.step, message.step);
+  job.finished_step = message.step;
+  if (!job.end_by.has_value()) job.end_by = env.now.time + env.options.staging_deadline;
+  EndFinished(env, job);
+}
+
+void EndFinished(Env& env, JobEntry& job) {
+  if (job.final() || !job.end_by.has_value()) return;
+  if (CheckpointUnderWay(job)) {
+    if (env.now.time < *job.end_by) return;
+    env.Tell(job, JobEvent::Kind::kAlarm,
+             absl::StrCat("the last checkpoint was not complete ", ToSeconds(env.options.staging_deadline),
+                          " s after all ranks had finished"),
+             job.record.step);
+  }
   const std::string reason =
-      job.stopped_early ? absl::StrCat("stopped after step ", message.step.value(), ": ", job.record.reason)
-                        : "";
+      job.stopped_early
+          ? absl::StrCat("stopped after step ", job.finished_step.value(), ": ", job.record.reason)
+          : "";
   EndJob(env, job, JobState::kSucceeded, reason);
 }
 

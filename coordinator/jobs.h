@@ -28,6 +28,9 @@ void FailJob(Env& env, JobEntry& job, const std::string& reason);
 // From members of the job's generation.
 void OnStarted(Env& env, JobEntry& job, const WorkerId& worker);
 void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished& message);
+// Ends the job when all members have finished and their last checkpoint is complete, has failed, or has been
+// waited for long enough.
+void EndFinished(Env& env, JobEntry& job);
 void OnRendezvousPut(Env& env, JobEntry& job, const RendezvousPut& message);
 
 // Tells of members that went away or came back since the last tick and, once, of members that have been

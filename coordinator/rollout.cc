@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "coordinator/checkpoints.h"
 #include "plan/diff.h"
 
 namespace ballast {
@@ -283,12 +284,14 @@ void ResumeRollout(Env& env, JobEntry& job) {
 }
 
 std::vector<RecordWrite> EndRollout(JobEntry& job, const std::string& reason) {
-  if (!job.in_flight.has_value()) return {};
+  std::vector<RecordWrite> writes = EndCheckpoints(job);
+  if (!job.in_flight.has_value()) return writes;
   PlanRecord& record = InFlightRecord(job);
   record.state = job.in_flight->committed ? PlanState::kSuperseded : PlanState::kAborted;
   record.outcome = reason;
   job.in_flight.reset();
-  return {record};
+  writes.push_back(record);
+  return writes;
 }
 
 }  // namespace ballast

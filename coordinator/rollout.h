@@ -39,7 +39,8 @@ void OnTick(Env& env, JobEntry& job);
 
 // Takes up what the store says after a change of leader.
 void ResumeRollout(Env& env, JobEntry& job);
-// The generation is over: resolves the plan in flight and returns its record to be written, if there is one.
+// The generation is over: resolves the plan in flight and the unfinished checkpoints, and returns the records
+// to be written.
 std::vector<RecordWrite> EndRollout(JobEntry& job, const std::string& reason);
 
 // The content alone, without version, reason or prediction: equal contents have equal digests.

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ struct JobStatus {
   std::vector<WorkerId> workers;  // of the newest generation, by rank, each once
   double tokens_per_s = 0;        // trained tokens / seconds in steps, over the whole run
   double eta_s = 0;               // 0 when final or unknown
-  PlanVersion in_flight;          // proposed or committed and not yet active; 0 = none
+  std::optional<CheckpointRecord> checkpoint;  // the newest complete one
+  PlanVersion in_flight;                       // proposed or committed and not yet active; 0 = none
 };
 
 struct WorkerStatus {

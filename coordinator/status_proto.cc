@@ -110,6 +110,20 @@ v1::PlanStatus ToProto(const PlanRecord& plan) {
   return proto;
 }
 
+v1::CheckpointStatus ToProto(const CheckpointRecord& checkpoint) {
+  v1::CheckpointStatus proto;
+  proto.set_job(checkpoint.job.value());
+  proto.set_step(checkpoint.step.value());
+  proto.set_generation(checkpoint.generation.value());
+  proto.set_plan_version(checkpoint.plan.value());
+  proto.set_state(static_cast<v1::CheckpointState>(checkpoint.state));
+  proto.set_directory(checkpoint.directory);
+  proto.set_bytes(checkpoint.bytes);
+  proto.set_written_unix_s(static_cast<double>(checkpoint.unix_ms) / 1000);
+  proto.set_request(checkpoint.request.value());
+  return proto;
+}
+
 v1::WorkerStatus ToProto(const WorkerStatus& worker) {
   v1::WorkerStatus proto;
   proto.set_name(worker.name.value());
@@ -142,6 +156,8 @@ v1::JobStatus ToProto(const JobStatus& job, bool details) {
   proto.set_tokens_per_s(job.tokens_per_s);
   proto.set_eta_s(job.eta_s);
   proto.set_plan_in_flight(job.in_flight.value());
+  if (job.checkpoint.has_value()) proto.set_checkpoint_step(job.checkpoint->step.value());
+  proto.set_checkpoints_skipped(record.checkpoints_skipped);
   for (const WorkerId& worker : job.workers) proto.add_workers(worker.value());
   proto.set_submitted_unix_s(static_cast<double>(record.submitted_unix_ms) / 1000);
   if (!details) return proto;

@@ -11,6 +11,7 @@ namespace ballast {
 v1::StepStatus ToProto(const StepPoint& point);
 v1::Evaluation ToProto(const EvaluationPoint& point);
 v1::PlanStatus ToProto(const PlanRecord& plan);
+v1::CheckpointStatus ToProto(const CheckpointRecord& checkpoint);
 v1::WorkerStatus ToProto(const WorkerStatus& worker);
 v1::LoggedEvent ToProto(const JobEvent& event);
 v1::JobEvent ToProto(const JobUpdate& update);

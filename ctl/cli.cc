@@ -6,6 +6,7 @@
 #include <map>
 
 #include "absl/status/status.h"
+#include "ctl/checkpoint_commands.h"
 #include "ctl/cluster_commands.h"
 #include "ctl/context.h"
 #include "ctl/exit_code.h"
@@ -75,6 +76,16 @@ void AddJobCommands(CLI::App& app, Command& command) {
       ->type_name("FILE");
   sub->add_flag("--dry-run", submit->dry_run, "Only print the resolved job; needs no coordinator");
   sub->add_flag("--wait", submit->wait, "Until the job has ended");
+  sub->add_option(
+         "--resume", submit->resume,
+         "Go on from a checkpoint: its directory, or a job's, which stands for its newest complete one")
+      ->type_name("DIR");
+
+  auto checkpoint = std::make_shared<JobCheckpointArguments>();
+  sub = AddCommand(group, "checkpoint", "Write a checkpoint at a step boundary", command,
+                   [checkpoint](const Context& context) { return JobCheckpoint(context, *checkpoint); });
+  sub->add_option("NAME", checkpoint->name, "Job")->required();
+  sub->add_flag("--wait", checkpoint->wait, "Until it is complete");
 
   AddCommand(group, "list", "All jobs", command, [](const Context& context) { return JobList(context); });
 
@@ -94,6 +105,10 @@ void AddJobCommands(CLI::App& app, Command& command) {
   sub->add_flag("--follow", events->follow, "Also what happens from now on, until the job has ended");
   sub = AddCommand(group, "summary", "The figures of a job that has ended, as one line of JSON", command,
                    [name](const Context& context) { return JobSummary(context, *name); });
+  sub->add_option("NAME", *name, "Job; may be left out when there is only one");
+
+  sub = AddCommand(group, "checkpoints", "The checkpoints of a job", command,
+                   [name](const Context& context) { return JobCheckpoints(context, *name); });
   sub->add_option("NAME", *name, "Job; may be left out when there is only one");
 
   auto stop = std::make_shared<JobStopArguments>();

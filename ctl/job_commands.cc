@@ -4,6 +4,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status_macros.h"
 #include "coordinator/planner/register.h"
+#include "ctl/checkpoint_commands.h"
 #include "ctl/connection.h"
 #include "ctl/exit_code.h"
 #include "ctl/job_text.h"
@@ -40,13 +41,18 @@ void PrintLine(const Context& context, const v1::JobStatus& job) {
 
 absl::Status JobSubmit(const Context& context, const JobSubmitArguments& arguments) {
   BALLAST_ASSIGN_OR_RETURN(JobConfig job, ReadJobFile(arguments.file));
+  v1::SubmitJobRequest request;
+  if (!arguments.resume.empty()) {
+    absl::StatusOr<v1::Resume> resume = FindResume(arguments.resume, job);
+    if (!resume.ok()) return BadInput(resume.status());
+    *request.mutable_resume() = *std::move(resume);
+  }
   if (arguments.dry_run) {
     nlohmann::ordered_json json = ToJson(ResolvedSpec(job));
     // For people the resolved job looks like the file.
     if (!PrintForPrograms(context, json)) context.out << YamlText(json);
     return absl::OkStatus();
   }
-  v1::SubmitJobRequest request;
   *request.mutable_job() = SpecFromJob(job);
   BALLAST_ASSIGN_OR_RETURN(ControlClient client, ControlClient::Connect(context.options));
   BALLAST_ASSIGN_OR_RETURN(v1::SubmitJobResponse response,

@@ -12,6 +12,7 @@ struct JobSubmitArguments {
   std::string file;
   bool dry_run = false;  // needs no coordinator and no certificate
   bool wait = false;     // until the job has ended
+  std::string resume;    // directory of a checkpoint, or of a job's; empty = from the beginning
 };
 absl::Status JobSubmit(const Context& context, const JobSubmitArguments& arguments);
 

@@ -63,6 +63,10 @@ void PrintJob(std::ostream& out, const v1::JobStatus& job) {
       absl::StrAppend(text, entry.second);
     }) << "\n";
   out << "ETA          " << DurationText(job.eta_s()) << "\n";
+  if (job.checkpoint_step() > 0) out << "checkpoint   after step " << job.checkpoint_step() << "\n";
+  if (job.checkpoints_skipped() > 0)
+    out << "skipped      " << job.checkpoints_skipped()
+        << " checkpoints, the one before being written still\n";
   out << "generation   " << job.generation() << "\n";
   out << "workers      " << absl::StrJoin(job.workers(), ", ") << "\n";
 }

@@ -11,6 +11,7 @@
 #include "base/status_macros.h"
 #include "worker/agent/agent.h"
 #include "worker/backend/cpu/blas.h"
+#include "worker/daemon/checkpoint_keeper.h"
 #include "worker/daemon/data_address.h"
 #include "worker/daemon/generation_manager.h"
 #include "worker/daemon/train_rank.h"
@@ -92,6 +93,8 @@ absl::Status Run(const WorkerSettings& settings) {
                                               .exchange_timeout = Seconds(settings.exchange_timeout_s)}),
                                 &host, watch.get());
   host.SetRanks(&generations);
+  CheckpointKeeper checkpoints(&host);
+  host.SetCheckpoints(&checkpoints);
 
   Log(LogLevel::kInfo, "worker starts",
       {{"worker", name},

@@ -117,6 +117,8 @@ class Session {
   // The generation that was accepted last, whether its ranks still run or have failed or finished; empty =
   // none, or released by the coordinator.
   const RunId& run() const { return run_; }
+  // Of run(); null = none.
+  const std::shared_ptr<const JobConfig>& job() const { return job_; }
   // The plan that every local rank runs; null = no generation.
   const PlanPtr& active() const { return active_; }
 

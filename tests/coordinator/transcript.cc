@@ -77,8 +77,8 @@ class Runner {
       Feed(Tick{});
     } else if (!core_) {
       out_ = "no core\n";
-    } else if (verb == "jobs" || verb == "plans" || verb == "events" || verb == "workers" ||
-               verb == "leader") {
+    } else if (verb == "jobs" || verb == "checkpoints" || verb == "plans" || verb == "events" ||
+               verb == "workers" || verb == "leader") {
       Read(c);
     } else {
       Feed(MakeEvent(c));
@@ -145,6 +145,8 @@ class Runner {
     if (verb == "attach") return Attach(c);
     if (verb == "close") return StreamClosed{StreamId(c.number(1))};
     if (verb == "submit") return Submit(c);
+    if (verb == "checkpoint")
+      return RequestCheckpoint{ReplyToken(c.number(1)), JobId(c.word(2)), "operator/anna"};
     if (verb == "stop")
       return StopJob{ReplyToken(c.number(1)), JobId(c.word(2)), "operator/anna", c.has("now")};
     if (verb == "push") return Push(c);
@@ -170,6 +172,18 @@ class Runner {
     if (verb == "started") return Started{stamp, IncarnationOf(c)};
     if (verb == "finished") return Finished{stamp, Step(c.number(3)), false};
     if (verb == "stopped") return Finished{stamp, Step(c.number(3)), true};
+    if (verb == "written") {
+      return CheckpointWritten{stamp,
+                               IncarnationOf(c),
+                               Step(c.number(3)),
+                               PlanVersion(c.option("plan", 1)),
+                               RequestId(c.option("request", 0)),
+                               {{"part-" + c.word(1), 100, std::string(64, 'a')}}};
+    }
+    if (verb == "unwritten")
+      return CheckpointFailed{stamp, IncarnationOf(c), Step(c.number(3)), c.option("skipped", 0) != 0,
+                              c.rest(4)};
+    if (verb == "published") return CheckpointPublished{stamp, IncarnationOf(c), Step(c.number(3))};
     if (verb == "put") return RendezvousPut{stamp, c.word(3), c.word(4)};
     if (verb == "lost") return LostPeer{stamp, Rank(static_cast<int>(c.number(3))), c.rest(4)};
     if (verb == "failure") return JobFailure{stamp, Step(c.number(3)), c.rest(4)};
@@ -219,7 +233,14 @@ class Runner {
     job->training.steps = c.option("steps", job->training.steps);
     job->planner.plan_every_steps = c.option("plan_every", 1000);
     if (c.has("strategy")) job->planner.strategy = c.options.at("strategy");
-    return SubmitJob{ReplyToken(c.number(1)), job};
+    if (c.has("path")) job->checkpoint.path = c.options.at("path");
+    job->checkpoint.keep_last = static_cast<int>(c.option("keep", job->checkpoint.keep_last));
+    SubmitJob submit{ReplyToken(c.number(1)), job};
+    if (c.has("resume")) {
+      submit.resume = CheckpointRef{c.options.at("resume"), Step(c.option("from", 0))};
+      submit.resume_generation = Generation(c.option("above", 0));
+    }
+    return submit;
   }
 
   // Options: move an expert's slot, leave an expert without one, move all homes.
@@ -290,6 +311,13 @@ class Runner {
       for (const JobEvent& e : *events) {
         absl::StrAppend(&out_, "  ", e.number, " at ", e.unix_ms, " ms, step ", e.step.value(), ", ",
                         ToString(e.kind), ", v", e.version.value(), ": ", e.text, "\n");
+      }
+    } else if (c.word(0) == "checkpoints") {
+      const auto checkpoints = core_->Checkpoints(JobId(c.word(1)));
+      BALLAST_CHECK_OK(checkpoints.status());
+      for (const CheckpointRecord& r : *checkpoints) {
+        absl::StrAppend(&out_, "  after step ", r.step.value(), " gen ", r.generation.value(), " v",
+                        r.plan.value(), " ", ToString(r.state), " ", r.bytes, " bytes ", r.directory, "\n");
       }
     } else if (c.word(0) == "jobs") {
       for (const JobStatus& j : core_->Jobs()) {

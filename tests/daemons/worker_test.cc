@@ -52,7 +52,8 @@ Assign AssignBoth(Generation generation = Generation(1)) {
           .job = job,
           .members = {MemberOf(0, "w0", 0), MemberOf(1, "w0", 1)},
           .plan = plan,
-          .start_step = Step(1)};
+          .start_step = Step(1),
+          .checkpoint = {}};
 }
 
 SessionOptions Identity() {

@@ -62,7 +62,7 @@ void RunRank(const JobConfig& job, const ParameterLayout& layout, PlanPtr plan, 
                                          .batches = batches,
                                          .coordination = coordination,
                                          .clock = clock,
-                                         .fill_master = InitialWeights(job, layout, *backend)});
+                                         .fill_state = InitialWeights(job, layout, *backend)});
   BALLAST_CHECK_OK(trainer.status());
   BALLAST_CHECK_OK((*trainer)->Run().status);
 }

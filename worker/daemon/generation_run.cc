@@ -92,7 +92,7 @@ void GenerationRun::RunRank(Rank rank, int local_rank) {
   }
 }
 
-absl::StatusOr<RankResult> GenerationRun::ConnectAndTrain(const RankContext& context) {
+absl::StatusOr<RankResult> GenerationRun::ConnectAndTrain(RankContext& context) {
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> communicator, parts_.connect(context, *rendezvous_));
   {
     MutexLock lock(mutex_);

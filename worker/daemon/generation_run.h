@@ -17,6 +17,8 @@
 
 namespace ballast {
 
+class CheckpointLoader;
+
 // How a rank's training ended well.
 struct RankResult {
   Step step;             // the last one
@@ -29,12 +31,13 @@ struct RankContext {
   Rank rank;
   int local_rank = 0;
   StepCoordination* coordination = nullptr;
+  std::shared_ptr<CheckpointLoader> loader = {};  // left by connect for train, when a checkpoint is assigned
 };
 
 // The two halves of a rank's life; tests put their own in.
 struct RankParts {
   // Blocks until this rank is connected to all others; must fail soon after `rendezvous` was aborted.
-  std::function<absl::StatusOr<std::unique_ptr<Communicator>>(const RankContext& context,
+  std::function<absl::StatusOr<std::unique_ptr<Communicator>>(RankContext& context,
                                                               RendezvousStore& rendezvous)>
       connect;
   // Trains. LostPeerError for a lost peer, Aborted after the communicator was aborted;
@@ -67,7 +70,7 @@ class GenerationRun {
 
  private:
   void RunRank(Rank rank, int local_rank);
-  absl::StatusOr<RankResult> ConnectAndTrain(const RankContext& context);
+  absl::StatusOr<RankResult> ConnectAndTrain(RankContext& context);
   // One local rank could not go on: aborts the others and says why, unless the run was aborted before.
   void Fail(Rank rank, const absl::Status& status) EXCLUDES(mutex_);
   // True for the first.

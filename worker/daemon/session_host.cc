@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "protocol/checkpoint.h"
 
 namespace ballast {
 namespace {
@@ -79,12 +80,16 @@ void SessionHost::EndStream() {
 
 bool SessionHost::OnMessage(const CoordinatorMessage& message) {
   SessionActions actions;
+  RunId run;
+  std::string folder;
   {
     MutexLock lock(mutex_);
     // Under the same lock as its answer: what a rank says next must come behind what is said again now.
     if (std::holds_alternative<Welcome>(message)) welcomed_ = true;
     actions = session_.OnMessage(message);
     QueueSends(actions);
+    run = session_.run();
+    if (session_.job() != nullptr) folder = CheckpointFolder(session_.job()->checkpoint.path, run.job);
   }
   LogNotes(actions);
   if (actions.abort.has_value()) {
@@ -101,6 +106,10 @@ bool SessionHost::OnMessage(const CoordinatorMessage& message) {
   }
   for (const RendezvousValue& value : actions.rendezvous) {
     if (rendezvous_ != nullptr) rendezvous_->Arrived(value.key, value.value);
+  }
+  if (checkpoints_ != nullptr) {
+    for (const PublishCheckpoint& publish : actions.publish) checkpoints_->Publish(run, folder, publish);
+    for (const PruneCheckpoints& prune : actions.prune) checkpoints_->Prune(run, folder, prune);
   }
   wake_();
   return !actions.leave;
@@ -135,6 +144,13 @@ void SessionHost::OnFailure(const RunId& run, Step step, const std::string& caus
 }
 void SessionHost::OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value) {
   Apply([&](Session& session) { return session.OnRendezvousPut(run, key, value); });
+}
+
+void SessionHost::OnCheckpointPublished(const RunId& run, Step step) {
+  Apply([&](Session& session) { return session.OnCheckpointPublished(run, step); });
+}
+void SessionHost::OnCheckpointFailed(const RunId& run, Step step, const std::string& cause) {
+  Apply([&](Session& session) { return session.OnCheckpointFailed(run, step, /*skipped=*/false, cause); });
 }
 
 std::unique_ptr<StepCoordination> SessionHost::CoordinationFor(const RunId& run) {

@@ -28,6 +28,16 @@ class Ranks {
   virtual void Abort(const RunId& run, const std::string& reason) = 0;
 };
 
+// What this daemon does for all ranks' checkpoints. Called on the agent's thread; must not block. `folder` is
+// the job's, below checkpoint.path.
+class Checkpoints {
+ public:
+  virtual ~Checkpoints() = default;
+  // Answered by OnCheckpointPublished or OnCheckpointFailed.
+  virtual void Publish(const RunId& run, const std::string& folder, const PublishCheckpoint& message) = 0;
+  virtual void Prune(const RunId& run, const std::string& folder, const PruneCheckpoints& message) = 0;
+};
+
 // All methods may be called from any thread unless they say otherwise.
 class SessionHost {
  public:
@@ -36,6 +46,7 @@ class SessionHost {
 
   // Before the first message.
   void SetRanks(Ranks* ranks) { ranks_ = ranks; }
+  void SetCheckpoints(Checkpoints* checkpoints) { checkpoints_ = checkpoints; }
 
   // ---- the agent's thread ----
   // First message of a new stream. What waited for the old one is dropped, reports excepted.
@@ -54,6 +65,8 @@ class SessionHost {
   void OnLostPeer(const RunId& run, Rank peer, const std::string& detail);
   void OnFailure(const RunId& run, Step step, const std::string& cause);
   void OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value);
+  void OnCheckpointPublished(const RunId& run, Step step);
+  void OnCheckpointFailed(const RunId& run, Step step, const std::string& cause);
   // The cells and events of one generation, as a rank's trainer sees them.
   std::unique_ptr<StepCoordination> CoordinationFor(const RunId& run);
 
@@ -75,6 +88,7 @@ class SessionHost {
 
   const std::function<void()> wake_;
   Ranks* ranks_ = nullptr;
+  Checkpoints* checkpoints_ = nullptr;
 
   mutable Mutex mutex_;
   Session session_ GUARDED_BY(mutex_);

@@ -30,22 +30,22 @@ Optimizer::Optimizer(const OptimizerOptions& options, const ParameterLayout& lay
 
 absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Make(const OptimizerOptions& options,
                                                            const ParameterLayout& layout, PlanPtr plan,
-                                                           const FillMaster& fill, Backend& backend,
+                                                           const FillState& fill, Backend& backend,
                                                            Stream& stream, Communicator& communicator,
                                                            Time deadline) {
   std::unique_ptr<Optimizer> optimizer(new Optimizer(options, layout, backend, stream, communicator));
   BALLAST_ASSIGN_OR_RETURN(optimizer->slots_,
                            SlotStore::Make(layout, communicator.rank(), options.slots_per_rank, backend));
   optimizer->slots_->Switch(stream, plan->body, options.poison_vacated);
-  std::vector<char> master;
+  std::vector<char> state;
   for (int b = 0; b < static_cast<int>(plan->body.homes.size()); ++b) {
     const BlockId block(b);
     if (plan->body.homes[b] != communicator.rank()) continue;
     BALLAST_RETURN_IF_ERROR(optimizer->homes_.Add(block));
     // Filled on the host: the backend's memory may lie elsewhere.
-    master.resize(static_cast<size_t>(layout.block(block).elements) * backend.master_bytes());
-    fill(block, master.data());
-    backend.Copy(stream, optimizer->homes_.Master(block), master.data(), master.size());
+    state.assign(optimizer->homes_.StateBytes(block), 0);
+    BALLAST_RETURN_IF_ERROR(fill(block, state.data()));
+    backend.Copy(stream, optimizer->homes_.at(block).state.data(), state.data(), state.size());
     BALLAST_RETURN_IF_ERROR(backend.Synchronize(stream));
     optimizer->homes_.CastMaster(stream, block);
   }
@@ -153,6 +153,17 @@ absl::Status Optimizer::Refresh(Step step, Time deadline) {
   BALLAST_RETURN_IF_ERROR(RefreshSlots(Context(), refresh_, deadline));
   for (BlockId block : refresh_.leaving) homes_.Retire(block, step.Plus(kRetireSteps));
   return absl::OkStatus();
+}
+
+void Optimizer::CopyState(BlockId block, void* to) {
+  backend_.Copy(stream_, to, homes_.at(block).state.data(), homes_.StateBytes(block));
+}
+
+void Optimizer::CopyWeights(int parameter, void* to) {
+  const Parameter& p = layout_.parameters()[static_cast<size_t>(parameter)];
+  // A parameter's blocks follow each other.
+  backend_.Copy(stream_, to, slots_->BlockWeight(BlockId(p.first_block)),
+                static_cast<size_t>(p.elements) * backend_.element_bytes());
 }
 
 ExchangeContext Optimizer::Context() {

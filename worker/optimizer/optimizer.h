@@ -43,13 +43,14 @@ struct OptimizerOptions {
 // Used by the rank's thread alone. After an error it is of no use any more.
 class Optimizer {
  public:
-  // Fills a block's master weights, which are of the backend's master type; `master` is host memory.
-  using FillMaster = std::function<void(BlockId block, void* master)>;
+  // Fills a block's state: master weights and both moments, each a run of the block's elements of the
+  // backend's master type; `state` is host memory, zeroed.
+  using FillState = std::function<absl::Status(BlockId block, void* state)>;
 
-  // Allocates for `plan`, fills the masters of its homes and, by a first refresh, all slots: 1 exchange.
+  // Allocates for `plan`, fills the states of its homes and, by a first refresh, all slots: 1 exchange.
   static absl::StatusOr<std::unique_ptr<Optimizer>> Make(const OptimizerOptions& options,
                                                          const ParameterLayout& layout, PlanPtr plan,
-                                                         const FillMaster& fill, Backend& backend,
+                                                         const FillState& fill, Backend& backend,
                                                          Stream& stream, Communicator& communicator,
                                                          Time deadline);
 
@@ -64,6 +65,13 @@ class Optimizer {
   absl::StatusOr<StepTable> ExchangeTable(const StepRow& row, Time deadline);
   void Update(Step step, const StepTable& table);
   absl::Status Refresh(Step step, Time deadline);
+
+  // For checkpoints; host memory, in place when the stream is synchronized. State of a block that is owned
+  // here, as FillState has it; after Update and before Refresh it is that of the step.
+  void CopyState(BlockId block, void* to);
+  size_t StateBytes(BlockId block) const { return homes_.StateBytes(block); }
+  // Compute weights of a whole parameter that is held here; after Refresh those of the next step.
+  void CopyWeights(int parameter, void* to);
 
  private:
   Optimizer(const OptimizerOptions& options, const ParameterLayout& layout, Backend& backend, Stream& stream,

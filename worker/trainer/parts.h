@@ -22,12 +22,12 @@ struct TrainerParts {
   const BatchSource& batches;
   StepCoordination& coordination;
   const Clock& clock;
-  Optimizer::FillMaster fill_master;  // initial weights, as from InitialWeights()
+  Optimizer::FillState fill_state;  // as from InitialWeights(), or from a checkpoint
 };
 
-// Initial master weights of the job, in the backend's master type. `job` and `layout` must outlive the
-// function.
-Optimizer::FillMaster InitialWeights(const JobConfig& job, const ParameterLayout& layout,
-                                     const Backend& backend);
+// Initial weights of the job, in the backend's master type, with zero moments. `job` and `layout` must
+// outlive the function.
+Optimizer::FillState InitialWeights(const JobConfig& job, const ParameterLayout& layout,
+                                    const Backend& backend);
 
 }  // namespace ballast

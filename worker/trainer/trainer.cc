@@ -33,13 +33,18 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Make(const TrainerOptions& opt
   optimizer.sequences = trainer->batch_.sequences;
   optimizer.poison_vacated = options.poison_vacated;
   absl::StatusOr<std::unique_ptr<Optimizer>> made =
-      Optimizer::Make(optimizer, parts.layout, options.plan, parts.fill_master, parts.backend,
+      Optimizer::Make(optimizer, parts.layout, options.plan, parts.fill_state, parts.backend,
                       *trainer->stream_, parts.communicator, trainer->Deadline());
   if (!made.ok()) {
     parts.communicator.Abort(absl::StrCat("rank ", trainer->self_.value(), ": ", made.status().ToString()));
     return made.status();
   }
   trainer->optimizer_ = *std::move(made);
+  if (!trainer->job_.checkpoint.path.empty()) {
+    trainer->checkpoints_ = std::make_unique<CheckpointTaker>(
+        options.job, trainer->self_, options.checkpoint_writer, parts.layout, parts.backend,
+        *trainer->optimizer_, parts.coordination);
+  }
   return trainer;
 }
 
@@ -47,6 +52,8 @@ TrainResult Trainer::Run() {
   TrainResult result;
   result.last_step = options_.start_step.Plus(-1);
   result.status = RunSteps(result);
+  // The ranks' end is told behind their last checkpoint.
+  if (result.status.ok() && checkpoints_ != nullptr) checkpoints_->WaitIdle();
   if (result.status.ok() || failed_together_) {
     // All ranks end here, at the same step.
     absl::Status farewell = Farewell(parts_.communicator, *stream_, Deadline());
@@ -105,8 +112,14 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   if (!decision.update) return FailTogether(decision.failure);
 
   optimizer_->Update(step, table);
+  const bool last = step == stop_step_ || step == Step(job_.training.steps);
+  const bool checkpoint =
+      checkpoints_ != nullptr && checkpoints_->Choose(step, table.headers, last, self_ == reporter_);
+  if (checkpoint) checkpoints_->CopyStates(step, *plan, *fence_.PlanFor(step.Next()));
   BALLAST_RETURN_IF_ERROR(optimizer_->Refresh(step, Deadline()));
+  if (checkpoint) checkpoints_->CopyModel();
   BALLAST_RETURN_IF_ERROR(parts_.backend.Synchronize(*stream_));
+  if (checkpoint) checkpoints_->Begin();
   parts_.coordination.OnStepDone(self_, step);
   if (self_ == reporter_) Report(step, totals, table, begin);
   stop = step == stop_step_;
@@ -175,6 +188,7 @@ StepHeader Trainer::MakeHeader(Step step, const StepTotals& totals, const std::v
   header.request = cells.request;
   header.request_kind = cells.request_kind;
   header.attached = cells.attached;
+  header.checkpoint_busy = checkpoints_ != nullptr && checkpoints_->busy();
 
   header.failure = totals.failure;
   if (header.ok()) {
@@ -204,6 +218,8 @@ absl::StatusOr<FenceDecision> Trainer::Decide(Step step, const StepTable& table,
   if (decision.decided.has_value()) {
     parts_.coordination.OnDecided(self_, *decision.decided, decision.switch_step);
   }
+  if (decision.request_kind == RequestKind::kCheckpoint && checkpoints_ != nullptr)
+    checkpoints_->Request(decision.request, decision.request_step);
   if (decision.request_kind == RequestKind::kStop) stop_step_ = decision.request_step;
   return decision;
 }

@@ -17,6 +17,7 @@
 #include "plan/topology.h"
 #include "worker/fence.h"
 #include "worker/optimizer/optimizer.h"
+#include "worker/trainer/checkpoint_taker.h"
 #include "worker/trainer/microbatches.h"
 #include "worker/trainer/parts.h"
 #include "worker/trainer/step_totals.h"
@@ -30,6 +31,7 @@ struct TrainerOptions {
   Topology topology;
   Duration exchange_timeout = Seconds(300);  // of one collective, the waiting for slower ranks included
   bool poison_vacated = false;               // tests: vacated slots are filled with NaN
+  CheckpointWriter::Options checkpoint_writer = {};
 };
 
 struct TrainResult {
@@ -80,6 +82,7 @@ class Trainer {
   const MicrobatchPlan batch_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<CheckpointTaker> checkpoints_;  // null = the job has no checkpoint.path
   Fence fence_;
   PlanVersion running_;  // plan of the last step
   Rank reporter_{0};     // of the last table; before the first every daemon has just been assigned its ranks

@@ -171,6 +171,7 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
       for (int64_t i = 0; i < layout.block(block).elements; ++i) {
         static_cast<float*>(master)[i] = Initial(block, i);
       }
+      return absl::OkStatus();
     };
     auto made = Optimizer::Make(options, layout, plans[1], fill, *backend, *stream, *communicator, After(60));
     ASSERT_TRUE(made.ok()) << made.status();
@@ -265,7 +266,8 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
       options.slots_per_rank = kSlotsPerRank;
       options.sequences.assign(ranks, 0);
       auto made = Optimizer::Make(
-          options, layout, plans[0], [](BlockId, void*) {}, backend, *stream, *communicator, After(60));
+          options, layout, plans[0], [](BlockId, void*) { return absl::OkStatus(); }, backend, *stream,
+          *communicator, After(60));
       ASSERT_TRUE(made.ok()) << made.status();
       Optimizer& optimizer = **made;
       for (int s = 1; s <= 6; ++s) {
@@ -312,7 +314,8 @@ TEST(Optimizer, NonFiniteGradientIsFoundWhereItsHomeIs) {
     options.slots_per_rank = kSlotsPerRank;
     options.sequences = {0, 0};
     auto made = Optimizer::Make(
-        options, layout, plan, [](BlockId, void*) {}, *backend, *stream, *communicator, After(60));
+        options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
+        *communicator, After(60));
     ASSERT_TRUE(made.ok()) << made.status();
     Optimizer& optimizer = **made;
     ASSERT_TRUE(optimizer.BeginStep(plan, plan).ok());
@@ -343,7 +346,8 @@ TEST(Optimizer, LostPeerEndsTheStepWithItsName) {
   options.slots_per_rank = kSlotsPerRank;
   options.sequences = {0, 0};
   auto made = Optimizer::Make(
-      options, layout, plan, [](BlockId, void*) {}, *backend, *stream, *communicator, After(60));
+      options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
+      *communicator, After(60));
   EXPECT_EQ(made.status().code(), absl::StatusCode::kUnavailable) << made.status();
   EXPECT_NE(std::string(made.status().message()).find("rank 1"), std::string::npos);
 }

@@ -75,8 +75,12 @@ class Script {
       cells.staged_digest = Digest(*cells.staged);
       cells.committed = cells.staged->stamp.version;
     }
-    if (stop_) {
+    if (checkpoint_) {
       cells.request = RequestId(1);
+      cells.request_kind = RequestKind::kCheckpoint;
+    }
+    if (stop_) {
+      cells.request = RequestId(2);
       cells.request_kind = RequestKind::kStop;
     }
     return cells;
@@ -96,6 +100,7 @@ class Script {
   void OnReport(Rank rank, StepReport report) {
     MutexLock lock(mutex_);
     if (spec_.stop_after_report == report.step) stop_ = true;
+    if (spec_.checkpoint_after_report == report.step) checkpoint_ = true;
     outcome_.reports.push_back(std::move(report));
     outcome_.reporters.push_back(rank);
   }
@@ -123,6 +128,7 @@ class Script {
   Mutex mutex_;
   size_t next_ GUARDED_BY(mutex_) = 0;  // in spec_.plans
   bool stop_ GUARDED_BY(mutex_) = false;
+  bool checkpoint_ GUARDED_BY(mutex_) = false;
   RunOutcome outcome_ GUARDED_BY(mutex_);
 };
 
@@ -179,11 +185,15 @@ TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr 
   options.topology = TopologyOf(spec);
   options.exchange_timeout = Seconds(60);
   options.poison_vacated = true;
-  auto initial = InitialWeights(spec.job, layout, *backend);
-  auto fill = [&](BlockId block, void* master) {
-    initial(block, master);
-    if (spec.edit_master != nullptr) spec.edit_master(block, master);
+  const Optimizer::FillState initial =
+      spec.fill_state != nullptr ? spec.fill_state : InitialWeights(spec.job, layout, *backend);
+  auto fill = [&](BlockId block, void* state) {
+    absl::Status filled = initial(block, state);
+    if (spec.edit_master != nullptr) spec.edit_master(block, state);
+    return filled;
   };
+  options.start_step = spec.start_step;
+  options.checkpoint_writer.before_write = spec.before_checkpoint;
   auto trainer = Trainer::Make(options, {.layout = layout,
                                          .backend = *backend,
                                          .communicator = communicator,
@@ -191,7 +201,7 @@ TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr 
                                          .batches = batches,
                                          .coordination = coordination,
                                          .clock = clock,
-                                         .fill_master = fill});
+                                         .fill_state = fill});
   if (!trainer.ok()) return {trainer.status(), Step(), false};
   return (*trainer)->Run();
 }

@@ -43,7 +43,11 @@ struct RunSpec {
   std::vector<PlanPtr> plans;
   // Whether the daemon of a rank has a stream to the coordinator in a step; null = it always has.
   std::function<bool(Rank, Step)> attached;
-  Step stop_after_report;  // a stop request is made when this step is reported; 0 = none
+  Step start_step{1};
+  Optimizer::FillState fill_state;          // the default are initial weights
+  std::function<void()> before_checkpoint;  // on the thread that writes one
+  Step stop_after_report;                   // a stop request is made when this step is reported; 0 = none
+  Step checkpoint_after_report;             // the same for a checkpoint; before a stop
   std::function<void(ThreadCommunicatorGroup&, Rank, Step)> on_step_done;
   std::function<absl::Status(Rank, Step)> read_error;      // of the batch source
   std::function<void(BlockId, void* master)> edit_master;  // after the initial weights are filled in
