@@ -4,6 +4,7 @@
 #include <gloo/transport/unbound_buffer.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <exception>
 #include <list>
@@ -166,12 +167,15 @@ class GlooCommunicator final : public Communicator {
 
   void Abort(const std::string& reason) override {
     // Closing tells the peers; it would not wake a wait of our own.
-    if (outstanding_->Abort(reason) && context_ != nullptr) context_->closeConnections();
+    if (outstanding_->Abort(reason) && context_ != nullptr && met_) context_->closeConnections();
   }
 
   CommStats stats() const override { return stats_; }
 
-  // One byte from everybody to everybody; not counted. Once, before any operation.
+  // One byte from everybody to everybody; not counted. Once, before any operation. Until a peer has accepted,
+  // a connection that is reset ends the peer's process inside Gloo: so nobody leaves before all have heard
+  // from each other, and when that fails the connections are not closed, but end with the communicator, which
+  // resets none that was not accepted.
   absl::Status MeetAll(Time deadline) {
     struct NoStream final : Stream {
     } stream;
@@ -181,6 +185,7 @@ class GlooCommunicator final : public Communicator {
         AllGather(stream, &here, std::vector<size_t>(static_cast<size_t>(size_), 1), all.data());
     absl::Status status = Wait(*pending, deadline);
     stats_ = CommStats();
+    met_ = status.ok();
     return status;
   }
 
@@ -231,6 +236,7 @@ class GlooCommunicator final : public Communicator {
   const int size_;
   const std::shared_ptr<gloo::Context> context_;  // null with one rank
   const std::shared_ptr<Outstanding> outstanding_;
+  std::atomic<bool> met_{false};
   absl::Status failure_;  // rank thread alone
   CommStats stats_;       // rank thread alone
 };
@@ -241,8 +247,7 @@ absl::StatusOr<std::unique_ptr<Communicator>> ConnectGloo(const GlooOptions& opt
                                                           RendezvousStore& store) {
   BALLAST_ASSIGN_OR_RETURN(std::shared_ptr<gloo::Context> context, ConnectGlooMesh(options, store));
   auto communicator = std::make_unique<GlooCommunicator>(options.rank, options.size, std::move(context));
-  // Until a peer has accepted, a connection that is closed ends the peer's process inside Gloo. So nobody
-  // leaves before all have heard from each other.
+  AbortSignal::Watch watch(store.aborted(), [&](const std::string& reason) { communicator->Abort(reason); });
   BALLAST_RETURN_IF_ERROR(communicator->MeetAll(options.deadline));
   return communicator;
 }

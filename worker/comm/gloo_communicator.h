@@ -25,9 +25,9 @@ struct GlooOptions {
 };
 
 // Blocks until this rank is connected to all others. DeadlineExceeded or Unavailable naming what is missing;
-// InvalidArgument when the data address cannot be bound; the store's own errors as they are. From then on the
-// process ignores SIGPIPE, unless it handles it in a way of its own: without that, writing to a peer that has
-// closed would end it.
+// Aborted as soon as the store is; InvalidArgument when the data address cannot be bound; the store's own
+// errors as they are. From then on the process ignores SIGPIPE, unless it handles it in a way of its own:
+// without that, writing to a peer that has closed would end it.
 absl::StatusOr<std::unique_ptr<Communicator>> ConnectGloo(const GlooOptions& options, RendezvousStore& store);
 
 }  // namespace ballast

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "worker/comm/abort_signal.h"
 
 namespace ballast {
 
@@ -17,6 +18,11 @@ class RendezvousStore {
   // Blocks until someone has put the key. DeadlineExceeded, naming the key; Aborted when the generation is
   // over.
   virtual absl::StatusOr<std::string> Get(const std::string& key, Time deadline) = 0;
+  // Raised when the generation is over: for those who wait for a peer rather than for a value.
+  AbortSignal& aborted() { return aborted_; }
+
+ private:
+  AbortSignal aborted_;
 };
 
 }  // namespace ballast

@@ -29,11 +29,14 @@ void StreamRendezvous::Arrived(const std::string& key, const std::string& value)
 }
 
 void StreamRendezvous::Abort(const std::string& reason) {
-  MutexLock lock(mutex_);
-  if (aborted_) return;
-  aborted_ = true;
-  reason_ = reason;
-  changed_.SignalAll();
+  {
+    MutexLock lock(mutex_);
+    if (aborted_) return;
+    aborted_ = true;
+    reason_ = reason;
+    changed_.SignalAll();
+  }
+  aborted().Raise(reason);
 }
 
 }  // namespace ballast

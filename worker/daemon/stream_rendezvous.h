@@ -23,7 +23,8 @@ class StreamRendezvous final : public RendezvousStore {
 
   // A value came from the coordinator; the first value of a key stays.
   void Arrived(const std::string& key, const std::string& value) EXCLUDES(mutex_);
-  // The generation is over: every Get ends now, and every later one at once.
+  // The generation is over: every Get ends now, and every later one at once; so does a wait for a peer
+  // that connects.
   void Abort(const std::string& reason) EXCLUDES(mutex_);
 
  private:

@@ -155,6 +155,74 @@ TEST(GlooCommunicator, AbortWakesAReceive) { AbortInMidWait(Hang::kRecv); }
 TEST(GlooCommunicator, AbortWakesASend) { AbortInMidWait(Hang::kSend); }
 TEST(GlooCommunicator, AbortWakesAnAllGather) { AbortInMidWait(Hang::kAllGather); }
 
+// What a rank that hangs after it has listened sees of the rendezvous.
+class StuckStore final : public RendezvousStore {
+ public:
+  StuckStore(RendezvousStore& others, RendezvousStore& never) : others_(others), never_(never) {}
+  absl::Status Put(const std::string& key, const std::string& value) override {
+    return others_.Put(key, value);
+  }
+  absl::StatusOr<std::string> Get(const std::string& key, Time deadline) override {
+    return never_.Get(key, deadline);
+  }
+
+ private:
+  RendezvousStore& others_;
+  RendezvousStore& never_;
+};
+
+// Rank 1 of three is not there (`stuck`: it has put its addresses and hangs); the others are aborted in
+// mid-connect, 60 s before the deadline.
+void AbortInMidConnect(bool stuck, int64_t generation) {
+  MemoryStore store, never;
+  StuckStore stuck_store(store, never);
+  steady_clock::time_point aborted;
+  double slowest = 0;
+  std::mutex mutex;
+  std::atomic<int> awake = 0;
+  std::thread hanging;
+  auto connect = [&](int rank, RendezvousStore& with) {
+    return ConnectGloo({.rank = Rank(rank),
+                        .size = 3,
+                        .generation = Generation(generation),
+                        .data_address = "127.0.0.1",
+                        .deadline = After(60)},
+                       with)
+        .status();
+  };
+  if (stuck) hanging = std::thread([&] { EXPECT_TRUE(absl::IsAborted(connect(1, stuck_store))); });
+  std::thread aborter([&] {
+    // All addresses are there, and those that can connect have.
+    while (store.values().size() < (stuck ? 3u : 2u)) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_EQ(awake, 0);
+    aborted = steady_clock::now();
+    store.Abort("test");
+  });
+  OnAllRanks(2, [&](Rank index) {
+    const int rank = 2 * index.value();
+    absl::Status status = connect(rank, store);
+    ++awake;
+    std::lock_guard<std::mutex> lock(mutex);
+    slowest = std::max(slowest, ToSeconds(steady_clock::now() - aborted));
+    EXPECT_EQ(status, absl::AbortedError("test")) << "rank " << rank;
+  });
+  aborter.join();
+  never.Abort("test ends");
+  if (hanging.joinable()) hanging.join();
+  std::cout << "abort to return: " << slowest * 1e3 << " ms\n";
+  EXPECT_LT(slowest, kWakeSecondsMax);
+  // Nor does one that comes later wait.
+  EXPECT_EQ(connect(1, store), absl::AbortedError("test"));
+}
+
+TEST(GlooCommunicator, AbortWakesTheConnectingWithARankMissing) { AbortInMidConnect(false, 1); }
+
+// By the ports that they happen to get, ranks 0 and 2 wait for rank 1 to connect, or for its first word.
+TEST(GlooCommunicator, AbortWakesTheConnectingWithARankThatHangs) {
+  for (int generation = 1; generation <= 8; ++generation) AbortInMidConnect(true, generation);
+}
+
 TEST(GlooCommunicator, OwnAbortIsAbortedWithItsReason) {
   MemoryStore store;
   OnAllRanks(2, [&](Rank self) {

@@ -21,11 +21,20 @@ class MemoryStore final : public RendezvousStore {
   absl::StatusOr<std::string> Get(const std::string& key, Time deadline) override {
     MutexLock lock(mutex_);
     while (values_.count(key) == 0) {
+      if (!reason_.empty()) return absl::AbortedError(reason_);
       if (!arrived_.WaitUntil(mutex_, deadline) && values_.count(key) == 0) {
         return absl::DeadlineExceededError(absl::StrCat("nobody has put \"", key, "\""));
       }
     }
     return values_[key];
+  }
+  void Abort(const std::string& reason) {
+    {
+      MutexLock lock(mutex_);
+      reason_ = reason;
+      arrived_.SignalAll();
+    }
+    aborted().Raise(reason);
   }
   std::map<std::string, std::string> values() {
     MutexLock lock(mutex_);
@@ -36,6 +45,7 @@ class MemoryStore final : public RendezvousStore {
   Mutex mutex_;
   CondVar arrived_;
   std::map<std::string, std::string> values_ GUARDED_BY(mutex_);
+  std::string reason_ GUARDED_BY(mutex_);  // of Abort; empty before
 };
 
 }  // namespace ballast
