@@ -66,7 +66,9 @@ struct SessionOptions {
   Hello identity;
   // Whether this daemon can hold what the local ranks need while they run `plans` one after the other; an
   // error rejects the last one, the plan of a Stage or an Assign. At Stage the active plan comes before it,
-  // and before that its predecessor as long as states that moved away with it are still kept. May be null.
+  // and before that its predecessor as long as states that moved away with it are still kept.
+  // InvalidArgument: the plan does not fit this generation, and is refused for good; any other error: not
+  // now. May be null.
   using MemoryCheck = std::function<absl::Status(const JobConfig& job, const ParameterLayout& layout,
                                                  const std::vector<const PlanBody*>& plans,
                                                  const std::vector<Rank>& local_ranks)>;

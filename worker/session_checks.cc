@@ -93,9 +93,10 @@ absl::Status Session::MayStage(const Plan& plan, PlanDigest digest, bool& lastin
   BALLAST_RETURN_IF_ERROR(ValidatePlan(plan.body, layout_, limits_));
   BALLAST_RETURN_IF_ERROR(ValidateTransition(active_->body, plan.body, layout_, limits_));
   lasting = false;
-  if (options_.memory_check)
-    BALLAST_RETURN_IF_ERROR(options_.memory_check(*job_, layout_, PlansUntil(plan.body), local_ranks_));
-  return absl::OkStatus();
+  if (!options_.memory_check) return absl::OkStatus();
+  absl::Status fits = options_.memory_check(*job_, layout_, PlansUntil(plan.body), local_ranks_);
+  lasting = absl::IsInvalidArgument(fits);
+  return fits;
 }
 
 std::vector<const PlanBody*> Session::PlansUntil(const PlanBody& next) const {

@@ -163,7 +163,7 @@ TEST(BadInput, PlansThatMakeNoSenseChangeNothing) {
   EXPECT_EQ(dry->plan().version(), 0);
 }
 
-// Each worker may use a quarter more memory than the first plan takes: a plan that moves slots alone
+// Each worker may use a tenth more memory than the first plan takes: a plan that moves slots alone
 // fits, one that moves many homes to rank 1 is refused there, and the operator sees why.
 TEST(BadInput, APlanThatDoesNotFitIsRefusedByTheWorkerWithItsReason) {
   Cluster cluster;
@@ -172,10 +172,12 @@ TEST(BadInput, APlanThatDoesNotFitIsRefusedByTheWorkerWithItsReason) {
   const ParameterLayout layout = ParameterLayout::Make(config.model, config.placement.block_elements).value();
   config.placement.home_elements_per_rank = layout.total_elements();
   const PlanBody first = ContiguousPlan(config, layout, 2).value();
-  const MemoryShape shape{sizeof(float), sizeof(float), config.placement.slots_per_rank};
+  const ElementSizes sizes{sizeof(float), sizeof(float)};
+  const MemoryShape shape{sizes, config.placement.slots_per_rank,
+                          WindowBytes(layout, LimitsFor(config, layout, 2), sizes)};
   size_t needed = 0;
   for (int r = 0; r < 2; ++r) needed = std::max(needed, PeakMemory(layout, shape, {&first}, Rank(r)).total());
-  const size_t allowed = needed + needed / 4;
+  const size_t allowed = needed + needed / 10;
   cluster.StartWorkers(2, {"--memory-max", absl::StrCat(allowed)});
   ASSERT_TRUE(cluster.Submit(config).ok());
   ASSERT_TRUE(cluster.WaitForPlan("demo", 1, v1::PLAN_STATE_ACTIVE, 60));

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "plan/topology.h"
+#include "plan/validate.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/checkpoint/loader.h"
 #include "worker/checkpoint/shared_path.h"
@@ -110,9 +111,14 @@ RankParts CpuRankParts(const CpuRankOptions& options) {
 absl::Status CheckCpuMemory(const JobConfig& job, const ParameterLayout& layout,
                             const std::vector<const PlanBody*>& plans, const std::vector<Rank>& local_ranks,
                             size_t bytes_max) {
-  const MemoryShape shape{.element_bytes = sizeof(float),
-                          .master_bytes = sizeof(float),
-                          .slots_per_rank = job.placement.slots_per_rank};
+  const ElementSizes sizes{.element_bytes = sizeof(float), .master_bytes = sizeof(float)};
+  const int ranks = static_cast<int>(plans.back()->speeds.size());
+  const size_t window_bytes = WindowBytes(layout, LimitsFor(job, layout, ranks), sizes);
+  for (Rank rank : local_ranks) {
+    BALLAST_RETURN_IF_ERROR(CheckWindows(layout, sizes, plans, rank, window_bytes));
+  }
+  const MemoryShape shape{
+      .sizes = sizes, .slots_per_rank = job.placement.slots_per_rank, .window_bytes = window_bytes};
   // The sum of the ranks' peaks: they do not reach them at one moment, but nothing keeps them from it.
   MemoryUse sum;
   std::map<Rank, size_t> checkpoints;  // the buffers that they are written from

@@ -13,9 +13,10 @@ struct CpuRankOptions {
 
 RankParts CpuRankParts(const CpuRankOptions& options);
 
-// ResourceExhausted when the weights and optimizer state of all local ranks, while they run `plans` one after
-// the other, need more than `bytes_max` at one time, with both figures. Activations are not counted. For
-// SessionOptions::memory_check.
+// InvalidArgument when a local rank's transfer windows, which are fixed for the generation, are too small for
+// `plans`; ResourceExhausted when the weights and optimizer state of all local ranks, while they run `plans`
+// one after the other, need more than `bytes_max` at one time, with both figures. Activations are not
+// counted. For SessionOptions::memory_check.
 absl::Status CheckCpuMemory(const JobConfig& job, const ParameterLayout& layout,
                             const std::vector<const PlanBody*>& plans, const std::vector<Rank>& local_ranks,
                             size_t bytes_max);

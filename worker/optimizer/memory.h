@@ -6,32 +6,33 @@
 
 #include "plan/layout.h"
 #include "plan/plan.h"
+#include "worker/optimizer/window_size.h"
 
 namespace ballast {
 
 struct MemoryShape {
-  size_t element_bytes = 0;  // compute weights, gradients
-  size_t master_bytes = 0;   // master weights, each moment
+  ElementSizes sizes;
   int slots_per_rank = 0;
+  size_t window_bytes = 0;  // of each of the two windows, for the whole generation (WindowBytes)
 };
 
 struct MemoryUse {
   size_t dense = 0;    // dense weights and gradients: a full copy on every rank
   size_t slots = 0;    // expert slots, weights and gradients, filled or not
   size_t homes = 0;    // owned blocks: state, reduced gradient, updated weights
-  size_t windows = 0;  // messages being sent and received, the larger of reduce and refresh
+  size_t windows = 0;  // messages being sent and received
   size_t total() const { return dense + slots + homes + windows; }
 };
 
-// Of `self` in a step that runs `plan` and is followed by one that runs `next`, after its refresh. States
+// Of `self` in a step that is followed by one that runs `next`, after its refresh. States
 // that a home keeps for two more steps after they moved away are not included.
-MemoryUse ExpectedMemory(const ParameterLayout& layout, const MemoryShape& shape, const PlanBody& plan,
-                         const PlanBody& next, Rank self);
+MemoryUse ExpectedMemory(const ParameterLayout& layout, const MemoryShape& shape, const PlanBody& next,
+                         Rank self);
 
 // The most that `self` holds at one time while it runs `plans`, one after the other, each for at least two
-// steps. Beside the two plans of a switch themselves that is the step between them: windows of its own size,
-// homes that arrive while those that leave are still there, and states that are kept after they left.
-// The answer has the parts at that time; arriving homes and kept states count as homes. Requires a plan.
+// steps. Beside the two plans of a switch themselves that is the step between them: homes that arrive while
+// those that leave are still there, and states that are kept after they left. The answer has the parts at
+// that time; arriving homes and kept states count as homes. Requires a plan.
 MemoryUse PeakMemory(const ParameterLayout& layout, const MemoryShape& shape,
                      const std::vector<const PlanBody*>& plans, Rank self);
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "worker/optimizer/learning_rate.h"
@@ -22,9 +23,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, const ParameterLayout& lay
       backend_(backend),
       stream_(stream),
       communicator_(communicator),
-      homes_(layout, backend),
-      send_(backend),
-      recv_(backend) {
+      homes_(layout, backend) {
   BALLAST_CHECK(static_cast<int>(options_.sequences.size()) == communicator.size()) << "one part per rank";
 }
 
@@ -36,6 +35,8 @@ absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Make(const OptimizerOption
   std::unique_ptr<Optimizer> optimizer(new Optimizer(options, layout, backend, stream, communicator));
   BALLAST_ASSIGN_OR_RETURN(optimizer->slots_,
                            SlotStore::Make(layout, communicator.rank(), options.slots_per_rank, backend));
+  BALLAST_RETURN_IF_ERROR(optimizer->send_.Allocate(backend, options.window_bytes));
+  BALLAST_RETURN_IF_ERROR(optimizer->recv_.Allocate(backend, options.window_bytes));
   optimizer->slots_->Switch(stream, plan->body, options.poison_vacated);
   std::vector<char> state;
   for (int b = 0; b < static_cast<int>(plan->body.homes.size()); ++b) {
@@ -78,12 +79,10 @@ absl::Status Optimizer::Prepare(PlanPtr plan, PlanPtr next) {
   const size_t element_bytes = backend_.element_bytes();
   const size_t send_bytes = std::max(reduce_.send_elements * element_bytes, SendBytes(backend_, refresh_));
   const size_t recv_bytes = std::max(reduce_.recv_elements * element_bytes, RecvBytes(backend_, refresh_));
-  if (send_bytes != send_.bytes() || recv_bytes != recv_.bytes()) {
-    // Both go first, so that no mixture of two plans' windows is held: PeakMemory counts on it.
-    BALLAST_RETURN_IF_ERROR(send_.Resize(0));
-    BALLAST_RETURN_IF_ERROR(recv_.Resize(0));
-    BALLAST_RETURN_IF_ERROR(send_.Resize(send_bytes));
-    BALLAST_RETURN_IF_ERROR(recv_.Resize(recv_bytes));
+  if (std::max(send_bytes, recv_bytes) > options_.window_bytes) {
+    return absl::FailedPreconditionError(absl::StrCat("the transfers of rank ", self.value(), " need ",
+                                                      send_bytes, " and ", recv_bytes,
+                                                      " bytes, the windows have ", options_.window_bytes));
   }
   plan_ = std::move(plan);
   next_ = std::move(next);

@@ -1,7 +1,7 @@
 // Optimizer: homes and slots of one rank over the steps, and the three collectives that join them.
 //
 // A step s, in this order (docs/design.md has the reasons):
-//   BeginStep(plan(s), plan(s+1))   gradients are zero, windows have their size
+//   BeginStep(plan(s), plan(s+1))   gradients are zero
 //   forward and backward of all microbatches, on parameters()
 //   Reduce()                        1 exchange: every home has the sum of its blocks' gradients
 //   ExchangeTable(row)              1 all-gather: the row is sent when the reduced gradients are in place
@@ -36,6 +36,7 @@ struct OptimizerOptions {
   OptimizerConfig config;
   int64_t steps = 0;  // of the whole job, for the learning rate
   int slots_per_rank = 0;
+  size_t window_bytes = 0;         // of each transfer window (WindowBytes)
   std::vector<int64_t> sequences;  // [rank] of the global batch
   bool poison_vacated = false;     // tests: slots that a plan vacates are filled with NaN
 };
@@ -56,6 +57,7 @@ class Optimizer {
 
   const ModelParameters& parameters() const { return *slots_; }
 
+  // FailedPrecondition when the transfers do not fit into the windows; such a plan is refused at Stage.
   absl::Status BeginStep(PlanPtr plan, PlanPtr next);
   absl::Status Reduce(Time deadline);
   // What this rank adds to the table: the sums of squares of its reduced gradients, by owned block.

@@ -7,7 +7,9 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "plan/validate.h"
 #include "worker/comm/farewell.h"
+#include "worker/optimizer/window_size.h"
 #include "worker/trainer/evaluation.h"
 
 namespace ballast {
@@ -30,6 +32,9 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Make(const TrainerOptions& opt
   optimizer.config = options.job->optimizer;
   optimizer.steps = options.job->training.steps;
   optimizer.slots_per_rank = options.job->placement.slots_per_rank;
+  optimizer.window_bytes = WindowBytes(
+      parts.layout, LimitsFor(*options.job, parts.layout, parts.communicator.size()),
+      {.element_bytes = parts.backend.element_bytes(), .master_bytes = parts.backend.master_bytes()});
   optimizer.sequences = trainer->batch_.sequences;
   optimizer.poison_vacated = options.poison_vacated;
   absl::StatusOr<std::unique_ptr<Optimizer>> made =

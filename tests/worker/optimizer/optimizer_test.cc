@@ -15,6 +15,7 @@
 #include "worker/comm/thread_communicator.h"
 #include "worker/optimizer/learning_rate.h"
 #include "worker/optimizer/memory.h"
+#include "worker/optimizer/window_size.h"
 
 namespace ballast {
 namespace {
@@ -136,6 +137,23 @@ int64_t MovedElements(const ParameterLayout& layout, const PlanBody& from, const
   return elements;
 }
 
+constexpr ElementSizes kSizes{.element_bytes = sizeof(float), .master_bytes = sizeof(float)};
+
+// The least that all ranks can run `plans` with, one after the other, random ones as well.
+size_t WindowsFor(const ParameterLayout& layout, const std::vector<PlanPtr>& plans) {
+  size_t most = 0;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    for (size_t next = i; next < std::min(i + 2, plans.size()); ++next) {
+      for (size_t rank = 0; rank < plans[i]->body.speeds.size(); ++rank) {
+        const WindowNeed need = NeededWindows(layout, kSizes, plans[i]->body, plans[next]->body,
+                                              Rank(static_cast<int32_t>(rank)));
+        most = std::max({most, need.send, need.recv});
+      }
+    }
+  }
+  return most;
+}
+
 class OptimizerTest : public ::testing::TestWithParam<int> {};
 
 // Another random plan in every step: slots and homes move all the time, vacated slots are filled with NaN,
@@ -155,6 +173,7 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
   plans[0] = plans[1];
   plans[6] = plans[5];  // one step without a switch
   const auto reference = Reference(layout, plans, kSteps);
+  const size_t window_bytes = WindowsFor(layout, plans);
 
   ThreadCommunicatorGroup group(ranks);
   OnAllRanks(ranks, [&](Rank self) {
@@ -167,6 +186,7 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
     options.slots_per_rank = kSlotsPerRank;
     options.sequences.assign(ranks, 0);
     options.poison_vacated = true;
+    options.window_bytes = window_bytes;
     auto fill = [&](BlockId block, void* master) {
       for (int64_t i = 0; i < layout.block(block).elements; ++i) {
         static_cast<float*>(master)[i] = Initial(block, i);
@@ -190,7 +210,7 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
     expect_weights(0, plans[1]->body);
     const int64_t operations_first = communicator->stats().operations;
     EXPECT_EQ(operations_first, 1);
-    const MemoryShape shape{sizeof(float), sizeof(float), kSlotsPerRank};
+    const MemoryShape shape{kSizes, kSlotsPerRank, window_bytes};
     for (int s = 1; s <= kSteps; ++s) {
       ASSERT_TRUE(optimizer.BeginStep(plans[s], plans[s + 1]).ok());
       for (int b = 0; b < static_cast<int>(layout.blocks().size()); ++b) {
@@ -217,7 +237,7 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
       // States that moved away in this refresh and the one before are still kept.
       int64_t kept = MovedElements(layout, plans[s]->body, plans[s + 1]->body, self) +
                      (s > 1 ? MovedElements(layout, plans[s - 1]->body, plans[s]->body, self) : 0);
-      const MemoryUse expected = ExpectedMemory(layout, shape, plans[s]->body, plans[s + 1]->body, self);
+      const MemoryUse expected = ExpectedMemory(layout, shape, plans[s + 1]->body, self);
       EXPECT_EQ(backend->allocated_bytes(), expected.total() + kept * 3 * sizeof(float)) << "step " << s;
     }
     EXPECT_EQ(communicator->stats().operations - operations_first, 3 * kSteps);
@@ -241,7 +261,6 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
   };
   const int ranks = GetParam();
   const ParameterLayout layout = OddLayout();
-  const MemoryShape shape{sizeof(float), sizeof(float), kSlotsPerRank};
   std::atomic<int> in_between = 0;
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -254,6 +273,7 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
       plans.push_back(std::move(plan));
     }
     for (const PlanPtr& plan : plans) bodies.push_back(&plan->body);
+    const MemoryShape shape{kSizes, kSlotsPerRank, WindowsFor(layout, plans)};
     ThreadCommunicatorGroup group(ranks);
     OnAllRanks(ranks, [&](Rank self) {
       auto memory = MakeCpuBackend(DType::kFloat32).value();
@@ -265,6 +285,7 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
       options.steps = 6;
       options.slots_per_rank = kSlotsPerRank;
       options.sequences.assign(ranks, 0);
+      options.window_bytes = shape.window_bytes;
       auto made = Optimizer::Make(
           options, layout, plans[0], [](BlockId, void*) { return absl::OkStatus(); }, backend, *stream,
           *communicator, After(60));
@@ -285,7 +306,7 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
       EXPECT_EQ(backend.most(), peak) << "rank " << self;
       size_t steady = 0;
       for (const PlanBody* body : bodies) {
-        steady = std::max(steady, ExpectedMemory(layout, shape, *body, *body, self).total());
+        steady = std::max(steady, ExpectedMemory(layout, shape, *body, self).total());
       }
       if (steady < peak) ++in_between;
     });
@@ -313,6 +334,7 @@ TEST(Optimizer, NonFiniteGradientIsFoundWhereItsHomeIs) {
     options.steps = 1;
     options.slots_per_rank = kSlotsPerRank;
     options.sequences = {0, 0};
+    options.window_bytes = WindowsFor(layout, {plan});
     auto made = Optimizer::Make(
         options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
         *communicator, After(60));
@@ -345,11 +367,31 @@ TEST(Optimizer, LostPeerEndsTheStepWithItsName) {
   OptimizerOptions options;
   options.slots_per_rank = kSlotsPerRank;
   options.sequences = {0, 0};
+  options.window_bytes = WindowsFor(layout, {plan});
   auto made = Optimizer::Make(
       options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
       *communicator, After(60));
   EXPECT_EQ(made.status().code(), absl::StatusCode::kUnavailable) << made.status();
   EXPECT_NE(std::string(made.status().message()).find("rank 1"), std::string::npos);
+}
+
+TEST(Optimizer, APlanThatNeedsLargerWindowsIsNotRun) {
+  const ParameterLayout layout = OddLayout();
+  Rng rng(4);
+  auto plan = std::make_shared<Plan>();
+  plan->body = RandomPlan(rng, layout, 2, kSlotsPerRank, nullptr);
+  ThreadCommunicatorGroup group(2);
+  auto backend = MakeCpuBackend(DType::kFloat32).value();
+  auto stream = backend->NewStream();
+  auto communicator = group.Take(Rank(0));
+  const WindowNeed need = NeededWindows(layout, kSizes, plan->body, plan->body, Rank(0));
+  OptimizerOptions options;
+  options.slots_per_rank = kSlotsPerRank;
+  options.sequences = {0, 0};
+  options.window_bytes = std::max(need.send, need.recv) - 1;
+  auto made = Optimizer::Make(
+      options, layout, plan, [](BlockId, void*) {}, *backend, *stream, *communicator, After(60));
+  EXPECT_EQ(made.status().code(), absl::StatusCode::kFailedPrecondition) << made.status();
 }
 
 }  // namespace

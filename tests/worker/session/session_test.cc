@@ -249,10 +249,14 @@ TEST_F(SessionTest, TheMemoryCheckSeesTheWholeSwitchAndItsRefusalIsTheReason) {
   EXPECT_EQ(asked_, std::vector<PlanBody>{first->body});
   const PlanPtr second = OtherPlan(3, 2, 1);
   room_ = absl::ResourceExhaustedError("needs 120 bytes, allowed are 100");
-  EXPECT_THAT(Said(StageOf(second)), ElementsAre(AllOf(HasSubstr("Rejected"), HasSubstr("v2"),
-                                                       HasSubstr("needs 120 bytes, allowed are 100"))));
+  EXPECT_THAT(Said(StageOf(second)),
+              ElementsAre(AllOf(HasSubstr("Rejected"), HasSubstr("v2"),
+                                HasSubstr("needs 120 bytes, allowed are 100"), Not(HasSubstr("for good")))));
   EXPECT_EQ(session_.Cells().staged, nullptr) << "nothing was promised";
   EXPECT_EQ(asked_, (std::vector<PlanBody>{first->body, second->body}));
+  // What no moment changes is refused for good.
+  room_ = absl::InvalidArgumentError("the windows are too small");
+  EXPECT_THAT(Said(StageOf(second)), ElementsAre(HasSubstr("for good: the windows are too small")));
   room_ = absl::OkStatus();
   EXPECT_THAT(Said(StageOf(second)), ElementsAre(HasSubstr("Staged")));
 
