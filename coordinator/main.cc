@@ -54,12 +54,5 @@ int main(int argc, char** argv) {
   CLI::App app("Keeps a Mixture-of-Experts training job balanced: pushes plans to ballast-worker daemons.");
   ballast::CoordinatorSettings settings;
   ballast::AddCoordinatorOptions(app, settings);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  ballast::PrepareProcess(settings.daemon);
-  absl::Status status = ballast::Run(settings);
-  return status.ok() ? 0 : ballast::Fail(status);
+  return ballast::DaemonMain(argc, argv, app, settings.daemon, [&] { return ballast::Run(settings); });
 }

@@ -93,8 +93,16 @@ int ExitCode(const absl::Status& status) {
   }
 }
 
-int Fail(const absl::Status& status) {
-  Log(LogLevel::kError, std::string(status.message()));
+int DaemonMain(int argc, char** argv, CLI::App& app, const DaemonOptions& options,
+               const std::function<absl::Status()>& run) {
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  PrepareProcess(options);
+  absl::Status status = run();
+  if (!status.ok()) Log(LogLevel::kError, std::string(status.message()));
   return ExitCode(status);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -35,8 +36,10 @@ void RequestStop();
 // 0 ok, 1 error, 2 usage or bad input, 4 conflict or fenced, 5 unavailable, 6 denied: as ballastctl's.
 int ExitCode(const absl::Status& status);
 
-// Logs the error and returns its exit code.
-int Fail(const absl::Status& status);
+// What is left of main when the options are bound to `app`: parses the arguments, prepares the process as
+// `options` then say, runs, logs an error. Returns the exit code.
+int DaemonMain(int argc, char** argv, CLI::App& app, const DaemonOptions& options,
+               const std::function<absl::Status()>& run);
 
 template <class T>
 CLI::Option* AddOption(CLI::App& app, const std::string& name, T& value, const std::string& help) {
