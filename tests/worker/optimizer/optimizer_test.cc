@@ -390,7 +390,8 @@ TEST(Optimizer, APlanThatNeedsLargerWindowsIsNotRun) {
   options.sequences = {0, 0};
   options.window_bytes = std::max(need.send, need.recv) - 1;
   auto made = Optimizer::Make(
-      options, layout, plan, [](BlockId, void*) {}, *backend, *stream, *communicator, After(60));
+      options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
+      *communicator, After(60));
   EXPECT_EQ(made.status().code(), absl::StatusCode::kFailedPrecondition) << made.status();
 }
 
