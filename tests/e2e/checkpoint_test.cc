@@ -242,5 +242,54 @@ TEST(Checkpoint, AWorkerThatSeesAnotherDirectoryEndsTheJobByName) {
       << reason;
 }
 
+// The worker has a small file system of its own in the place of the checkpoints.
+TEST(Checkpoint, AFullDiskIsAnAlarmAndWhatIsCompleteStays) {
+  Cluster cluster;
+  if (Process({"/usr/bin/unshare", "-m", "/bin/true"}, cluster.dir() / "unshare.log").Wait(10) != 0)
+    GTEST_SKIP() << "mount namespaces cannot be made here (needs root)";
+  const std::string path = cluster.dir() / "small";
+  fs::create_directory(path);
+  cluster.StartCoordinator();
+  cluster.SetPrefix({"/usr/bin/unshare", "-m", "/bin/sh", "-c",
+                     "mount -t tmpfs -o size=1m none " + path + " && exec \"$@\"", "sh"});
+  cluster.StartWorker(0, {"--ranks", "2"});
+  ASSERT_TRUE(cluster.WaitForWorkers(1, 20));
+  JobConfig job = JobIn(cluster, path, 2, 400);
+  job.checkpoint.every_steps = 5;
+  job.checkpoint.keep_last = 1000;
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  EXPECT_EQ(status.step(), 400);
+
+  v1::ListEventsRequest request;
+  v1::ListEventsResponse response;
+  request.set_job("demo");
+  ASSERT_TRUE(cluster.control().ListEvents(Cluster::Within(10).get(), request, &response).ok());
+  int alarms = 0;
+  for (const v1::LoggedEvent& event : response.events())
+    alarms += event.text().find("No space left on device; training goes on") != std::string::npos;
+  EXPECT_GE(alarms, 1);
+
+  v1::ListCheckpointsRequest list;
+  v1::ListCheckpointsResponse checkpoints;
+  list.set_job("demo");
+  ASSERT_TRUE(cluster.control().ListCheckpoints(Cluster::Within(10).get(), list, &checkpoints).ok());
+  int complete = 0;
+  for (const v1::CheckpointStatus& checkpoint : checkpoints.checkpoints()) {
+    if (checkpoint.state() != v1::CHECKPOINT_STATE_PUBLISHED) continue;
+    ++complete;
+    // As the worker sees it; the manifest's words are checked by everybody who loads.
+    const std::string seen = absl::StrCat("/proc/", cluster.worker(0).pid(), "/root", checkpoint.directory());
+    EXPECT_TRUE(fs::exists(seen + "/manifest.json")) << seen;
+  }
+  EXPECT_GE(complete, 1);
+  EXPECT_EQ(status.checkpoint_step(), checkpoints.checkpoints(complete - 1).step())
+      << "the newest complete one";
+  std::printf("%d complete checkpoints, then %d alarms\n", complete, alarms);
+  if (HasFailure()) cluster.PrintLogs();
+}
+
 }  // namespace
 }  // namespace ballast

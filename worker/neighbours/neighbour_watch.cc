@@ -147,7 +147,10 @@ class PollingWatch final : public NeighbourWatch {
 
   void SayBye() {
     for (Link* link : {&next_, &previous_}) {
-      if (link->standing) SendAll(link->socket, std::string(1, kNeighbourBye)).IgnoreError();
+      // Also behind a hello that is not answered yet: the other side may have taken it already, and would
+      // report a closed connection as a loss.
+      if (link->socket.valid() && !link->connecting)
+        SendAll(link->socket, std::string(1, kNeighbourBye)).IgnoreError();
     }
   }
 
