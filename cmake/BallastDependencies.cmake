@@ -13,6 +13,7 @@ if(BALLAST_GRPC)
   find_package(Protobuf REQUIRED)
   find_package(gRPC CONFIG REQUIRED)
   find_package(SQLite3 REQUIRED)
+  find_package(prometheus-cpp CONFIG REQUIRED)
   find_package(yaml-cpp CONFIG REQUIRED)
   # Debian's compiled library: its macros change the types in the header, so both must agree.
   find_library(HTTPLIB_LIBRARY NAMES cpp-httplib REQUIRED)

@@ -17,7 +17,6 @@ namespace ballast {
 namespace {
 
 constexpr char kService[] = "/ballast.v1.Control/";
-constexpr char kVersion[] = "0.1.0";
 
 absl::Status Overloaded() { return absl::UnavailableError("the coordinator is stopping or overloaded"); }
 

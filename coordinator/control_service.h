@@ -36,6 +36,8 @@ class ControlService final : public v1::Control::CallbackService {
   Reactor* GetPlan(Context*, const v1::GetPlanRequest*, v1::GetPlanResponse*) override;
   Reactor* PushPlan(Context*, const v1::PushPlanRequest*, v1::PushPlanResponse*) override;
   Reactor* RollbackPlan(Context*, const v1::RollbackPlanRequest*, v1::PushPlanResponse*) override;
+  Reactor* GetTelemetry(Context*, const v1::GetTelemetryRequest*, v1::GetTelemetryResponse*) override;
+  Reactor* GetLoad(Context*, const v1::GetLoadRequest*, v1::GetLoadResponse*) override;
   Reactor* ListWorkers(Context*, const v1::ListWorkersRequest*, v1::ListWorkersResponse*) override;
   Reactor* Adopt(Context*, const v1::AdoptRequest*, v1::AdoptResponse*) override;
   Reactor* ListStrategies(Context*, const v1::ListStrategiesRequest*, v1::ListStrategiesResponse*) override;

@@ -35,6 +35,9 @@ class Core {
   absl::StatusOr<PlanRecord> PlanOf(const JobId& job, PlanVersion version) const;     // 0 = the active one
   absl::StatusOr<std::vector<JobEvent>> Events(const JobId& job) const;               // by number
   std::vector<WorkerStatus> Workers() const;                                          // by name
+  absl::StatusOr<JobTelemetry> Telemetry(const JobId& job) const;
+  // Full reports of at most the newest `steps_max` steps that are kept, oldest first.
+  absl::StatusOr<std::vector<StepReport>> Loads(const JobId& job, size_t steps_max) const;
   LeaderStatus Leader() const;
 
  private:

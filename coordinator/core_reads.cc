@@ -23,7 +23,10 @@ JobStatus Core::State::StatusOf(const JobEntry& job) const {
     status.tokens_per_s = static_cast<double>(job.record.trained_tokens) / job.record.trained_seconds;
   }
   if (!job.final()) status.eta_s = job.telemetry.EtaSeconds(job.record.step);
-  if (job.in_flight.has_value()) status.in_flight = job.in_flight->version;
+  if (job.in_flight.has_value()) {
+    status.in_flight = job.in_flight->version;
+    status.in_flight_committed = job.in_flight->committed;
+  }
   return status;
 }
 
@@ -88,6 +91,7 @@ std::vector<WorkerStatus> Core::Workers() const {
     status.ranks = worker.hello.ranks;
     status.data_address = worker.hello.data_address;
     status.labels = worker.hello.labels;
+    status.reports_dropped = worker.reports_dropped;
     for (const auto& [job_name, job] : state_->jobs) {
       if (job.final() || !job.assigned() || !job.IsMember(name)) continue;
       status.job = job_name;
@@ -98,6 +102,43 @@ std::vector<WorkerStatus> Core::Workers() const {
     statuses.push_back(std::move(status));
   }
   return statuses;
+}
+
+absl::StatusOr<JobTelemetry> Core::Telemetry(const JobId& name) const {
+  auto it = state_->jobs.find(name);
+  if (it == state_->jobs.end()) return absl::NotFoundError(absl::StrCat("no job ", name.value()));
+  const JobEntry& job = it->second;
+  JobTelemetry telemetry;
+  telemetry.topology = job.topology;
+  telemetry.links = job.links.links();
+  telemetry.rejected = job.telemetry.rejected();
+  if (!job.telemetry.steps().steps().empty()) telemetry.last = job.telemetry.steps().steps().back();
+  if (job.record.generation.value() == 0) return telemetry;
+  for (const Member& member : job.generation.members) {
+    RankTelemetry& rank = telemetry.ranks.emplace_back();
+    rank.rank = member.rank;
+    rank.worker = member.worker;
+    rank.node = member.node;
+    rank.attached = state_->workers.StreamOf(member.worker, member.incarnation).value() > 0;
+    auto worker = state_->workers.workers().find(member.worker);
+    if (worker != state_->workers.workers().end()) rank.device = worker->second.hello.device;
+    const std::deque<RankStep>& steps = job.telemetry.rank_steps().of(member.rank);
+    if (steps.empty()) continue;
+    rank.last = steps.back();
+    for (const RankStep& step : steps) {
+      rank.mean_seconds += step.seconds / static_cast<double>(steps.size());
+      rank.mean_wait_seconds += step.wait_seconds / static_cast<double>(steps.size());
+    }
+  }
+  return telemetry;
+}
+
+absl::StatusOr<std::vector<StepReport>> Core::Loads(const JobId& name, size_t steps_max) const {
+  auto it = state_->jobs.find(name);
+  if (it == state_->jobs.end()) return absl::NotFoundError(absl::StrCat("no job ", name.value()));
+  const std::deque<StepReport>& steps = it->second.telemetry.steps().steps();
+  const size_t count = std::min(steps.size(), steps_max);
+  return std::vector<StepReport>(steps.end() - static_cast<ptrdiff_t>(count), steps.end());
 }
 
 LeaderStatus Core::Leader() const { return {state_->term, state_->refusing}; }

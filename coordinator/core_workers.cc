@@ -142,7 +142,10 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     absl::StatusOr<StepPoint> point = job.telemetry.OnReport(*report, job.record);
     if (!point.ok()) {
       if (!absl::IsAlreadyExists(point.status())) {
-        env.Log(absl::StrCat(who, ": ", std::string(point.status().message())), /*warning=*/true);
+        job.telemetry.CountRejected();
+        env.Log(absl::StrCat(who, ": report of step ", report->step.value(), ": ",
+                             std::string(point.status().message())),
+                /*warning=*/true);
       }
       return;
     }
@@ -161,6 +164,18 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     FailJob(env, job, absl::StrCat(who, " lost ", peer, ": ", lost->detail));
   } else if (const auto* failure = std::get_if<JobFailure>(&message)) {
     FailJob(env, job, absl::StrCat(who, ": ", failure->cause));
+  } else if (const auto* times = std::get_if<RankReport>(&message)) {
+    worker.reports_dropped = times->reports_dropped;
+    absl::Status taken = job.telemetry.OnRankReport(*times);
+    if (taken.ok()) return;
+    job.telemetry.CountRejected();
+    env.Log(absl::StrCat(who, ": report of rank ", times->rank.value(), ": ", std::string(taken.message())),
+            /*warning=*/true);
+  } else if (const auto* links = std::get_if<LinkReport>(&message)) {
+    absl::Status taken = job.links.OnReport(*links, job.generation.members, env.now.time);
+    if (taken.ok()) return job.links.Fill(job.topology);
+    job.telemetry.CountRejected();
+    env.Log(absl::StrCat(who, ": report of links: ", std::string(taken.message())), /*warning=*/true);
   } else if (const auto* finished = std::get_if<Finished>(&message)) {
     OnFinished(env, job, worker.hello.worker, *finished);
   } else if (const auto* written = std::get_if<CheckpointWritten>(&message)) {

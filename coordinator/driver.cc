@@ -166,7 +166,9 @@ bool Driver::CarryOut(Action& action) {
 }
 
 bool Driver::CarryOutOne(const StoreWrite& write) {
+  const Time begin = SteadyNow();
   absl::Status status = store_->Commit(write.transaction);
+  if (options_.observer != nullptr) options_.observer->OnStoreCommit(SteadyNow() - begin, status.ok());
   if (status.ok()) return true;
   queued_.insert(queued_.begin(), StoreFailed{status});
   return false;
@@ -197,6 +199,7 @@ bool Driver::CarryOutOne(const Reply& reply) {
 }
 
 bool Driver::CarryOutOne(const Publish& publish) {
+  if (options_.observer != nullptr) options_.observer->OnPublish(publish.event, core_, SteadyNow());
   if (const auto* event = std::get_if<JobEvent>(&publish.event)) {
     Log(event->kind == JobEvent::Kind::kAlarm ? LogLevel::kWarning : LogLevel::kInfo, event->text,
         {{"job", event->job.value()},

@@ -25,12 +25,21 @@
 
 namespace ballast {
 
+// Told on the driver's thread; must not block.
+class DriverObserver {
+ public:
+  virtual ~DriverObserver() = default;
+  virtual void OnStoreCommit(Duration taken, bool ok) = 0;
+  virtual void OnPublish(const WatchEvent& event, const Core& core, Time now) = 0;
+};
+
 struct DriverOptions {
   CoreOptions core;
   Duration tick = Seconds(0.2);
   Duration reply_deadline = Seconds(10);
   size_t mailbox_max = 1 << 16;
   Failpoint failpoint = Failpoint::kNone;
+  DriverObserver* observer = nullptr;  // outlives the driver; null = none
 };
 
 class Driver {

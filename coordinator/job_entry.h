@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/event_log.h"
+#include "coordinator/link_table.h"
 #include "coordinator/options.h"
 #include "coordinator/records.h"
 #include "coordinator/telemetry.h"
@@ -40,7 +41,7 @@ struct JobEntry {
       : record(job),
         layout(std::move(job_layout)),
         limits(LimitsFor(*job.config, layout, job.config->placement.ranks)),
-        telemetry(*job.config, options.recent_steps_max) {}
+        telemetry(*job.config, options.recent_steps_max, options.retention) {}
 
   const JobConfig& config() const { return *record.config; }
   const JobId& name() const { return record.config->name; }
@@ -77,6 +78,7 @@ struct JobEntry {
 
   // Derived.
   Topology topology;
+  LinkTable links;  // between the nodes
   std::optional<InFlight> in_flight;
   std::set<WorkerId> started;
   std::set<WorkerId> finished;

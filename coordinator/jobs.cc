@@ -163,6 +163,8 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   std::vector<std::string> nodes;
   for (const Member& member : generation.members) nodes.push_back(member.node);
   job.topology = Topology::FromNodeNames(nodes);
+  job.links.Fill(job.topology);
+  job.telemetry.ForgetRanks(static_cast<int>(generation.members.size()));
   job.generation = std::move(generation);
   job.started.clear();
   job.finished.clear();

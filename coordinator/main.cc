@@ -19,10 +19,12 @@ absl::Status Run(const CoordinatorSettings& settings) {
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<StateStore> store, OpenSqliteStore(settings.data_dir));
 
   std::atomic<bool> must_end{false};
-  Driver driver(std::move(store), {.core = {}, .failpoint = failpoint}, [&must_end](const std::string&) {
-    must_end = true;
-    RequestStop();
-  });
+  CoordinatorMetrics metrics;
+  Driver driver(std::move(store), {.core = {}, .failpoint = failpoint, .observer = &metrics},
+                [&must_end](const std::string&) {
+                  must_end = true;
+                  RequestStop();
+                });
   BALLAST_RETURN_IF_ERROR(driver.Start());
   BALLAST_ASSIGN_OR_RETURN(
       std::unique_ptr<CoordinatorServer> server,
@@ -31,11 +33,18 @@ absl::Status Run(const CoordinatorSettings& settings) {
           {.listen = settings.listen,
            .http = settings.http,
            .certificates = settings.daemon.certificates,
+           .metrics_listen = settings.daemon.metrics,
+           .metrics = &metrics,
            .control = {.insecure = false, .planners = KnownPlanners(), .strategies = ListStrategies()},
            .session = {}}));
-  Log(LogLevel::kInfo, "serving", {{"port", server->port()}, {"http_port", server->http_port()}});
+  Log(LogLevel::kInfo, "serving",
+      {{"port", server->port()},
+       {"http_port", server->http_port()},
+       {"metrics_port", server->metrics_port()}});
   if (!settings.port_file.empty()) {
-    BALLAST_RETURN_IF_ERROR(WritePortFile(settings.port_file, server->port(), server->http_port()));
+    BALLAST_RETURN_IF_ERROR(WritePortFile(
+        settings.port_file,
+        {{"grpc", server->port()}, {"http", server->http_port()}, {"metrics", server->metrics_port()}}));
   }
 
   WaitForStop();

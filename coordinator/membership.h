@@ -19,6 +19,7 @@ struct WorkerEntry {
   StreamId stream;  // 0 = detached
   Step step;        // last completed, as far as known
   PlanVersion active;
+  int64_t reports_dropped = 0;  // by this process, as it said last
   bool attached() const { return stream.value() > 0; }
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/clock.h"
+#include "coordinator/retention.h"
 #include "protocol/planted_bugs.h"
 
 namespace ballast {
@@ -15,6 +16,7 @@ struct CoreOptions {
   Duration switch_alarm = Seconds(60);      // COMMITTED but not ACTIVE for so long: tell people, once
   int64_t not_before_ahead_max = 1000;      // steps after the last report that a plan may wait for its step
   size_t recent_steps_max = 4096;           // kept per job for watchers
+  RetentionOptions retention;               // of what workers report
   size_t rendezvous_bytes_max = 16 << 20;   // of one generation; more ends the job
   PlantedBugs bugs;
 };

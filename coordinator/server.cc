@@ -5,15 +5,27 @@
 #include <grpcpp/health_check_service_interface.h>
 
 #include <chrono>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/check.h"
 #include "base/status_macros.h"
-#include "coordinator/http_probes.h"
+#include "metrics/page_server.h"
 #include "net/limits.h"
+#include "net/process_metrics.h"
 
 namespace ballast {
 namespace {
+
+// For probes that cannot speak mutual TLS: the process serves; it leads.
+std::map<std::string, Page> ProbePages(Driver* driver) {
+  return {{"/healthz", [] { return PageReply{.status = 200, .text = "ok\n"}; }},
+          {"/readyz", [driver] {
+             const bool ready = driver->running();
+             return PageReply{.status = ready ? 200 : 503, .text = ready ? "ready\n" : "not leading\n"};
+           }}};
+}
 
 class Server final : public CoordinatorServer {
  public:
@@ -37,9 +49,19 @@ class Server final : public CoordinatorServer {
                        ": cannot be listened on; is it HOST:PORT, of this machine and free?"));
     }
     Serve(true);
-    if (options.http.empty()) return absl::OkStatus();
-    BALLAST_ASSIGN_OR_RETURN(probes_,
-                             HttpProbes::Start(options.http, [driver] { return driver->running(); }));
+    if (!options.http.empty()) {
+      BALLAST_ASSIGN_OR_RETURN(probes_, PageServer::Start("--http", options.http, {}, ProbePages(driver)));
+    }
+    if (!options.metrics_listen.listen.empty()) {
+      BALLAST_CHECK(options.metrics != nullptr) << "/metrics needs its metrics";
+      auto page = [driver, metrics = options.metrics, files = options.certificates] {
+        MetricSet process;
+        FillProcessMetrics("coordinator", files, process);
+        return ServeMetrics(*driver, *metrics, process);
+      };
+      BALLAST_ASSIGN_OR_RETURN(metrics_, PageServer::Start("--metrics-listen", options.metrics_listen.listen,
+                                                           options.metrics_listen.tls, {{"/metrics", page}}));
+    }
     return absl::OkStatus();
   }
 
@@ -47,6 +69,7 @@ class Server final : public CoordinatorServer {
 
   int port() const override { return port_; }
   int http_port() const override { return probes_ == nullptr ? 0 : probes_->port(); }
+  int metrics_port() const override { return metrics_ == nullptr ? 0 : metrics_->port(); }
 
   void Drain() override { Serve(false); }
 
@@ -57,6 +80,7 @@ class Server final : public CoordinatorServer {
     server_->Wait();
     server_.reset();
     probes_.reset();
+    metrics_.reset();
   }
 
  private:
@@ -70,7 +94,8 @@ class Server final : public CoordinatorServer {
   SessionService session_;
   ControlService control_;
   std::unique_ptr<grpc::Server> server_;
-  std::unique_ptr<HttpProbes> probes_;
+  std::unique_ptr<PageServer> probes_;
+  std::unique_ptr<PageServer> metrics_;
   int port_ = 0;
 };
 

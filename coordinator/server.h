@@ -1,4 +1,5 @@
-// The coordinator's server: both services, health, reflection and the two plain HTTP pages for probes.
+// The coordinator's server: both services, health, reflection, the two plain HTTP pages for probes, and
+// /metrics.
 #pragma once
 
 #include <memory>
@@ -6,9 +7,11 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/control_service.h"
+#include "coordinator/coordinator_metrics.h"
 #include "coordinator/driver.h"
 #include "coordinator/session_service.h"
 #include "net/certificates.h"
+#include "net/daemon.h"
 
 namespace ballast {
 
@@ -16,6 +19,8 @@ struct ServerOptions {
   std::string listen;  // HOST:PORT; port 0 takes a free one
   std::string http;    // HOST:PORT of /healthz and /readyz; empty = none
   CertificateFiles certificates;
+  MetricsOptions metrics_listen;
+  CoordinatorMetrics* metrics = nullptr;  // the driver's observer; needed when metrics_listen is set
   ControlService::Options control;
   SessionServiceOptions session;
 };
@@ -29,7 +34,8 @@ class CoordinatorServer {
   virtual ~CoordinatorServer() = default;
 
   virtual int port() const = 0;
-  virtual int http_port() const = 0;  // 0 = none
+  virtual int http_port() const = 0;     // 0 = none
+  virtual int metrics_port() const = 0;  // 0 = none
 
   // NOT_SERVING to whoever asks for health; calls still work.
   virtual void Drain() = 0;

@@ -14,15 +14,16 @@ void AddCoordinatorOptions(CLI::App& app, CoordinatorSettings& settings) {
   AddOption(app, "--data-dir", settings.data_dir, "Directory of the store; made if it is not there")
       ->required();
   AddOption(app, "--port-file", settings.port_file,
-            "File to write the ports to that were taken: grpc=PORT, http=PORT");
+            "File to write the ports to that were taken: grpc=PORT, http=PORT, metrics=PORT");
   AddOption(app, "--failpoint", settings.failpoint, "For tests: die-after-first-commit")->group("");
 }
 
-absl::Status WritePortFile(const std::string& path, int grpc_port, int http_port) {
+absl::Status WritePortFile(const std::string& path, const std::vector<std::pair<std::string, int>>& ports) {
   std::string partial = absl::StrCat(path, ".partial");
   std::ofstream file(partial);
-  file << "grpc=" << grpc_port << "\n";
-  if (http_port > 0) file << "http=" << http_port << "\n";
+  for (const auto& [name, port] : ports) {
+    if (port > 0) file << name << "=" << port << "\n";
+  }
   file.close();
   if (!file || std::rename(partial.c_str(), path.c_str()) != 0) {
     return absl::UnavailableError(absl::StrCat("--port-file ", path, ": cannot be written"));

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "net/daemon.h"
 
@@ -19,8 +21,7 @@ struct CoordinatorSettings {
 // Declares the options; `settings` must outlive the parsing.
 void AddCoordinatorOptions(CLI::App& app, CoordinatorSettings& settings);
 
-// Writes "grpc=PORT" and, with a port above 0, "http=PORT", one a line, by rename: a reader sees all of it or
-// nothing.
-absl::Status WritePortFile(const std::string& path, int grpc_port, int http_port);
+// Writes "NAME=PORT" for every port above 0, one a line, by rename: a reader sees all of it or nothing.
+absl::Status WritePortFile(const std::string& path, const std::vector<std::pair<std::string, int>>& ports);
 
 }  // namespace ballast

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "coordinator/link_table.h"
 #include "coordinator/records.h"
+#include "plan/topology.h"
 
 namespace ballast {
 
@@ -21,6 +23,7 @@ struct JobStatus {
   double eta_s = 0;               // 0 when final or unknown
   std::optional<CheckpointRecord> checkpoint;  // the newest complete one
   PlanVersion in_flight;                       // proposed or committed and not yet active; 0 = none
+  bool in_flight_committed = false;
 };
 
 struct WorkerStatus {
@@ -34,8 +37,31 @@ struct WorkerStatus {
   std::map<std::string, std::string> labels;
   JobId job;  // that it works for; empty = idle
   Generation generation;
-  Step step;                // last completed, as far as known
-  PlanVersion active_plan;  // as far as known
+  Step step;                    // last completed, as far as known
+  PlanVersion active_plan;      // as far as known
+  int64_t reports_dropped = 0;  // by its present process, as it said last
+};
+
+// What one rank said of its steps.
+struct RankTelemetry {
+  Rank rank;
+  WorkerId worker;
+  std::string node;
+  std::string device;
+  bool attached = false;  // its worker
+  RankStep last;          // step 0 = nothing said yet
+  // Means over the steps that are kept.
+  double mean_seconds = 0;
+  double mean_wait_seconds = 0;
+};
+
+// The newest of what is measured of a job.
+struct JobTelemetry {
+  std::vector<RankTelemetry> ranks;  // of the newest generation
+  StepReport last;                   // step 0 = none yet
+  Topology topology;
+  std::map<std::pair<std::string, std::string>, LinkRecord> links;  // as LinkTable's
+  int64_t rejected = 0;  // reports refused for a field that cannot be
 };
 
 struct LeaderStatus {

@@ -137,6 +137,7 @@ v1::WorkerStatus ToProto(const WorkerStatus& worker) {
   proto.set_step(worker.step.value());
   proto.set_active_plan(worker.active_plan.value());
   proto.set_incarnation(absl::StrFormat("%016x", worker.incarnation.value()));
+  proto.set_reports_dropped(worker.reports_dropped);
   for (const auto& [key, value] : worker.labels) (*proto.mutable_labels())[key] = value;
   return proto;
 }

@@ -13,16 +13,27 @@ namespace {
 
 constexpr size_t kPaceSteps = 20;
 
-// Every row of `counts` has `width` entries, none negative.
-bool IsMatrix(const std::vector<std::vector<int64_t>>& counts, int height, int width) {
-  if (static_cast<int>(counts.size()) != height) return false;
-  for (const std::vector<int64_t>& row : counts) {
-    if (static_cast<int>(row.size()) != width) return false;
-    for (int64_t count : row) {
-      if (count < 0) return false;
+absl::Status Wrong(const std::string& field, const std::string& found, const std::string& allowed) {
+  return absl::InvalidArgumentError(absl::StrCat(field, ": found ", found, ", allowed ", allowed));
+}
+
+// `height` rows of `width` counts, none negative.
+absl::Status CheckMatrix(const std::string& field, const std::vector<std::vector<int64_t>>& counts,
+                         int height, int width) {
+  if (static_cast<int>(counts.size()) != height) {
+    return Wrong(field, absl::StrCat(counts.size(), " layers"), absl::StrCat(height));
+  }
+  for (size_t layer = 0; layer < counts.size(); ++layer) {
+    const std::string row = absl::StrCat(field, "[", layer, "]");
+    if (static_cast<int>(counts[layer].size()) != width) {
+      return Wrong(row, absl::StrCat(counts[layer].size(), " counts"), absl::StrCat(width));
+    }
+    for (size_t i = 0; i < counts[layer].size(); ++i) {
+      if (counts[layer][i] >= 0) continue;
+      return Wrong(absl::StrCat(row, "[", i, "]"), absl::StrCat(counts[layer][i]), "at least 0");
     }
   }
-  return true;
+  return absl::OkStatus();
 }
 
 // Adds `point` to the points, which rise, where it belongs.
@@ -35,26 +46,26 @@ void Insert(const StepPoint& point, Points& points) {
 
 }  // namespace
 
-Telemetry::Telemetry(const JobConfig& job, size_t recent_steps_max)
+Telemetry::Telemetry(const JobConfig& job, size_t recent_steps_max, const RetentionOptions& retention)
     : layers_(job.model.layers),
       experts_(job.model.moe.experts),
       ranks_(job.placement.ranks),
       steps_(job.training.steps),
       recent_steps_max_(recent_steps_max),
-      history_(job.planner, job.model.layers, job.model.moe.experts) {}
+      history_(job.planner, job.model.layers, job.model.moe.experts),
+      steps_ring_(retention),
+      ranks_steps_(retention, job.placement.ranks) {}
 
 absl::Status Telemetry::CheckShape(const StepReport& report) const {
-  if (!IsMatrix(report.load.tokens, layers_, experts_) || !IsMatrix(report.rank_tokens, layers_, ranks_)) {
-    return absl::InvalidArgumentError(absl::StrCat("report of step ", report.step.value(),
-                                                   ": the counts are not those of ", layers_, " layers, ",
-                                                   experts_, " experts and ", ranks_, " ranks"));
+  if (report.step.value() < 1 || report.step.value() > steps_) {
+    return Wrong("step", absl::StrCat(report.step.value()), absl::StrCat("1..", steps_));
   }
-  if (report.step.value() < 1 || report.step.value() > steps_ || !std::isfinite(report.step_seconds) ||
-      report.step_seconds < 0 || report.tokens < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("report of step ", report.step.value(), ": ",
-                                                   report.tokens, " tokens in ", report.step_seconds,
-                                                   " s, allowed steps 1..", steps_));
+  BALLAST_RETURN_IF_ERROR(CheckMatrix("load.tokens", report.load.tokens, layers_, experts_));
+  BALLAST_RETURN_IF_ERROR(CheckMatrix("rank_tokens", report.rank_tokens, layers_, ranks_));
+  if (!std::isfinite(report.step_seconds) || report.step_seconds < 0) {
+    return Wrong("step_seconds", absl::StrCat(report.step_seconds), "at least 0");
   }
+  if (report.tokens < 0) return Wrong("tokens", absl::StrCat(report.tokens), "at least 0");
   return absl::OkStatus();
 }
 
@@ -88,6 +99,7 @@ absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecor
     settled_ = recent_.front().step;
     recent_.pop_front();
   }
+  steps_ring_.Add(report);
   record.step = std::max(record.step, report.step);
   record.trained_seconds += report.step_seconds;
   record.trained_tokens += report.tokens;

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/planner/predictor.h"
 #include "coordinator/records.h"
+#include "coordinator/retention.h"
 #include "plan/job_config.h"
 #include "protocol/messages.h"
 
@@ -17,19 +18,28 @@ namespace ballast {
 // Of one job and generation. Derived: lost with the leader, but for what the job's record carries.
 class Telemetry {
  public:
-  Telemetry(const JobConfig& job, size_t recent_steps_max);
+  Telemetry(const JobConfig& job, size_t recent_steps_max, const RetentionOptions& retention);
 
   // Adds a step, also to the progress in `record`. A step may come late, after newer ones: another daemon
   // kept its report while it was detached; it counts for people, not for the planner, who looks ahead.
   // InvalidArgument names what is wrong with the report's shape; AlreadyExists when the step was reported
   // before (reports may be repeated), or is too old to tell.
   absl::StatusOr<StepPoint> OnReport(const StepReport& report, JobRecord& record);
+  // Phase and link times of one rank. InvalidArgument names the field that cannot be.
+  absl::Status OnRankReport(const RankReport& report) { return ranks_steps_.Add(report); }
   // Adds to `record`; false when it is known.
   static bool OnEvaluation(const EvaluationReport& report, JobRecord& record);
 
   // Rising; starts with the record's last steps.
   const std::deque<StepPoint>& recent() const { return recent_; }
   void Restore(const JobRecord& record);
+  // Full counts of the last steps, and what the ranks said of theirs; a new leader begins them anew.
+  const StepRing& steps() const { return steps_ring_; }
+  const RankRings& rank_steps() const { return ranks_steps_; }
+  // A new generation has other ranks.
+  void ForgetRanks(int ranks) { ranks_steps_.Reset(ranks); }
+  int64_t rejected() const { return rejected_; }  // reports that named a field that cannot be
+  void CountRejected() { ++rejected_; }
   // For the planner; a new leader begins it anew.
   const LoadHistory& history() const { return history_; }
   // Seconds until the last step at the recent pace; 0 = unknown.
@@ -48,6 +58,9 @@ class Telemetry {
   Step settled_;  // what was reported of steps up to here is not known any more: nothing is added to them
   std::deque<double> seconds_;  // of the last steps, for the pace
   LoadHistory history_;
+  StepRing steps_ring_;
+  RankRings ranks_steps_;
+  int64_t rejected_ = 0;
 };
 
 }  // namespace ballast

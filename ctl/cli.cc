@@ -16,6 +16,7 @@
 #include "ctl/local_commands.h"
 #include "ctl/plan_commands.h"
 #include "ctl/replay_command.h"
+#include "ctl/telemetry_commands.h"
 
 namespace ballast {
 namespace {
@@ -117,6 +118,34 @@ void AddJobCommands(CLI::App& app, Command& command) {
   sub->add_option("NAME", stop->name, "Job")->required();
   sub->add_flag("--now", stop->now, "Do not wait for a step boundary; the job is FAILED then");
   sub->add_flag("--wait", stop->wait, "Until the job has ended");
+}
+
+void AddTelemetryCommands(CLI::App& app, CLI::App* job_group, Command& command) {
+  const std::string job_help = "Job; may be left out when there is only one";
+  auto load = std::make_shared<JobLoadArguments>();
+  CLI::App* sub = AddCommand(job_group, "load", "Assignments by layer and expert, and by layer and rank",
+                             command, [load](const Context& context) { return JobLoad(context, *load); });
+  sub->add_option("NAME", load->name, job_help);
+  sub->add_option("--layer", load->layer, "Default: all")->type_name("L")->check(CLI::NonNegativeNumber);
+  sub->add_option("--steps", load->steps, "The newest so many of those that are kept")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+
+  auto top = std::make_shared<TopArguments>();
+  sub = AddCommand(&app, "top", "Ranks, layers and links of a job, live", command,
+                   [top](const Context& context) { return Top(context, *top); });
+  sub->add_option("JOB", top->name, job_help);
+  sub->add_flag("--once", top->once, "One table, without clearing the screen");
+  sub->add_option("--interval", top->interval_s, "Seconds between two tables")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.1, 3600.0).description(""))
+      ->capture_default_str();
+
+  auto name = std::make_shared<std::string>();
+  sub = AddCommand(&app, "topology", "Nodes of a job, and latency and bandwidth between them", command,
+                   [name](const Context& context) { return ShowTopology(context, *name); });
+  sub->add_option("JOB", *name, job_help);
 }
 
 void AddPlanCommands(CLI::App& app, Command& command) {
@@ -281,6 +310,7 @@ int RunCli(const std::vector<std::string>& arguments, std::ostream& out, std::os
   app.require_subcommand(1);
   AddGlobalOptions(app, context.options);
   AddJobCommands(app, command);
+  AddTelemetryCommands(app, app.get_subcommand("job"), command);
   AddPlanCommands(app, command);
   AddClusterCommands(app, command);
   AddLocalCommands(app, command);

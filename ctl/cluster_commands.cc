@@ -17,8 +17,8 @@ absl::Status WorkerList(const Context& context) {
   BALLAST_ASSIGN_OR_RETURN(v1::ListWorkersResponse response,
                            client.Call(&v1::Control::Stub::ListWorkers, v1::ListWorkersRequest()));
   if (PrintForPrograms(context, ToJson(response)["workers"])) return absl::OkStatus();
-  Table table(
-      {"NAME", "STATE", "NODE", "DEVICE", "RANKS", "JOB", "GENERATION", "STEP", "PLAN", "ADDRESS", "LABELS"});
+  Table table({"NAME", "STATE", "NODE", "DEVICE", "RANKS", "JOB", "GENERATION", "STEP", "PLAN", "DROPPED",
+               "ADDRESS", "LABELS"});
   for (const v1::WorkerStatus& worker : response.workers()) {
     std::map<std::string, std::string> labels(worker.labels().begin(), worker.labels().end());
     bool busy = !worker.job().empty();
@@ -26,7 +26,8 @@ absl::Status WorkerList(const Context& context) {
     table.Add({worker.name(), state, worker.node(), worker.device(), absl::StrCat(worker.ranks()),
                busy ? worker.job() : "-", busy ? absl::StrCat(worker.generation()) : "-",
                busy ? absl::StrCat(worker.step()) : "-", busy ? absl::StrCat(worker.active_plan()) : "-",
-               worker.data_address(), absl::StrJoin(labels, ",", absl::PairFormatter("="))});
+               absl::StrCat(worker.reports_dropped()), worker.data_address(),
+               absl::StrJoin(labels, ",", absl::PairFormatter("="))});
   }
   table.Print(context.out);
   return absl::OkStatus();

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -56,6 +57,11 @@ absl::StatusOr<X509Ptr> ReadCertificate(const char* option, const std::string& p
   if (certificate == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(option, " ", path, ": no PEM certificate in it"));
   }
+  return certificate;
+}
+
+absl::StatusOr<X509Ptr> ReadValidCertificate(const char* option, const std::string& path) {
+  BALLAST_ASSIGN_OR_RETURN(X509Ptr certificate, ReadCertificate(option, path));
   if (X509_cmp_current_time(X509_get0_notAfter(certificate.get())) < 0) {
     return absl::InvalidArgumentError(absl::StrCat(option, " ", path, ": the certificate has expired"));
   }
@@ -86,8 +92,8 @@ absl::Status CheckCertificateFiles(const CertificateFiles& files) {
     if (files.ca.empty() && files.cert.empty() && files.key.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError("--insecure excludes --ca, --cert and --key: choose one of the two");
   }
-  BALLAST_RETURN_IF_ERROR(ReadCertificate("--ca", files.ca).status());
-  BALLAST_ASSIGN_OR_RETURN(X509Ptr certificate, ReadCertificate("--cert", files.cert));
+  BALLAST_RETURN_IF_ERROR(ReadValidCertificate("--ca", files.ca).status());
+  BALLAST_ASSIGN_OR_RETURN(X509Ptr certificate, ReadValidCertificate("--cert", files.cert));
   BALLAST_ASSIGN_OR_RETURN(KeyPtr key, ReadKey(files.key));
   if (X509_check_private_key(certificate.get(), key.get()) != 1) {
     ERR_clear_error();
@@ -127,8 +133,18 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   return grpc::experimental::TlsCredentials(options);
 }
 
-absl::StatusOr<std::string> IdentityInCertificate(const std::string& path) {
+absl::StatusOr<int64_t> CertificateExpiry(const std::string& path) {
   BALLAST_ASSIGN_OR_RETURN(X509Ptr certificate, ReadCertificate("--cert", path));
+  tm utc = {};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &utc) != 1) {
+    ERR_clear_error();
+    return absl::InvalidArgumentError(absl::StrCat("--cert ", path, ": its date of expiry cannot be read"));
+  }
+  return static_cast<int64_t>(timegm(&utc));
+}
+
+absl::StatusOr<std::string> IdentityInCertificate(const std::string& path) {
+  BALLAST_ASSIGN_OR_RETURN(X509Ptr certificate, ReadValidCertificate("--cert", path));
   auto free_names = [](GENERAL_NAMES* names) { GENERAL_NAMES_free(names); };
   std::unique_ptr<GENERAL_NAMES, decltype(free_names)> names(
       static_cast<GENERAL_NAMES*>(

@@ -5,6 +5,7 @@
 // within about two seconds; connections that stand keep what they were made with.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -36,6 +37,9 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
 // Client side: the server's certificate must come from the authority and name the host that was dialled.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(
     const CertificateFiles& files);
+
+// Unix time in seconds at which the leaf certificate in `path` expires; it may have expired.
+absl::StatusOr<int64_t> CertificateExpiry(const std::string& path);
 
 // "worker/w0" of the leaf certificate in `path`, as a server will see it; an error if it carries no ballast
 // identity.

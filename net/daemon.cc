@@ -48,6 +48,13 @@ void AddDaemonOptions(CLI::App& app, DaemonOptions& options) {
   app.add_flag("--insecure", files.insecure,
                "Plaintext without any identity; excludes --ca, --cert and --key")
       ->envname("BALLAST_INSECURE");
+  AddOption(app, "--metrics-listen", options.metrics.listen,
+            "HOST:PORT of /metrics for Prometheus; port 0 takes a free one; not set: none");
+  AddOption(app, "--metrics-cert", options.metrics.tls.cert,
+            "PEM file of the certificate of /metrics; not set: plain HTTP");
+  AddOption(app, "--metrics-key", options.metrics.tls.key, "PEM file of its private key");
+  AddOption(app, "--metrics-client-ca", options.metrics.tls.client_ca,
+            "PEM file: only clients with a certificate from here may scrape; not set: anybody");
   AddOption(app, "--log-format", options.log_format, "text (key=value) or json")
       ->check(CLI::IsMember({"text", "json"}));
   AddOption(app, "--log-level", options.log_level, "debug, info, warning or error")

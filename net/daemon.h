@@ -6,17 +6,26 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "metrics/page_server.h"
 #include "net/certificates.h"
 
 namespace ballast {
 
+// Where /metrics is served.
+struct MetricsOptions {
+  std::string listen;  // HOST:PORT; empty = nowhere
+  PageTls tls;
+};
+
 struct DaemonOptions {
   CertificateFiles certificates;
+  MetricsOptions metrics;
   std::string log_format = "text";
   std::string log_level = "info";
 };
 
-// --config, --ca, --cert, --key, --insecure, --log-format, --log-level; each also as BALLAST_<NAME>.
+// --config, --ca, --cert, --key, --insecure, --metrics-..., --log-format, --log-level; each also as
+// BALLAST_<NAME>.
 void AddDaemonOptions(CLI::App& app, DaemonOptions& options);
 
 // An option that is also read from the environment variable BALLAST_<NAME>, as --data-dir from

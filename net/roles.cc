@@ -22,6 +22,8 @@ const std::map<std::string, std::set<Role>>& RoleTable() {
       {"/ballast.v1.Control/GetPlan", {Role::kOperator}},
       {"/ballast.v1.Control/PushPlan", {Role::kOperator}},
       {"/ballast.v1.Control/RollbackPlan", {Role::kOperator}},
+      {"/ballast.v1.Control/GetTelemetry", {Role::kOperator}},
+      {"/ballast.v1.Control/GetLoad", {Role::kOperator}},
       {"/ballast.v1.Control/ListWorkers", {Role::kOperator}},
       {"/ballast.v1.Control/Adopt", {Role::kOperator}},
       {"/ballast.v1.Control/ListStrategies", {Role::kOperator, Role::kWorker}},

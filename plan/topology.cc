@@ -12,6 +12,10 @@ std::vector<Rank> Topology::RanksOf(NodeId node) const {
   return ranks;
 }
 
+LinkSpeed Topology::link(NodeId from, NodeId to) const {
+  return links.empty() ? LinkSpeed() : links[from.index() * node_names.size() + to.index()];
+}
+
 Topology Topology::FromNodeNames(const std::vector<std::string>& names) {
   Topology topology;
   for (const std::string& name : names) {

@@ -19,6 +19,7 @@ const char* ToString(Phase phase) {
                                                               "table",
                                                               "update",
                                                               "refresh",
+                                                              "checkpoint",
                                                               "other"};
   static_assert(static_cast<size_t>(Phase::kOther) + 1 == kPhases);
   return kNames[static_cast<size_t>(phase)];

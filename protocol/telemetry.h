@@ -30,9 +30,10 @@ enum class Phase : uint8_t {
   kTable,             // norms, the step table, the fence
   kUpdate,            // AdamW at the homes
   kRefresh,           // new weights to the slots of the next plan
+  kCheckpoint,        // copying what a checkpoint needs
   kOther,             // what lies between the phases
 };
-inline constexpr size_t kPhases = 17;
+inline constexpr size_t kPhases = 18;
 // "dispatch_backward"; the name in metrics and tables.
 const char* ToString(Phase phase);
 
@@ -48,6 +49,8 @@ struct LinkUse {
   friend bool operator==(const LinkUse&, const LinkUse&) = default;
 };
 
+inline constexpr size_t kRankLinksMax = 64;
+
 // One step of one rank.
 struct RankStep {
   Step step;
@@ -55,7 +58,9 @@ struct RankStep {
   double wait_seconds = 0;  // of these, blocked until peers' messages were there
   int64_t assignments = 0;  // (token, k) rows computed here, over all layers
   std::array<double, kPhases> phase_seconds{};
-  std::vector<LinkUse> links;  // peers with any traffic, rising
+  int64_t bytes_sent = 0;  // to all other ranks
+  int64_t bytes_received = 0;
+  std::vector<LinkUse> links;  // the kRankLinksMax peers with the most bytes, rising
   friend bool operator==(const RankStep&, const RankStep&) = default;
 };
 

@@ -16,6 +16,8 @@ void Fill(const RankReport& report, v1::RankReport* out) {
     to->set_seconds(step.seconds);
     to->set_wait_seconds(step.wait_seconds);
     to->set_assignments(step.assignments);
+    to->set_bytes_sent(step.bytes_sent);
+    to->set_bytes_received(step.bytes_received);
     for (double seconds : step.phase_seconds) to->add_phase_seconds(seconds);
     for (const LinkUse& link : step.links) {
       v1::LinkUse* use = to->add_links();
@@ -39,6 +41,8 @@ RankReport ReadRankReport(const v1::RankReport& report, IdReader& ids) {
     to.seconds = step.seconds();
     to.wait_seconds = step.wait_seconds();
     to.assignments = step.assignments();
+    to.bytes_sent = step.bytes_sent();
+    to.bytes_received = step.bytes_received();
     if (step.phase_seconds_size() == static_cast<int>(kPhases)) {
       std::copy(step.phase_seconds().begin(), step.phase_seconds().end(), to.phase_seconds.begin());
     } else {

@@ -9,13 +9,17 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/status_macros.h"
+#include "metrics/page_server.h"
+#include "net/process_metrics.h"
 #include "worker/agent/agent.h"
 #include "worker/backend/cpu/blas.h"
 #include "worker/daemon/checkpoint_keeper.h"
 #include "worker/daemon/data_address.h"
 #include "worker/daemon/generation_manager.h"
 #include "worker/daemon/train_rank.h"
+#include "worker/metrics/worker_metrics.h"
 #include "worker/neighbours/neighbour_watch.h"
+#include "worker/probes/link_prober.h"
 #include "worker/settings.h"
 
 namespace ballast {
@@ -41,6 +45,24 @@ size_t PhysicalMemory() {
 std::string HostPort(const std::string& host, int port) {
   return host.find(':') == std::string::npos ? absl::StrCat(host, ":", port)
                                              : absl::StrCat("[", host, "]:", port);
+}
+
+// Null when nobody asked for it.
+absl::StatusOr<std::unique_ptr<PageServer>> ServeMetrics(const DaemonOptions& options, SessionHost& host,
+                                                         WorkerMetrics& metrics) {
+  if (options.metrics.listen.empty()) return std::unique_ptr<PageServer>();
+  Page page = [&host, &metrics, files = options.certificates] {
+    MetricSet process;
+    FillProcessMetrics("worker", files, process);
+    return PageReply{.status = 200,
+                     .text = metrics.Text(host.attached(), host.reports_dropped(), process),
+                     .content_type = kMetricsContentType};
+  };
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<PageServer> server,
+                           PageServer::Start("--metrics-listen", options.metrics.listen, options.metrics.tls,
+                                             {{"/metrics", page}}));
+  Log(LogLevel::kInfo, "serving metrics", {{"metrics_port", server->port()}});
+  return server;
 }
 
 absl::Status Run(const WorkerSettings& settings) {
@@ -72,6 +94,9 @@ absl::Status Run(const WorkerSettings& settings) {
                            NeighbourWatch::Listen(hello.data_address, 0, times));
   hello.neighbour_address = HostPort(hello.data_address, watch->port());
 
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<LinkProber> prober, LinkProber::Listen(hello.data_address));
+  hello.probe_address = HostPort(hello.data_address, prober->port());
+
   Agent* wake = nullptr;
   SessionHost host({.identity = hello,
                     .memory_check =
@@ -91,10 +116,13 @@ absl::Status Run(const WorkerSettings& settings) {
   GenerationManager generations(hello.worker,
                                 CpuRankParts({.rendezvous_timeout = Seconds(settings.rendezvous_timeout_s),
                                               .exchange_timeout = Seconds(settings.exchange_timeout_s)}),
-                                &host, watch.get());
+                                &host, watch.get(), prober.get());
   host.SetRanks(&generations);
   CheckpointKeeper checkpoints(&host);
   host.SetCheckpoints(&checkpoints);
+  WorkerMetrics metrics(hello);
+  host.SetObserver(&metrics);
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<PageServer> page, ServeMetrics(settings.daemon, host, metrics));
 
   Log(LogLevel::kInfo, "worker starts",
       {{"worker", name},

@@ -3,6 +3,7 @@
 // The daemon implements it over its session; tests implement it as a script of plans.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,8 @@ class StepCoordination {
   virtual void OnActive(Rank rank, PlanVersion version, Step switch_step) = 0;
   // `rank` has applied the update of `step`.
   virtual void OnStepDone(Rank rank, Step step) = 0;
+  // What `rank` measured of a step, and the rows that it computed by layer.
+  virtual void OnRankStep(Rank rank, const RankStep& step, const std::vector<int64_t>& layer_assignments) = 0;
   // From the reporting rank of the step alone (ReporterOf).
   virtual void OnReport(StepReport report) = 0;
   virtual void OnEvaluation(EvaluationReport report) = 0;

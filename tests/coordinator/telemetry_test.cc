@@ -37,7 +37,7 @@ class TelemetryTest : public testing::Test {
 
   const std::shared_ptr<const JobConfig> job_ = SmallJob("demo", 2);
   JobRecord record_;
-  Telemetry telemetry_{*job_, kRecentMax};
+  Telemetry telemetry_{*job_, kRecentMax, {}};
 };
 
 // The daemon of rank 0 was away in steps 3 to 5: another one reports what comes then, and the kept reports
@@ -68,7 +68,7 @@ TEST_F(TelemetryTest, WhatFellOutOfTheWindowCannotComeAgain) {
 
 TEST_F(TelemetryTest, ANewLeaderTakesStepsThatItsRecordDoesNotKnow) {
   for (int64_t step : {1, 2, 3, 6}) ASSERT_TRUE(Report(step).ok());
-  Telemetry next(*job_, kRecentMax);
+  Telemetry next(*job_, kRecentMax, {});
   next.Restore(record_);
   for (int64_t step : {1, 3, 6}) {
     EXPECT_TRUE(absl::IsAlreadyExists(next.OnReport(ReportOf(step), record_).status())) << step;

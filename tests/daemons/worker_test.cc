@@ -124,6 +124,79 @@ TEST(SessionHost, WhileDetachedReportsWaitInARingAndTheRestIsSaidAgain) {
   EXPECT_EQ(oldest->step, Step(3));
 }
 
+RankStep TimesOf(int64_t step) {
+  RankStep times;
+  times.step = Step(step);
+  times.seconds = 0.001;
+  return times;
+}
+
+TEST(SessionHost, TimesOfARankAreReportedInBatches) {
+  NoRanks ranks;
+  SessionHost host(Identity(), /*reports_max=*/2, [] {});
+  host.SetRanks(&ranks);
+  host.BeginStream();
+  ASSERT_TRUE(host.OnMessage(Welcome{Term(1)}));
+  ASSERT_TRUE(host.OnMessage(AssignBoth()));
+  std::unique_ptr<StepCoordination> rank1 = host.CoordinationFor(host.run());
+  int64_t step = 0;
+  while (step < static_cast<int64_t>(kRankReportStepsMax) - 1)
+    rank1->OnRankStep(Rank(1), TimesOf(++step), {});
+  EXPECT_TRUE(Outgoing(host).empty()) << "not a second and not enough steps yet";
+  rank1->OnRankStep(Rank(1), TimesOf(++step), {});
+  std::optional<RankReport> report = AwaitOutgoing<RankReport>(host);
+  ASSERT_TRUE(report.has_value());
+  EXPECT_EQ(report->job, JobId("demo"));
+  EXPECT_EQ(report->generation, Generation(1));
+  EXPECT_EQ(report->rank, Rank(1));
+  EXPECT_EQ(report->steps.size(), kRankReportStepsMax);
+  EXPECT_EQ(report->steps.back().step, Step(step));
+
+  rank1->OnRankStep(Rank(1), TimesOf(++step), {});
+  rank1.reset();
+  report = AwaitOutgoing<RankReport>(host);
+  ASSERT_TRUE(report.has_value()) << "what is left is reported at the rank's end";
+  EXPECT_EQ(report->steps, std::vector<RankStep>{TimesOf(step)});
+}
+
+TEST(SessionHost, AStepThatTakesASecondIsReportedAtOnce) {
+  NoRanks ranks;
+  SessionHost host(Identity(), 8, [] {});
+  host.SetRanks(&ranks);
+  host.BeginStream();
+  ASSERT_TRUE(host.OnMessage(Welcome{Term(1)}));
+  ASSERT_TRUE(host.OnMessage(AssignBoth()));
+  std::unique_ptr<StepCoordination> rank0 = host.CoordinationFor(host.run());
+  rank0->OnRankStep(Rank(0), TimesOf(1), {});
+  EXPECT_TRUE(Outgoing(host).empty());
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  rank0->OnRankStep(Rank(0), TimesOf(2), {});
+  std::optional<RankReport> report = AwaitOutgoing<RankReport>(host);
+  ASSERT_TRUE(report.has_value());
+  EXPECT_EQ(report->steps.size(), 2u);
+}
+
+TEST(SessionHost, WhatWasDroppedIsToldWithTheNextTimes) {
+  NoRanks ranks;
+  SessionHost host(Identity(), /*reports_max=*/2, [] {});
+  host.SetRanks(&ranks);
+  host.BeginStream();
+  ASSERT_TRUE(host.OnMessage(Welcome{Term(1)}));
+  ASSERT_TRUE(host.OnMessage(AssignBoth()));
+  host.EndStream();
+  for (int step = 1; step <= 5; ++step)
+    host.CoordinationFor(host.run())->OnRankStep(Rank(0), TimesOf(step), {});
+  EXPECT_EQ(host.reports_dropped(), 3);
+  EXPECT_FALSE(host.attached());
+  host.BeginStream();
+  ASSERT_TRUE(host.OnMessage(Welcome{Term(1)}));
+  EXPECT_TRUE(host.attached());
+  std::optional<RankReport> report = AwaitOutgoing<RankReport>(host);
+  ASSERT_TRUE(report.has_value());
+  EXPECT_EQ(report->steps.front().step, Step(4)) << "the oldest are gone";
+  EXPECT_EQ(report->reports_dropped, 3);
+}
+
 TEST(SessionHost, CellsSayWhetherTheStreamIsOpen) {
   NoRanks ranks;
   SessionHost host(Identity(), 8, [] {});

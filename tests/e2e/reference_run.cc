@@ -30,6 +30,7 @@ class Recorder final : public StepCoordination {
   void OnDecided(Rank, PlanVersion, Step) override {}
   void OnActive(Rank, PlanVersion, Step) override {}
   void OnStepDone(Rank, Step) override {}
+  void OnRankStep(Rank, const RankStep&, const std::vector<int64_t>&) override {}
   void OnReport(StepReport report) override {
     losses.push_back(report.loss);
     if (steps_ > 0 && static_cast<int64_t>(losses.size()) >= steps_) enough_ = true;

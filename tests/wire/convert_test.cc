@@ -297,7 +297,7 @@ TEST(Convert, ARankReportNamesTheFieldThatIsWrong) {
   report->set_rank(1);
   report->add_steps()->set_step(7);
   auto short_of_phases = FromProto(message);
-  EXPECT_EQ(short_of_phases.status().message(), "steps.phase_seconds: found 0 numbers, allowed 17");
+  EXPECT_EQ(short_of_phases.status().message(), "steps.phase_seconds: found 0 numbers, allowed 18");
   for (size_t phase = 0; phase < kPhases; ++phase) report->mutable_steps(0)->add_phase_seconds(0.5);
   EXPECT_TRUE(FromProto(message).ok());
   report->mutable_steps(0)->add_links()->set_peer(-1);

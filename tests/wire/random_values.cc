@@ -160,6 +160,8 @@ RankReport RandomRankReport(Rng& rng) {
     step.seconds = AnyDouble(rng);
     step.wait_seconds = AnyDouble(rng);
     step.assignments = Small(rng);
+    step.bytes_sent = Small(rng);
+    step.bytes_received = Small(rng);
     for (double& seconds : step.phase_seconds) seconds = AnyDouble(rng);
     step.links.resize(rng.Below(4));
     for (LinkUse& link : step.links) {

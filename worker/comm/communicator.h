@@ -39,6 +39,16 @@ struct CommStats {
   int64_t operations = 0;     // exchanges and all-gathers enqueued
   int64_t messages_sent = 0;  // to other ranks, of more than 0 bytes
   int64_t bytes_sent = 0;     // to other ranks
+  double wait_seconds = 0;    // in Wait
+};
+
+// Traffic with one other rank.
+struct PeerStats {
+  int64_t bytes_sent = 0;
+  int64_t bytes_received = 0;
+  // Sum over the operations in which something came from it: from enqueueing until its message had been
+  // seen. 0 where completion is an event on a device.
+  double receive_seconds = 0;
 };
 
 class Communicator {
@@ -64,7 +74,9 @@ class Communicator {
   // Wakes every Wait within 100 ms. From any thread, any number of times.
   virtual void Abort(const std::string& reason) = 0;
 
+  // Since construction; of the rank's own thread.
   virtual CommStats stats() const = 0;
+  virtual const std::vector<PeerStats>& peers() const = 0;  // [rank]; zeros for itself
 };
 
 }  // namespace ballast

@@ -88,6 +88,7 @@ class Message {
 };
 
 struct GlooPending final : Pending {
+  Time begin;
   std::vector<std::unique_ptr<Message>> recvs, sends;
 };
 
@@ -97,18 +98,21 @@ class GlooCommunicator final : public Communicator {
       : rank_(rank),
         size_(size),
         context_(std::move(context)),
-        outstanding_(std::make_shared<Outstanding>()) {}
+        outstanding_(std::make_shared<Outstanding>()),
+        peers_(static_cast<size_t>(size)) {}
 
   Rank rank() const override { return rank_; }
   int size() const override { return size_; }
 
   std::unique_ptr<Pending> Exchange(Stream&, std::vector<SendOp> sends, std::vector<RecvOp> recvs) override {
     auto pending = std::make_unique<GlooPending>();
+    pending->begin = Now();
     const uint64_t tag = static_cast<uint64_t>(stats_.operations++);
     const SendOp* to_self = nullptr;
     // Receives first: a peer's data then finds its place at once.
     for (const RecvOp& recv : recvs) {
       if (recv.bytes == 0 || recv.from == rank_) continue;
+      peers_[recv.from.index()].bytes_received += static_cast<int64_t>(recv.bytes);
       if (Message* message = Make(recv.from, recv.data, recv.bytes, pending->recvs)) {
         Enqueue(recv.from, [&] { message->buffer().recv(recv.from.value(), tag); });
       }
@@ -124,6 +128,7 @@ class GlooCommunicator final : public Communicator {
       }
       ++stats_.messages_sent;
       stats_.bytes_sent += static_cast<int64_t>(send.bytes);
+      peers_[send.to.index()].bytes_sent += static_cast<int64_t>(send.bytes);
     }
     for (const RecvOp& recv : recvs) {
       if (recv.bytes == 0 || recv.from != rank_) continue;
@@ -150,12 +155,15 @@ class GlooCommunicator final : public Communicator {
 
   absl::Status Wait(Pending& pending, Time deadline) override {
     auto& mine = static_cast<GlooPending&>(pending);
+    const Time waiting_since = Now();
     for (auto& message : mine.recvs) {
       WaitFor(message->peer(), deadline, [&](auto timeout) { return message->buffer().waitRecv(timeout); });
+      peers_[message->peer().index()].receive_seconds += ToSeconds(Now() - mine.begin);
     }
     for (auto& message : mine.sends) {
       WaitFor(message->peer(), deadline, [&](auto timeout) { return message->buffer().waitSend(timeout); });
     }
+    stats_.wait_seconds += ToSeconds(Now() - waiting_since);
     if (auto reason = outstanding_->aborted(); reason.has_value() && failure_.ok()) {
       failure_ = absl::AbortedError(*reason);
     }
@@ -171,6 +179,7 @@ class GlooCommunicator final : public Communicator {
   }
 
   CommStats stats() const override { return stats_; }
+  const std::vector<PeerStats>& peers() const override { return peers_; }
 
   // One byte from everybody to everybody; not counted. Once, before any operation. Until a peer has accepted,
   // a connection that is reset ends the peer's process inside Gloo: so nobody leaves before all have heard
@@ -186,6 +195,7 @@ class GlooCommunicator final : public Communicator {
     absl::Status status = Wait(*pending, deadline);
     stats_ = CommStats();
     met_ = status.ok();
+    peers_.assign(peers_.size(), {});
     return status;
   }
 
@@ -237,8 +247,9 @@ class GlooCommunicator final : public Communicator {
   const std::shared_ptr<gloo::Context> context_;  // null with one rank
   const std::shared_ptr<Outstanding> outstanding_;
   std::atomic<bool> met_{false};
-  absl::Status failure_;  // rank thread alone
-  CommStats stats_;       // rank thread alone
+  absl::Status failure_;          // rank thread alone
+  CommStats stats_;               // rank thread alone
+  std::vector<PeerStats> peers_;  // rank thread alone
 };
 
 }  // namespace

@@ -93,12 +93,14 @@ using Shared = ThreadCommunicatorGroup::Shared;
 
 struct ThreadPending final : Pending {
   int64_t operation = 0;
+  Time begin;
   std::vector<RecvOp> recvs;  // from other ranks, more than 0 bytes
 };
 
 class ThreadCommunicator final : public Communicator {
  public:
-  ThreadCommunicator(std::shared_ptr<Shared> shared, Rank rank) : shared_(std::move(shared)), rank_(rank) {}
+  ThreadCommunicator(std::shared_ptr<Shared> shared, Rank rank)
+      : shared_(std::move(shared)), rank_(rank), peers_(static_cast<size_t>(shared_->ranks())) {}
   ~ThreadCommunicator() override { shared_->End(rank_, "it has left"); }
 
   Rank rank() const override { return rank_; }
@@ -107,6 +109,7 @@ class ThreadCommunicator final : public Communicator {
   std::unique_ptr<Pending> Exchange(Stream&, std::vector<SendOp> sends, std::vector<RecvOp> recvs) override {
     auto pending = std::make_unique<ThreadPending>();
     pending->operation = stats_.operations++;
+    pending->begin = SteadyClock().Now();
     const SendOp* to_self = nullptr;
     for (const SendOp& send : sends) {
       if (send.bytes == 0) continue;
@@ -117,11 +120,13 @@ class ThreadCommunicator final : public Communicator {
       shared_->Post(rank_, send.to, pending->operation, send.data, send.bytes);
       ++stats_.messages_sent;
       stats_.bytes_sent += static_cast<int64_t>(send.bytes);
+      peers_[send.to.index()].bytes_sent += static_cast<int64_t>(send.bytes);
     }
     for (const RecvOp& recv : recvs) {
       if (recv.bytes == 0) continue;
       if (recv.from != rank_) {
         pending->recvs.push_back(recv);
+        peers_[recv.from.index()].bytes_received += static_cast<int64_t>(recv.bytes);
         continue;
       }
       BALLAST_CHECK(to_self != nullptr && to_self->bytes == recv.bytes)
@@ -147,6 +152,7 @@ class ThreadCommunicator final : public Communicator {
 
   absl::Status Wait(Pending& pending, Time deadline) override {
     auto& mine = static_cast<ThreadPending&>(pending);
+    const Time waiting_since = SteadyClock().Now();
     for (const RecvOp& recv : mine.recvs) {
       absl::StatusOr<std::vector<char>> message = shared_->Take(rank_, recv.from, mine.operation, deadline);
       if (!message.ok()) return Fail(message.status());
@@ -156,7 +162,9 @@ class ThreadCommunicator final : public Communicator {
                                                      recv.bytes)));
       }
       std::memcpy(recv.data, message->data(), recv.bytes);
+      peers_[recv.from.index()].receive_seconds += ToSeconds(SteadyClock().Now() - mine.begin);
     }
+    stats_.wait_seconds += ToSeconds(SteadyClock().Now() - waiting_since);
     if (auto end = shared_->EndOf(rank_)) return failure_.ok() ? absl::AbortedError(*end) : failure_;
     return absl::OkStatus();
   }
@@ -164,6 +172,7 @@ class ThreadCommunicator final : public Communicator {
   void Abort(const std::string& reason) override { shared_->End(rank_, reason); }
 
   CommStats stats() const override { return stats_; }
+  const std::vector<PeerStats>& peers() const override { return peers_; }
 
  private:
   // A communicator that has failed once is dead, for its peers too.
@@ -175,8 +184,9 @@ class ThreadCommunicator final : public Communicator {
 
   const std::shared_ptr<Shared> shared_;
   const Rank rank_;
-  absl::Status failure_;  // rank thread alone
-  CommStats stats_;       // rank thread alone
+  absl::Status failure_;          // rank thread alone
+  CommStats stats_;               // rank thread alone
+  std::vector<PeerStats> peers_;  // rank thread alone
 };
 
 }  // namespace

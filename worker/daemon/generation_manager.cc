@@ -31,10 +31,14 @@ std::optional<NeighbourRing> RingOf(const RunId& run, const std::vector<Member>&
   return std::nullopt;
 }
 
-GenerationManager::GenerationManager(WorkerId self, RankParts parts, SessionHost* host, NeighbourWatch* watch)
-    : self_(std::move(self)), parts_(std::move(parts)), host_(host), watch_(watch), thread_([this] {
-        Loop();
-      }) {}
+GenerationManager::GenerationManager(WorkerId self, RankParts parts, SessionHost* host, NeighbourWatch* watch,
+                                     LinkProber* prober)
+    : self_(std::move(self)),
+      parts_(std::move(parts)),
+      host_(host),
+      watch_(watch),
+      prober_(prober),
+      thread_([this] { Loop(); }) {}
 
 GenerationManager::~GenerationManager() { Shutdown("the worker ends"); }
 
@@ -104,8 +108,15 @@ void GenerationManager::RunOne(const std::shared_ptr<GenerationRun>& run) {
     if (!watching.ok()) run->LosePeer(ring->next, std::string(watching.message()));
   }
   run->Begin();
+  if (prober_ != nullptr) {
+    prober_->Begin(ProbeDutyOf(assign.members, self_), [this, run](std::vector<LinkProbe> links) {
+      host_->OnProbes(run->id(), std::move(links), run->assign().members);
+    });
+  }
   run->Join();
+  if (prober_ != nullptr) prober_->Stop();
   watch_->Stop();
+  host_->OnRunEnd(run->id());
 }
 
 }  // namespace ballast

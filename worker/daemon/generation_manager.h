@@ -11,13 +11,16 @@
 #include "worker/daemon/generation_run.h"
 #include "worker/daemon/session_host.h"
 #include "worker/neighbours/neighbour_watch.h"
+#include "worker/probes/link_prober.h"
 
 namespace ballast {
 
 class GenerationManager final : public Ranks {
  public:
-  // `host` and `watch` must outlive it. `self` is this daemon's name.
-  GenerationManager(WorkerId self, RankParts parts, SessionHost* host, NeighbourWatch* watch);
+  // `host`, `watch` and `prober` must outlive it; without a prober links are not measured. `self` is this
+  // daemon's name.
+  GenerationManager(WorkerId self, RankParts parts, SessionHost* host, NeighbourWatch* watch,
+                    LinkProber* prober = nullptr);
   ~GenerationManager() override;  // Shutdown
 
   // Ranks; called on the agent's thread.
@@ -40,6 +43,7 @@ class GenerationManager final : public Ranks {
   const RankParts parts_;
   SessionHost* const host_;
   NeighbourWatch* const watch_;
+  LinkProber* const prober_;
 
   Mutex mutex_;
   CondVar changed_;

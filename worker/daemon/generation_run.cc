@@ -35,6 +35,9 @@ class Tracking final : public StepCoordination {
     }
     inner_->OnStepDone(rank, step);
   }
+  void OnRankStep(Rank rank, const RankStep& step, const std::vector<int64_t>& layer_assignments) override {
+    inner_->OnRankStep(rank, step, layer_assignments);
+  }
   void OnReport(StepReport report) override { inner_->OnReport(std::move(report)); }
   void OnEvaluation(EvaluationReport report) override { inner_->OnEvaluation(std::move(report)); }
   void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
@@ -76,10 +79,13 @@ void GenerationRun::Join() {
 }
 
 void GenerationRun::RunRank(Rank rank, int local_rank) {
-  Tracking coordination(host_->CoordinationFor(id_), &last_step_);
-  RankContext context{
-      .assign = &start_.assign, .rank = rank, .local_rank = local_rank, .coordination = &coordination};
-  absl::StatusOr<RankResult> result = ConnectAndTrain(context);
+  absl::StatusOr<RankResult> result = [&] {
+    // Gone before the end is told: what it still has to report comes first.
+    Tracking coordination(host_->CoordinationFor(id_), &last_step_);
+    RankContext context{
+        .assign = &start_.assign, .rank = rank, .local_rank = local_rank, .coordination = &coordination};
+    return ConnectAndTrain(context);
+  }();
   if (result.ok()) {
     Log(LogLevel::kInfo, "rank finished",
         {{"job", id_.job.value()},

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "protocol/checkpoint.h"
 
@@ -11,6 +12,8 @@ namespace {
 // Far above what a generation ever has under way: beyond it the stream is broken and the session says
 // everything again.
 constexpr size_t kControlMax = 4096;
+// Steps of a rank are reported together when they cover so much time.
+const Duration kBatchTime = Seconds(1);
 
 }  // namespace
 
@@ -19,6 +22,7 @@ constexpr size_t kControlMax = 4096;
 class SessionHost::RunCoordination final : public StepCoordination {
  public:
   RunCoordination(SessionHost* host, RunId run) : host_(host), run_(std::move(run)) {}
+  ~RunCoordination() override { SendBatch(); }
 
   HeaderCells Cells() override {
     MutexLock lock(host_->mutex_);
@@ -41,6 +45,14 @@ class SessionHost::RunCoordination final : public StepCoordination {
   void OnStepDone(Rank rank, Step step) override {
     host_->Apply([&](Session& session) { return session.OnStepDone(run_, rank, step); });
   }
+  void OnRankStep(Rank rank, const RankStep& step, const std::vector<int64_t>& layer_assignments) override {
+    if (host_->observer_ != nullptr) host_->observer_->OnRankStep(run_, rank, step, layer_assignments);
+    const Time now = SteadyClock().Now();
+    if (batch_.steps.empty()) batch_since_ = now;
+    batch_.rank = rank;
+    batch_.steps.push_back(step);
+    if (batch_.steps.size() >= kRankReportStepsMax || now - batch_since_ >= kBatchTime) SendBatch();
+  }
   void OnReport(StepReport report) override {
     report.job = run_.job;
     report.generation = run_.generation;
@@ -59,8 +71,19 @@ class SessionHost::RunCoordination final : public StepCoordination {
   }
 
  private:
+  void SendBatch() {
+    if (batch_.steps.empty()) return;
+    RankReport report = std::exchange(batch_, {});
+    report.job = run_.job;
+    report.generation = run_.generation;
+    host_->QueueReport(run_, std::move(report));
+  }
+
   SessionHost* const host_;
   const RunId run_;
+  // Of the one rank that this object speaks for; its thread's own.
+  RankReport batch_;
+  Time batch_since_;
 };
 
 SessionHost::SessionHost(SessionOptions options, size_t reports_max, std::function<void()> wake)
@@ -122,7 +145,12 @@ void SessionHost::OnUnreadableStage(const UnreadableStage& stage) {
 std::optional<WorkerMessage> SessionHost::TakeOutgoing() {
   MutexLock lock(mutex_);
   if (!welcomed_) return std::nullopt;
-  return outbox_.Take();
+  std::optional<WorkerMessage> message = outbox_.Take();
+  // Counted as it leaves: what was dropped since it was queued is in it.
+  if (message.has_value()) {
+    if (auto* report = std::get_if<RankReport>(&*message)) report->reports_dropped = outbox_.dropped();
+  }
+  return message;
 }
 
 bool SessionHost::Breaking() const {
@@ -153,6 +181,16 @@ void SessionHost::OnCheckpointFailed(const RunId& run, Step step, const std::str
   Apply([&](Session& session) { return session.OnCheckpointFailed(run, step, /*skipped=*/false, cause); });
 }
 
+void SessionHost::OnProbes(const RunId& run, std::vector<LinkProbe> links,
+                           const std::vector<Member>& members) {
+  if (observer_ != nullptr) observer_->OnProbes(run, links, members);
+  QueueReport(run, LinkReport{run.job, run.generation, std::move(links)});
+}
+
+void SessionHost::OnRunEnd(const RunId& run) {
+  if (observer_ != nullptr) observer_->OnRunEnd(run);
+}
+
 std::unique_ptr<StepCoordination> SessionHost::CoordinationFor(const RunId& run) {
   return std::make_unique<RunCoordination>(this, run);
 }
@@ -165,6 +203,11 @@ RunId SessionHost::run() const {
 int64_t SessionHost::reports_dropped() const {
   MutexLock lock(mutex_);
   return outbox_.dropped();
+}
+
+bool SessionHost::attached() const {
+  MutexLock lock(mutex_);
+  return welcomed_;
 }
 
 bool SessionHost::HasOutgoing() const {

@@ -10,10 +10,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/mutex.h"
 #include "net/outbox.h"
 #include "protocol/messages.h"
+#include "worker/daemon/run_observer.h"
 #include "worker/daemon/stream_rendezvous.h"
 #include "worker/session.h"
 #include "worker/step_coordination.h"
@@ -44,9 +46,10 @@ class SessionHost {
   // `wake` is called when there is something to send; it must not block or call back. Neither is owned.
   SessionHost(SessionOptions options, size_t reports_max, std::function<void()> wake);
 
-  // Before the first message.
+  // Before the first message. The observer may be null; neither is owned.
   void SetRanks(Ranks* ranks) { ranks_ = ranks; }
   void SetCheckpoints(Checkpoints* checkpoints) { checkpoints_ = checkpoints; }
+  void SetObserver(RunObserver* observer) { observer_ = observer; }
 
   // ---- the agent's thread ----
   // First message of a new stream. What waited for the old one is dropped, reports excepted.
@@ -67,12 +70,20 @@ class SessionHost {
   void OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value);
   void OnCheckpointPublished(const RunId& run, Step step);
   void OnCheckpointFailed(const RunId& run, Step step, const std::string& cause);
-  // The cells and events of one generation, as a rank's trainer sees them.
+  // The cells and events of one generation, as one rank's trainer sees them. What its steps took is reported
+  // in batches, the last one when the object goes.
   std::unique_ptr<StepCoordination> CoordinationFor(const RunId& run);
+
+  // Of a link prober.
+  void OnProbes(const RunId& run, std::vector<LinkProbe> links, const std::vector<Member>& members);
+  // No rank of the run is left here.
+  void OnRunEnd(const RunId& run);
 
   // Of the generation that was accepted last.
   RunId run() const EXCLUDES(mutex_);
   int64_t reports_dropped() const EXCLUDES(mutex_);
+  // The coordinator has welcomed the open stream.
+  bool attached() const EXCLUDES(mutex_);
   bool HasOutgoing() const EXCLUDES(mutex_);
 
  private:
@@ -89,6 +100,7 @@ class SessionHost {
   const std::function<void()> wake_;
   Ranks* ranks_ = nullptr;
   Checkpoints* checkpoints_ = nullptr;
+  RunObserver* observer_ = nullptr;
 
   mutable Mutex mutex_;
   Session session_ GUARDED_BY(mutex_);

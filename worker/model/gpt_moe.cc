@@ -106,6 +106,7 @@ class GptMoeModel final : public GptMoe {
 };
 
 absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, const Microbatch& microbatch) {
+  const PhaseScope phase(step.phases, Phase::kDenseForward);
   const int64_t tokens = microbatch.sequences * microbatch.length;
   BALLAST_CHECK(static_cast<int64_t>(microbatch.inputs.size()) == tokens &&
                 static_cast<int64_t>(microbatch.targets.size()) == tokens);
@@ -167,6 +168,7 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::ForwardBackward(const ModelStep& s
 }
 
 absl::Status GptMoeModel::Backward(const ModelStep& step, const Microbatch& microbatch) {
+  const PhaseScope phase(step.phases, Phase::kDenseBackward);
   const BlockContext context = Context(step, microbatch);
   BALLAST_ASSIGN_OR_RETURN(const Matrix gradient, scratch_.gradient.Shape(out_.rows, out_.columns));
   BALLAST_RETURN_IF_ERROR(head_.Backward(context, out_, gradient, scratch_.normed));
@@ -215,7 +217,8 @@ MoeContext GptMoeModel::LayerContext(const ModelStep& step, const Microbatch& mi
           .router_gradient = step.parameters.gradient(router),
           .slots = slots,
           .sequences = microbatch.sequences,
-          .global_sequences = step.global_sequences};
+          .global_sequences = step.global_sequences,
+          .phases = step.phases};
 }
 
 // Squares of floats do not overflow in double; those of doubles beyond 1e154 do, which is as bad.

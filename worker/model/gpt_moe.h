@@ -19,6 +19,7 @@
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
 #include "worker/model/parameters.h"
+#include "worker/phase_timer.h"
 
 namespace ballast {
 
@@ -39,6 +40,7 @@ struct ModelStep {
   Time deadline;                 // of each exchange
   int64_t global_tokens = 0;     // of the whole step: the cross-entropy gradient is divided by it
   int64_t global_sequences = 0;  // of the whole step: auxiliary losses are averaged over it
+  PhaseTimer* phases = nullptr;  // null: nobody asks where the time goes
 };
 
 // Per-sequence values (in the order of the microbatch's sequences), so that global scalars can be summed in

@@ -10,6 +10,7 @@
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
 #include "worker/moe/expert_tensors.h"
+#include "worker/phase_timer.h"
 #include "worker/schedule/all_to_all.h"
 
 namespace ballast {
@@ -28,6 +29,7 @@ struct MoeContext {
   const std::vector<ExpertTensors>& slots;  // of this rank, by slot index
   int64_t sequences = 0;                    // rows are [sequence][position]
   int64_t global_sequences = 0;             // of the step: auxiliary losses are averaged over it
+  PhaseTimer* phases = nullptr;             // null: nobody asks where the time goes
 };
 
 }  // namespace ballast

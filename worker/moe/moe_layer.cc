@@ -59,10 +59,12 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   const Rank self = context.communicator.rank();
 
   // Gate.
+  PhaseScope phase(context.phases, Phase::kRouter);
   BALLAST_ASSIGN_OR_RETURN(RouterResult routed, router_.Forward(context, x));
   routing_ = MakeRouting(routed.choices, config_.top_k, config_.experts);
 
   // Counts and split.
+  phase.Next(Phase::kCounts);
   BALLAST_ASSIGN_OR_RETURN(const CountMatrix counts, GatherCounts(context, routing_.counts, scratch_.counts));
   BALLAST_ASSIGN_OR_RETURN(const Split split, ComputeSplit(counts, context.plan, config_.experts,
                                                            context.speeds, context.topology));
@@ -72,6 +74,7 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   slot_rows_ = route.slot_rows[self.index()];
 
   // Permute and dispatch.
+  phase.Next(Phase::kDispatch);
   const int64_t sent = route.source_rows[self.index()];
   const int64_t computed = route.host_rows[self.index()];
   Matrix source_rows, host_rows;
@@ -83,10 +86,12 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kDispatch, source_rows, expert_in_));
 
   // Experts.
+  phase.Next(Phase::kExperts);
   BALLAST_ASSIGN_OR_RETURN(host_rows, scratch_.host_rows.Shape(computed, x.columns));
   BALLAST_RETURN_IF_ERROR(experts_.Forward(context, slot_rows_, expert_in_, host_rows));
 
   // Combine.
+  phase.Next(Phase::kCombine);
   BALLAST_ASSIGN_OR_RETURN(returned_, returned_buffer_.Shape(sent, x.columns));
   BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kCombine, host_rows, returned_));
   backend.CombineForward(context.stream, returned_, row_of_, router_.weights(), out);
@@ -100,6 +105,7 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
 
 absl::Status MoeLayer::Backward(const MoeContext& context, Matrix x, Matrix out_gradient, Matrix x_gradient) {
   Backend& backend = context.backend;
+  PhaseScope phase(context.phases, Phase::kDispatchBackward);
   Matrix source_rows, out_rows, in_rows, weights_gradient;
   BALLAST_ASSIGN_OR_RETURN(source_rows, scratch_.source_rows.Shape(returned_.rows, x.columns));
   BALLAST_ASSIGN_OR_RETURN(out_rows, scratch_.host_rows.Shape(expert_in_.rows, x.columns));
@@ -113,14 +119,17 @@ absl::Status MoeLayer::Backward(const MoeContext& context, Matrix x, Matrix out_
   BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kDispatch, source_rows, out_rows));
 
   // Experts.
+  phase.Next(Phase::kExpertsBackward);
   BALLAST_RETURN_IF_ERROR(
       experts_.Backward(context, slot_rows_, expert_in_, out_rows, in_rows, scratch_.experts));
 
   // Dispatch: rows come back unreduced and are summed in k order.
+  phase.Next(Phase::kCombineBackward);
   BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kCombine, in_rows, source_rows));
   backend.SumRows(context.stream, source_rows, row_of_, config_.top_k, x_gradient);
 
   // Gate.
+  phase.Next(Phase::kRouterBackward);
   return router_.Backward(context, x, weights_gradient, x_gradient);
 }
 

@@ -1,6 +1,7 @@
 #include "worker/trainer/trainer.h"
 
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +23,7 @@ Trainer::Trainer(const TrainerOptions& options, const TrainerParts& parts)
       batch_(PlanMicrobatches(job_.training.global_batch_sequences, parts.communicator.size(),
                               job_.training.microbatch_sequences)),
       stream_(parts.backend.NewStream()),
+      times_(parts.clock, parts.communicator),
       fence_(self_, parts.communicator.size(), options.plan, options.start_step),
       running_(options.plan->stamp.version) {}
 
@@ -97,6 +99,7 @@ absl::Status Trainer::FailTogether(const std::string& cause) {
 
 absl::Status Trainer::RunStep(Step step, bool& stop) {
   const Time begin = parts_.clock.Now();
+  times_.Begin();
   const PlanPtr plan = fence_.PlanFor(step);
   if (plan->stamp.version != running_) {
     running_ = plan->stamp.version;
@@ -104,9 +107,11 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   }
   BALLAST_RETURN_IF_ERROR(optimizer_->BeginStep(plan, fence_.PlanFor(step.Next())));
   BALLAST_ASSIGN_OR_RETURN(StepTotals totals, ForwardBackward(step, plan->body));
+  times_.Enter(Phase::kReduce);
   BALLAST_RETURN_IF_ERROR(optimizer_->Reduce(Deadline()));
 
   // The reduced gradients are in place: now, and not earlier, the header may leave.
+  times_.Enter(Phase::kTable);
   StepRow row;
   BALLAST_ASSIGN_OR_RETURN(row.block_squares, optimizer_->BlockSquares());
   const HeaderCells cells = parts_.coordination.Cells();
@@ -116,15 +121,20 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   BALLAST_ASSIGN_OR_RETURN(FenceDecision decision, Decide(step, table, cells));
   if (!decision.update) return FailTogether(decision.failure);
 
+  times_.Enter(Phase::kUpdate);
   optimizer_->Update(step, table);
   const bool last = step == stop_step_ || step == Step(job_.training.steps);
   const bool checkpoint =
       checkpoints_ != nullptr && checkpoints_->Choose(step, table.headers, last, self_ == reporter_);
+  times_.Enter(Phase::kCheckpoint);
   if (checkpoint) checkpoints_->CopyStates(step, *plan, *fence_.PlanFor(step.Next()));
+  times_.Enter(Phase::kRefresh);
   BALLAST_RETURN_IF_ERROR(optimizer_->Refresh(step, Deadline()));
+  times_.Enter(Phase::kCheckpoint);
   if (checkpoint) checkpoints_->CopyModel();
   BALLAST_RETURN_IF_ERROR(parts_.backend.Synchronize(*stream_));
   if (checkpoint) checkpoints_->Begin();
+  ReportTimes(step, totals);
   parts_.coordination.OnStepDone(self_, step);
   if (self_ == reporter_) Report(step, totals, table, begin);
   stop = step == stop_step_;
@@ -134,10 +144,11 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
 absl::StatusOr<StepTotals> Trainer::ForwardBackward(Step step, const PlanBody& plan) {
   StepTotals totals;
   for (const SequenceRun& run : batch_.runs[self_.index()]) {
+    times_.Enter(Phase::kData);
     BALLAST_ASSIGN_OR_RETURN(Microbatch microbatch, parts_.batches.Training(step, run.first, run.count));
-    BALLAST_ASSIGN_OR_RETURN(
-        MicrobatchResult result,
-        parts_.model.ForwardBackward(ModelStepOf(plan, job_.training.global_batch_sequences), microbatch));
+    ModelStep model_step = ModelStepOf(plan, job_.training.global_batch_sequences);
+    model_step.phases = &times_;
+    BALLAST_ASSIGN_OR_RETURN(MicrobatchResult result, parts_.model.ForwardBackward(model_step, microbatch));
     totals.Add(result);
   }
   return totals;
@@ -227,6 +238,13 @@ absl::StatusOr<FenceDecision> Trainer::Decide(Step step, const StepTable& table,
     checkpoints_->Request(decision.request, decision.request_step);
   if (decision.request_kind == RequestKind::kStop) stop_step_ = decision.request_step;
   return decision;
+}
+
+void Trainer::ReportTimes(Step step, const StepTotals& totals) {
+  std::vector<int64_t> assignments;  // by layer
+  for (const std::vector<int64_t>& layer : totals.rank_tokens) assignments.push_back(layer[self_.index()]);
+  const int64_t sum = std::accumulate(assignments.begin(), assignments.end(), int64_t{0});
+  parts_.coordination.OnRankStep(self_, times_.End(step, sum), assignments);
 }
 
 void Trainer::Report(Step step, const StepTotals& totals, const StepTable& table, Time begin) {

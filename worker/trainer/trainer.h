@@ -20,6 +20,7 @@
 #include "worker/trainer/checkpoint_taker.h"
 #include "worker/trainer/microbatches.h"
 #include "worker/trainer/parts.h"
+#include "worker/trainer/step_times.h"
 #include "worker/trainer/step_totals.h"
 
 namespace ballast {
@@ -69,6 +70,7 @@ class Trainer {
                         const HeaderCells& cells) const;
   absl::StatusOr<FenceDecision> Decide(Step step, const StepTable& table, const HeaderCells& cells);
   absl::Status EvaluateAfter(Step step, const PlanBody& plan);
+  void ReportTimes(Step step, const StepTotals& totals);
   void Report(Step step, const StepTotals& totals, const StepTable& table, Time begin);
   bool EvaluationIsDue(Step step, bool last) const;
   Time Deadline() const { return parts_.clock.Now() + options_.exchange_timeout; }
@@ -83,6 +85,7 @@ class Trainer {
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<CheckpointTaker> checkpoints_;  // null = the job has no checkpoint.path
+  StepTimes times_;
   Fence fence_;
   PlanVersion running_;  // plan of the last step
   Rank reporter_{0};     // of the last table; before the first every daemon has just been assigned its ranks

@@ -97,6 +97,11 @@ class Script {
   void OnStepDone(Rank rank, Step step) {
     if (spec_.on_step_done != nullptr) spec_.on_step_done(group_, rank, step);
   }
+  void OnRankStep(Rank rank, const RankStep& step, const std::vector<int64_t>& layer_assignments) {
+    MutexLock lock(mutex_);
+    outcome_.rank_steps[rank].push_back(step);
+    outcome_.layer_assignments[rank].push_back(layer_assignments);
+  }
   void OnReport(Rank rank, StepReport report) {
     MutexLock lock(mutex_);
     if (spec_.stop_after_report == report.step) stop_ = true;
@@ -147,6 +152,9 @@ class RankScript final : public StepCoordination {
   void OnStepDone(Rank rank, Step step) override {
     step_ = step.Next();
     script_.OnStepDone(rank, step);
+  }
+  void OnRankStep(Rank rank, const RankStep& step, const std::vector<int64_t>& layer_assignments) override {
+    script_.OnRankStep(rank, step, layer_assignments);
   }
   void OnReport(StepReport report) override { script_.OnReport(rank_, std::move(report)); }
   void OnEvaluation(EvaluationReport report) override { script_.OnEvaluation(rank_, std::move(report)); }

@@ -64,7 +64,9 @@ struct RunOutcome {
   std::vector<std::vector<CommStats>> pairs;           // [from][to] at the end; of thread communicators alone
   std::map<Step, std::map<Rank, WrittenCheckpoint>> checkpoints;
   std::map<Step, std::string> checkpoints_skipped, checkpoints_failed;
-  std::vector<double> losses() const;  // [step]
+  std::map<Rank, std::vector<RankStep>> rank_steps;
+  std::map<Rank, std::vector<std::vector<int64_t>>> layer_assignments;  // [step][layer]
+  std::vector<double> losses() const;                                   // [step]
 };
 
 RunOutcome RunTraining(const RunSpec& spec);

@@ -48,7 +48,11 @@ struct NcclPending final : Pending {
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(Rank rank, int size, int device)
-      : rank_(rank), size_(size), device_(device), handle_(std::make_unique<NcclHandle>()) {}
+      : rank_(rank),
+        size_(size),
+        device_(device),
+        handle_(std::make_unique<NcclHandle>()),
+        peers_(static_cast<size_t>(size)) {}
 
   ~NcclCommunicator() override {
     // Frees what the destructors of its members free.
@@ -104,7 +108,9 @@ class NcclCommunicator final : public Communicator {
 
   absl::Status Wait(Pending& pending, Time deadline) override {
     auto& mine = static_cast<NcclPending&>(pending);
+    const Time waiting_since = Now();
     absl::Status status = WaitForEvent(mine, deadline);
+    stats_.wait_seconds += ToSeconds(Now() - waiting_since);
     if (!status.ok()) {
       handle_->Fail(status);
       LetKernelsEnd(mine);
@@ -125,6 +131,7 @@ class NcclCommunicator final : public Communicator {
   void Abort(const std::string& reason) override { handle_->Abort(reason); }
 
   CommStats stats() const override { return stats_; }
+  const std::vector<PeerStats>& peers() const override { return peers_; }
 
  private:
   // One byte to and from every other rank. NCCL connects two ranks, and loads its kernels, at their first
@@ -187,6 +194,10 @@ class NcclCommunicator final : public Communicator {
     for (const SendOp& send : sends) {
       ++stats_.messages_sent;
       stats_.bytes_sent += static_cast<int64_t>(send.bytes);
+      peers_[send.to.index()].bytes_sent += static_cast<int64_t>(send.bytes);
+    }
+    for (const RecvOp& recv : recvs) {
+      peers_[recv.from.index()].bytes_received += static_cast<int64_t>(recv.bytes);
     }
   }
 
@@ -261,6 +272,7 @@ class NcclCommunicator final : public Communicator {
   kernels::Stream copies_ = nullptr;  // from staging to the host
   StagingPool staging_;               // rank thread alone
   CommStats stats_;                   // rank thread alone
+  std::vector<PeerStats> peers_;      // rank thread alone
 };
 
 // "<version> <id in hexadecimal>"

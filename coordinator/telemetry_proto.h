@@ -1,0 +1,22 @@
+// What the control service answers of telemetry: values as protobuf.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "ballast/v1/control.pb.h"
+#include "base/clock.h"
+#include "coordinator/status.h"
+
+namespace ballast {
+
+// `workers` tells how many reports were dropped; `now` is on the clock of the links' records.
+v1::GetTelemetryResponse ToProto(const JobStatus& job, const JobTelemetry& telemetry,
+                                 const std::vector<WorkerStatus>& workers, Time now);
+
+// Of one layer, or all. InvalidArgument for a layer that the job has not.
+absl::StatusOr<v1::GetLoadResponse> LoadToProto(const std::vector<StepReport>& steps, int layers,
+                                                std::optional<int> layer);
+
+}  // namespace ballast
