@@ -15,7 +15,9 @@ void AddWorkerOptions(CLI::App& app, WorkerSettings& settings) {
   AddOption(app, "--node", settings.node,
             "Node it runs on; workers of one node talk cheaply. Not set: the host's name");
   app.add_option("--label", settings.labels,
-                 "k=v, shown by `ballastctl worker list`; may be given several times");
+                 "k=v, shown by `ballastctl worker list`; several with commas between them, or one by one")
+      ->delimiter(',')
+      ->envname(EnvironmentName("--label"));
   AddOption(app, "--device", settings.device, "Where the ranks compute: cpu");
   AddOption(app, "--ranks", settings.ranks, "Ranks of this worker")->check(CLI::Range(1, 64));
   AddOption(

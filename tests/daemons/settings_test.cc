@@ -32,6 +32,9 @@ TEST(WorkerSettings, ComeFromArgumentsTheEnvironmentAndAFile) {
   EXPECT_EQ(settings.data_address, "10.0.0.8");
   EXPECT_EQ(settings.labels, (std::vector<std::string>{"zone=a", "rack=7"}));
   EXPECT_EQ(Parse({"--coordinator", "host:1", "--ranks", "5"}).ranks, 5) << "arguments come first";
+  setenv("BALLAST_LABEL", "zone=b,rack=8", 1);
+  EXPECT_EQ(Parse({"--coordinator", "host:1"}).labels, (std::vector<std::string>{"zone=b", "rack=8"}));
+  unsetenv("BALLAST_LABEL");
   unsetenv("BALLAST_RANKS");
   unsetenv("BALLAST_DATA_ADDRESS");
   settings = Parse({"--config", dir / "worker.conf"});
