@@ -9,6 +9,7 @@
 #include "coordinator/watch_stream.h"
 #include "net/grpc_status.h"
 #include "protocol/version.h"
+#include "wire/convert_explanation.h"
 #include "wire/convert_plan.h"
 #include "wire/job_reader.h"
 #include "wire/plan_file.h"
@@ -205,6 +206,19 @@ ControlService::Reactor* ControlService::GetPlan(Context* context, const v1::Get
                              core.PlanOf(JobId(request->job()), PlanVersion(request->version())));
     *response->mutable_status() = ToProto(plan);
     *response->mutable_plan() = ToProto(*plan.plan);
+    return absl::OkStatus();
+  });
+}
+
+ControlService::Reactor* ControlService::ExplainPlan(Context* context, const v1::ExplainPlanRequest* request,
+                                                     v1::ExplainPlanResponse* response) {
+  return Read(context, "ExplainPlan", [request, response](const Core& core) -> absl::Status {
+    BALLAST_ASSIGN_OR_RETURN(PlanAccount account,
+                             core.Explain(JobId(request->job()), PlanVersion(request->version())));
+    *response->mutable_plan() = ToProto(account.plan);
+    if (account.explanation) *response->mutable_explanation() = ToProto(*account.explanation);
+    *response->mutable_measured() = ToProto(account.measured);
+    if (account.last_look) *response->mutable_last_look() = ToProto(*account.last_look);
     return absl::OkStatus();
   });
 }

@@ -34,6 +34,7 @@ class ControlService final : public v1::Control::CallbackService {
   Reactor* ListEvents(Context*, const v1::ListEventsRequest*, v1::ListEventsResponse*) override;
   Reactor* ListPlans(Context*, const v1::ListPlansRequest*, v1::ListPlansResponse*) override;
   Reactor* GetPlan(Context*, const v1::GetPlanRequest*, v1::GetPlanResponse*) override;
+  Reactor* ExplainPlan(Context*, const v1::ExplainPlanRequest*, v1::ExplainPlanResponse*) override;
   Reactor* PushPlan(Context*, const v1::PushPlanRequest*, v1::PushPlanResponse*) override;
   Reactor* RollbackPlan(Context*, const v1::RollbackPlanRequest*, v1::PushPlanResponse*) override;
   Reactor* GetTelemetry(Context*, const v1::GetTelemetryRequest*, v1::GetTelemetryResponse*) override;

@@ -72,6 +72,10 @@ void Core::State::On(Env& env, LeadershipWon& event) {
     auto it = jobs.find(record.job);
     if (it != jobs.end()) it->second.checkpoints[{record.generation, record.step}] = std::move(record);
   }
+  for (ExplanationRecord& record : event.contents.explanations) {
+    auto it = jobs.find(record.job);
+    if (it != jobs.end()) it->second.explanations[record.version] = std::move(record);
+  }
   for (JobEvent& event : event.contents.events) {
     auto it = jobs.find(event.job);
     if (it != jobs.end()) it->second.events.Restore(std::move(event));

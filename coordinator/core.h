@@ -33,6 +33,7 @@ class Core {
   absl::StatusOr<std::vector<PlanRecord>> Plans(const JobId& job) const;              // by version
   absl::StatusOr<std::vector<CheckpointRecord>> Checkpoints(const JobId& job) const;  // oldest first
   absl::StatusOr<PlanRecord> PlanOf(const JobId& job, PlanVersion version) const;     // 0 = the active one
+  absl::StatusOr<PlanAccount> Explain(const JobId& job, PlanVersion version) const;   // 0 = the active one
   absl::StatusOr<std::vector<JobEvent>> Events(const JobId& job) const;               // by number
   std::vector<WorkerStatus> Workers() const;                                          // by name
   absl::StatusOr<JobTelemetry> Telemetry(const JobId& job) const;

@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 #include "coordinator/core_state.h"
+#include "coordinator/plan_account.h"
 
 namespace ballast {
 
@@ -70,6 +72,21 @@ absl::StatusOr<PlanRecord> Core::PlanOf(const JobId& name, PlanVersion version) 
     return absl::NotFoundError(absl::StrCat("job ", name.value(), " has no active plan yet"));
   return absl::NotFoundError(absl::StrCat("job ", name.value(), " has no plan ", version.value(),
                                           "; the newest is ", job.record.last_version.value()));
+}
+
+absl::StatusOr<PlanAccount> Core::Explain(const JobId& name, PlanVersion version) const {
+  PlanAccount account;
+  BALLAST_ASSIGN_OR_RETURN(account.plan, PlanOf(name, version));
+  const JobEntry& job = state_->jobs.at(name);
+  const PlanVersion found = account.plan.plan->stamp.version;
+  auto record = job.explanations.find(found);
+  if (record != job.explanations.end()) {
+    account.explanation = record->second.explanation;
+    account.measured = record->second.measured;
+  }
+  if (!account.measured.complete) account.measured = MeasureSoFar(job, found);
+  if (found == job.record.active) account.last_look = job.last_look_without_plan;
+  return account;
 }
 
 absl::StatusOr<std::vector<JobEvent>> Core::Events(const JobId& name) const {

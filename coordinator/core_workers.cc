@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/checkpoints.h"
 #include "coordinator/core_state.h"
+#include "coordinator/plan_account.h"
 #include "coordinator/plans.h"
 #include "coordinator/rollout.h"
 
@@ -151,6 +152,7 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     }
     worker.step = std::max(worker.step, point->step);
     env.actions.push_back(Publish{StepEvent{job.name(), *point}});
+    MeasureActive(env, job);
     MaybePlan(env, job);
   } else if (const auto* evaluation = std::get_if<EvaluationReport>(&message)) {
     if (!Telemetry::OnEvaluation(*evaluation, job.record)) return;

@@ -22,6 +22,9 @@ std::string Text(const RecordWrite& write) {
     return absl::StrCat("checkpoint after step ", checkpoint->step.value(), " ", ToString(checkpoint->state));
   }
   if (const auto* event = std::get_if<JobEvent>(&write)) return absl::StrCat("event ", event->number);
+  if (const auto* account = std::get_if<ExplanationRecord>(&write)) {
+    return absl::StrCat(account->measured.complete ? "gain of v" : "why v", account->version.value());
+  }
   const auto& generation = std::get<GenerationRecord>(write);
   return absl::StrCat("generation ", generation.generation.value(), generation.ended ? " ended" : " begins");
 }

@@ -71,6 +71,7 @@ struct JobEntry {
   GenerationRecord generation;  // the newest; meaningful when record.generation > 0
   std::map<std::pair<Generation, Step>, CheckpointRecord> checkpoints;  // oldest first
   EventLog events;
+  std::map<PlanVersion, ExplanationRecord> explanations;  // at most kExplanationsMax, the newest
 
   // Constant.
   const ParameterLayout layout;
@@ -101,6 +102,7 @@ struct JobEntry {
   Time planner_rests_until;
   Step last_look;       // step of the planner's last look
   std::string why_not;  // the planner's last reason to stay, so that only a changed one is told
+  std::optional<Explanation> last_look_without_plan;  // of that look
 };
 
 }  // namespace ballast

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "coordinator/checkpoints.h"
+#include "coordinator/plan_account.h"
 #include "coordinator/planner/register.h"
 #include "coordinator/rollout.h"
 #include "plan/contiguous.h"
@@ -123,6 +124,7 @@ void EndJob(Env& env, JobEntry& job, JobState state, const std::string& reason) 
   const std::string outcome = absl::StrCat("the job ended: ", reason.empty() ? ToString(state) : reason);
   const PlanVersion dropped = job.in_flight.has_value() ? job.in_flight->version : PlanVersion();
   std::vector<RecordWrite> writes = EndRollout(job, outcome);
+  for (RecordWrite& measured : CompleteMeasure(job)) writes.push_back(std::move(measured));
   const bool assigned = job.assigned();
   if (assigned) {
     job.generation.ended = true;

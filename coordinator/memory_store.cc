@@ -22,6 +22,9 @@ absl::StatusOr<StoreContents> MemoryStore::Load() {
   for (const auto& [job, events] : events_) {
     contents.events.insert(contents.events.end(), events.begin(), events.end());
   }
+  for (const auto& [job, explanations] : explanations_) {
+    for (const auto& [version, record] : explanations) contents.explanations.push_back(record);
+  }
   return contents;
 }
 
@@ -41,6 +44,10 @@ absl::Status MemoryStore::Commit(const Transaction& transaction) {
       std::deque<JobEvent>& events = events_[event->job];
       events.push_back(*event);  // numbers rise
       if (events.size() > static_cast<size_t>(kEventsMax)) events.pop_front();
+    } else if (const auto* explanation = std::get_if<ExplanationRecord>(&write)) {
+      std::map<PlanVersion, ExplanationRecord>& explanations = explanations_[explanation->job];
+      explanations[explanation->version] = *explanation;
+      if (explanations.size() > kExplanationsMax) explanations.erase(explanations.begin());
     } else {
       const auto& checkpoint = std::get<CheckpointRecord>(write);
       checkpoints_[{checkpoint.job, checkpoint.generation, checkpoint.step}] = checkpoint;

@@ -30,6 +30,7 @@ class MemoryStore final : public StateStore {
   std::map<std::pair<JobId, Generation>, GenerationRecord> generations_;
   std::map<std::tuple<JobId, Generation, Step>, CheckpointRecord> checkpoints_;
   std::map<JobId, std::deque<JobEvent>> events_;
+  std::map<JobId, std::map<PlanVersion, ExplanationRecord>> explanations_;
 };
 
 }  // namespace ballast

@@ -5,11 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "coordinator/plan_account.h"
 #include "coordinator/planner/accept.h"
 #include "coordinator/planner/register.h"
 #include "plan/diff.h"
 #include "plan/home_moves.h"
-#include "plan/load.h"
 
 namespace ballast {
 namespace {
@@ -19,20 +19,8 @@ struct Wanted {
   PlanBody body;
   Step not_before_step;
   PlanOrigin origin = PlanOrigin::kPushed;
+  std::optional<Explanation> explanation;  // of the planner; nothing: what is known is put together
 };
-
-// Mean imbalance of the newest measured steps under the plan that runs and under `next`; zeros when none were
-// measured.
-void PredictImbalance(const JobEntry& job, NewPlan& next) {
-  const auto& samples = job.telemetry.history().samples();
-  const size_t count = std::min<size_t>(
-      samples.size(), static_cast<size_t>(std::max<int64_t>(1, job.config().planner.plan_every_steps)));
-  for (size_t i = samples.size() - count; i < samples.size(); ++i) {
-    next.imbalance_before +=
-        PlannedImbalance(samples[i], job.active().plan->body) / static_cast<double>(count);
-    next.imbalance_after += PlannedImbalance(samples[i], next.body) / static_cast<double>(count);
-  }
-}
 
 // Everything that can be said against the content now; the plan that may be proposed otherwise. Homes go as
 // far as one plan may move them, the rest follows in later plans.
@@ -67,7 +55,8 @@ absl::StatusOr<NewPlan> Prepare(const Env& env, const JobEntry& job, Wanted want
     return absl::FailedPreconditionError(
         absl::StrCat("the same content was refused in this generation: ", rejected->second));
   }
-  PredictImbalance(job, next);
+  Predict(job, next);
+  if (wanted.explanation) next.explanation = *std::move(wanted.explanation);
   return next;
 }
 
@@ -92,6 +81,8 @@ void Finish(Env& env, JobEntry& job, ReplyToken token, absl::StatusOr<NewPlan> n
       for (int64_t bytes : diff.home_bytes_in) reply.plan.home_bytes += bytes;
       reply.plan.imbalance_before = next->imbalance_before;
       reply.plan.imbalance_after = next->imbalance_after;
+      reply.plan.imbalance_bound = next->imbalance_bound;
+      reply.plan.slot_bytes = SlotBytes(job, reply.plan.slot_writes);
     } else {
       const PlanVersion version = Propose(env, job, *std::move(next));
       reply.plan = job.plans.at(version);
@@ -108,7 +99,7 @@ absl::StatusOr<NewPlan> PreparePush(const Env& env, const JobEntry& job, const P
   }
   BALLAST_ASSIGN_OR_RETURN(PlanBody body, push.edit(job.active().plan->body, job.config()));
   body.reason = push.reason.empty() ? absl::StrCat("pushed by ", push.who) : push.reason;
-  return Prepare(env, job, Wanted{std::move(body), push.not_before_step, PlanOrigin::kPushed});
+  return Prepare(env, job, Wanted{std::move(body), push.not_before_step, PlanOrigin::kPushed, {}});
 }
 
 absl::StatusOr<NewPlan> PrepareRollback(const Env& env, const JobEntry& job, const RollbackPlan& rollback) {
@@ -128,7 +119,7 @@ absl::StatusOr<NewPlan> PrepareRollback(const Env& env, const JobEntry& job, con
   PlanBody body = KeepSlotIndices(job.active().plan->body, it->second.plan->body);
   body.speeds = job.active().plan->body.speeds;
   body.reason = absl::StrCat("rollback to plan ", to.value(), " by ", rollback.who);
-  return Prepare(env, job, Wanted{std::move(body), Step(), PlanOrigin::kRollback});
+  return Prepare(env, job, Wanted{std::move(body), Step(), PlanOrigin::kRollback, {}});
 }
 
 // A later plan of this generation may have left the expert where it was: then its index counts, not that of
@@ -209,14 +200,20 @@ void MaybePlan(Env& env, JobEntry& job) {
   absl::StatusOr<PlanDecision> decision = Decide(Planners(), input);
   std::string why = decision.ok() ? decision->why : std::string(decision.status().message());
   if (decision.ok() && decision->body.has_value()) {
-    absl::StatusOr<NewPlan> next =
-        Prepare(env, job, Wanted{*std::move(decision->body), Step(), PlanOrigin::kPlanner});
+    absl::StatusOr<NewPlan> next = Prepare(
+        env, job, Wanted{*std::move(decision->body), Step(), PlanOrigin::kPlanner, decision->explanation});
     if (next.ok()) {
       Propose(env, job, *std::move(next));
       job.why_not.clear();
+      job.last_look_without_plan.reset();
       return;
     }
     why = absl::StrCat(why, "; not proposed: ", next.status().message());
+  }
+  if (decision.ok()) {
+    job.last_look_without_plan = std::move(decision->explanation);
+    job.last_look_without_plan->accepted = false;
+    job.last_look_without_plan->verdict = why;
   }
   if (why == job.why_not) return;
   job.why_not = why;
@@ -230,7 +227,8 @@ void ContinueHomeMoves(Env& env, JobEntry& job) {
   PlanBody body = job.active().plan->body;
   body.homes = std::exchange(job.record.wanted_homes, {});
   body.reason = absl::StrCat("home moves begun by plan ", job.record.active.value(), " go on");
-  absl::StatusOr<NewPlan> next = Prepare(env, job, Wanted{std::move(body), Step(), PlanOrigin::kHomeMoves});
+  absl::StatusOr<NewPlan> next =
+      Prepare(env, job, Wanted{std::move(body), Step(), PlanOrigin::kHomeMoves, {}});
   if (next.ok()) {
     Propose(env, job, *std::move(next));
     return;

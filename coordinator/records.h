@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "coordinator/planner/explanation.h"
 #include "plan/job_config.h"
 #include "plan/plan.h"
 #include "protocol/header.h"
@@ -126,10 +127,37 @@ struct PlanRecord {
   int64_t slot_writes = 0;
   int64_t home_moves = 0;
   int64_t home_bytes = 0;       // moved, over all ranks
+  int64_t slot_bytes = 0;       // of weights that the slot writes fill, over all ranks
   double imbalance_before = 0;  // predicted; 0 = not predicted
   double imbalance_after = 0;
+  double imbalance_bound = 0;  // that no placement in these slots can go below, for the same loads
   int64_t proposed_unix_ms = 0;
 };
+
+// What a plan really gained: the first steps under it against the last under the plan before it.
+struct MeasuredGain {
+  Step from;  // first and last step under the plan that are counted; 0 = none was reported
+  Step to;
+  int64_t steps = 0;
+  double imbalance = 0;            // mean, as they ran
+  double imbalance_without = 0;    // of the same loads under the plan before it; 0 = not known
+  double step_seconds = 0;         // median
+  double step_seconds_before = 0;  // median of as many steps before; 0 = not known
+  double switch_seconds = 0;       // the longer of the last step before and the first under the plan
+  bool complete = false;           // nothing more will be counted
+  friend bool operator==(const MeasuredGain&, const MeasuredGain&) = default;
+};
+
+// Why a plan is what it is. Key: job, version. Kept for the newest kExplanationsMax plans of a job that have
+// one.
+struct ExplanationRecord {
+  JobId job;
+  PlanVersion version;
+  Explanation explanation;
+  MeasuredGain measured;
+  friend bool operator==(const ExplanationRecord&, const ExplanationRecord&) = default;
+};
+inline constexpr size_t kExplanationsMax = 100;
 
 // Key: job, generation.
 struct GenerationRecord {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "coordinator/checkpoints.h"
+#include "coordinator/plan_account.h"
 #include "plan/diff.h"
 
 namespace ballast {
@@ -82,10 +83,13 @@ void FinishSwitch(Env& env, JobEntry& job, Step switch_step) {
   PlanRecord& record = InFlightRecord(job);
   record.state = PlanState::kActive;
   record.switch_step = switch_step;
+  // Nothing more is measured of the plan that was active.
+  std::vector<RecordWrite> measured = CompleteMeasure(job);
   job.record.active = record.plan->stamp.version;
   job.record.slot_writes += record.slot_writes;
   job.in_flight.reset();
-  env.Store({job.record, record});
+  measured.insert(measured.begin(), {job.record, record});
+  env.Store(std::move(measured));
   std::string text =
       absl::StrCat("step ", switch_step.value(), ": plan ", record.plan->stamp.version.value(),
                    " active: ", record.slot_writes, record.slot_writes == 1 ? " slot write" : " slot writes");
@@ -146,6 +150,8 @@ PlanVersion Propose(Env& env, JobEntry& job, NewPlan next) {
   for (int64_t bytes : diff.home_bytes_in) record.home_bytes += bytes;
   record.imbalance_before = next.imbalance_before;
   record.imbalance_after = next.imbalance_after;
+  record.imbalance_bound = next.imbalance_bound;
+  record.slot_bytes = SlotBytes(job, record.slot_writes);
   record.proposed_unix_ms = env.now.unix_ms;
 
   job.record.last_version = version;
@@ -157,7 +163,8 @@ PlanVersion Propose(Env& env, JobEntry& job, NewPlan next) {
                            .staged = {},
                            .active = {},
                            .planted_not_before = planted ? next.not_before_step : Step()};
-  env.Store({job.record, record});
+  env.Store({job.record, record,
+             KeepExplanation(job, ExplanationRecord{job.name(), version, next.explanation, {}})});
   job.plans[version] = record;
   // The planner's reason says what changes.
   const std::string what = record.origin == PlanOrigin::kPlanner ? "" : absl::StrCat(diff.Summary(), "; ");

@@ -19,6 +19,8 @@ struct NewPlan {
   PlanOrigin origin = PlanOrigin::kPlanner;
   double imbalance_before = 0;
   double imbalance_after = 0;
+  double imbalance_bound = 0;
+  Explanation explanation{};
   std::vector<Rank> wanted_homes;  // where the homes go on to after this plan; empty = they are there
 };
 

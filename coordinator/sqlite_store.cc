@@ -17,7 +17,7 @@
 namespace ballast {
 namespace {
 
-constexpr int64_t kSchemaVersion = 3;
+constexpr int64_t kSchemaVersion = 4;
 
 // The state columns are for people with the sqlite3 tool; the record is what counts.
 constexpr char kCreateTables[] = R"(
@@ -38,6 +38,8 @@ constexpr const char* kMigrations[] = {
                                  PRIMARY KEY (job, generation, step));)",
     R"(CREATE TABLE events (job TEXT NOT NULL, number INTEGER NOT NULL, unix_ms INTEGER NOT NULL, kind TEXT NOT NULL,
                             text TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (job, number)) WITHOUT ROWID;)",
+    R"(CREATE TABLE explanations (job TEXT NOT NULL, version INTEGER NOT NULL, verdict TEXT NOT NULL,
+                                  record BLOB NOT NULL, PRIMARY KEY (job, version));)",
 };
 static_assert(std::size(kMigrations) == kSchemaVersion - 1);
 
@@ -98,6 +100,21 @@ absl::Status WriteRecord(SqliteDatabase& database, const JobEvent& event) {
   BALLAST_ASSIGN_OR_RETURN(SqliteStatement drop,
                            database.Prepare("DELETE FROM events WHERE job = ? AND number <= ?"));
   return drop.BindText(event.job.value()).Bind(event.number - kEventsMax).Run();
+}
+
+absl::Status WriteRecord(SqliteDatabase& database, const ExplanationRecord& record) {
+  BALLAST_ASSIGN_OR_RETURN(SqliteStatement insert,
+                           database.Prepare("INSERT OR REPLACE INTO explanations VALUES (?, ?, ?, ?)"));
+  BALLAST_RETURN_IF_ERROR(insert.BindText(record.job.value())
+                              .Bind(record.version.value())
+                              .BindText(record.explanation.verdict)
+                              .BindBlob(EncodeRecord(record))
+                              .Run());
+  BALLAST_ASSIGN_OR_RETURN(
+      SqliteStatement drop,
+      database.Prepare("DELETE FROM explanations WHERE job = ?1 AND version NOT IN (SELECT version FROM "
+                       "explanations WHERE job = ?1 ORDER BY version DESC LIMIT ?2)"));
+  return drop.BindText(record.job.value()).Bind(static_cast<int64_t>(kExplanationsMax)).Run();
 }
 
 // Every record that `sql` selects, decoded by `decode`, into `out`.
@@ -163,6 +180,8 @@ class SqliteStore final : public StateStore {
                                     DecodeCheckpointRecord, contents.checkpoints));
     BALLAST_RETURN_IF_ERROR(ReadAll(database_, "SELECT record FROM events ORDER BY job, number",
                                     DecodeJobEvent, contents.events));
+    BALLAST_RETURN_IF_ERROR(ReadAll(database_, "SELECT record FROM explanations ORDER BY job, version",
+                                    DecodeExplanationRecord, contents.explanations));
     return contents;
   }
 

@@ -26,6 +26,14 @@ struct JobStatus {
   bool in_flight_committed = false;
 };
 
+// Why a plan is what it is, and what it really gained.
+struct PlanAccount {
+  PlanRecord plan;
+  std::optional<Explanation> explanation;  // nothing: nothing was weighed, or it is not kept any more
+  MeasuredGain measured;
+  std::optional<Explanation> last_look;  // of the planner, when it led to no plan and came after this one
+};
+
 struct WorkerStatus {
   WorkerId name;
   bool attached = false;

@@ -107,6 +107,8 @@ v1::PlanStatus ToProto(const PlanRecord& plan) {
   proto.set_home_bytes(plan.home_bytes);
   proto.set_imbalance_before(plan.imbalance_before);
   proto.set_imbalance_after(plan.imbalance_after);
+  proto.set_imbalance_bound(plan.imbalance_bound);
+  proto.set_slot_bytes(plan.slot_bytes);
   return proto;
 }
 

@@ -12,8 +12,9 @@
 namespace ballast {
 
 // Inserts or replaces the record of that key. Of a job's events the newest kEventsMax are kept: writing one
-// drops those that are older.
-using RecordWrite = std::variant<JobRecord, PlanRecord, GenerationRecord, CheckpointRecord, JobEvent>;
+// drops those that are older; likewise kExplanationsMax of its explanations.
+using RecordWrite =
+    std::variant<JobRecord, PlanRecord, GenerationRecord, CheckpointRecord, JobEvent, ExplanationRecord>;
 
 // All or nothing, and only while `term` leads. Without writes it asks just that.
 struct Transaction {
@@ -22,11 +23,12 @@ struct Transaction {
 };
 
 struct StoreContents {
-  std::vector<JobRecord> jobs;                // by order
-  std::vector<PlanRecord> plans;              // by job, version
-  std::vector<GenerationRecord> generations;  // by job, generation
-  std::vector<CheckpointRecord> checkpoints;  // by job, generation, step
-  std::vector<JobEvent> events;               // by job, number
+  std::vector<JobRecord> jobs;                  // by order
+  std::vector<PlanRecord> plans;                // by job, version
+  std::vector<GenerationRecord> generations;    // by job, generation
+  std::vector<CheckpointRecord> checkpoints;    // by job, generation, step
+  std::vector<JobEvent> events;                 // by job, number
+  std::vector<ExplanationRecord> explanations;  // by job, version
 };
 
 // Used by one thread, the coordinator's driver. Calls may block on the disk or the network.

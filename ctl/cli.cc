@@ -14,7 +14,9 @@
 #include "ctl/job_events.h"
 #include "ctl/job_watch.h"
 #include "ctl/local_commands.h"
+#include "ctl/place_command.h"
 #include "ctl/plan_commands.h"
+#include "ctl/plan_explain.h"
 #include "ctl/replay_command.h"
 #include "ctl/telemetry_commands.h"
 
@@ -163,11 +165,18 @@ void AddPlanCommands(CLI::App& app, Command& command) {
   sub->add_option("JOB", show->job, job_help);
   sub->add_option("--version", show->version, "Default: the active one")->check(CLI::PositiveNumber);
 
+  auto explain = std::make_shared<PlanExplainArguments>();
+  sub = AddCommand(group, "explain", "Why a plan is what it is, and what it really gained", command,
+                   [explain](const Context& context) { return PlanExplain(context, *explain); });
+  sub->add_option("JOB", explain->job, job_help);
+  sub->add_option("VERSION", explain->version, "Default: the active one")->check(CLI::PositiveNumber);
+
   auto push = std::make_shared<PlanPushArguments>();
   sub = AddCommand(group, "push", "Change a plan by hand", command,
                    [push](const Context& context) { return PlanPush(context, *push); });
   sub->add_option("JOB,--job", push->job, job_help);
-  sub->add_option("-f,--file", push->file, "Plan file, YAML or JSON; - is stdin")
+  sub->add_option("-f,--file", push->file,
+                  "Plan file, YAML or JSON, or lines of replay --plans-out; - is stdin")
       ->required()
       ->type_name("FILE");
   sub->add_flag("--dry-run", push->dry_run, "Let the coordinator check it and say what would change");
@@ -257,6 +266,12 @@ void AddReplayCommands(CLI::App& app, Command& command) {
       ->check(CLI::IsMember({"exact", "fractions", "even"}).description(""))
       ->capture_default_str();
   sub->add_option("--plans-out", replay->plans_out, "Every plan as a line of JSON")->type_name("FILE.jsonl");
+  sub->add_option("--html", replay->html, "A report with charts, opened without a network")
+      ->type_name("FILE.html");
+  sub->add_option("--compare", replay->compare,
+                  "Strategies that the report shows beside it, separated by commas")
+      ->delimiter(',')
+      ->type_name("NAME,...");
   sub->add_option("--costs", replay->costs, "Also hours, and plans that weigh them: ring")
       ->type_name("MODEL")
       ->check(CLI::IsMember({"ring"}).description(""));
@@ -284,6 +299,36 @@ void AddReplayCommands(CLI::App& app, Command& command) {
       ->delimiter(',')
       ->type_name("N,...");
   sub->add_option("--out", import->out, "The array")->required()->type_name("FILE.npy");
+}
+
+void AddPlaceCommand(CLI::App& app, Command& command) {
+  auto place = std::make_shared<PlaceArguments>();
+  CLI::App* sub =
+      AddCommand(&app, "place", "One good placement for given loads, as a plan file with -o yaml", command,
+                 [place](const Context& context) { return PlaceExperts(context, *place); });
+  sub->add_option("--loads", place->loads,
+                  "Integers [layer][expert], or a recording as replay takes it, summed up")
+      ->required()
+      ->type_name("FILE.npy");
+  sub->add_option("--tokens", place->tokens, "Experts that tokens chose, [token][k]: a co-activation sample")
+      ->type_name("FILE.npy");
+  sub->add_option("--base", place->base_version, "Plan version that the plan file changes")
+      ->type_name("VERSION")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  PlaceOptions& options = place->options;
+  sub->add_option("--gpus", options.ranks, "Ranks")->required()->type_name("N");
+  sub->add_option("--gpus-per-node", options.ranks_per_node, "Default: all on one node")->type_name("N");
+  sub->add_option("--slots", options.slots, "Expert slots of a rank in each layer")
+      ->required()
+      ->type_name("N");
+  sub->add_option("--strategy", options.strategy, "Of single layers")
+      ->type_name("NAME")
+      ->capture_default_str();
+  sub->add_option("--budget", options.evaluations_max, "Placements that one layer may look at")
+      ->type_name("N")
+      ->capture_default_str();
+  sub->add_option("--seed", options.seed, "Of strategies that draw")->type_name("N")->capture_default_str();
 }
 
 int RunCommand(const Command& command, const Context& context) {
@@ -315,6 +360,7 @@ int RunCli(const std::vector<std::string>& arguments, std::ostream& out, std::os
   AddClusterCommands(app, command);
   AddLocalCommands(app, command);
   AddReplayCommands(app, command);
+  AddPlaceCommand(app, command);
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 takes them
     app.parse(reversed);

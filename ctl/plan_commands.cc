@@ -8,6 +8,7 @@
 #include "ctl/output.h"
 #include "wire/message_json.h"
 #include "wire/plan_file.h"
+#include "wire/plan_lines.h"
 
 namespace ballast {
 namespace {
@@ -26,7 +27,8 @@ std::string OrDash(int64_t value) { return value == 0 ? "-" : absl::StrCat(value
 
 std::string ImbalanceText(const v1::PlanStatus& plan) {
   if (plan.imbalance_before() == 0 && plan.imbalance_after() == 0) return "-";
-  return absl::StrCat(Fixed(plan.imbalance_before(), 2), " -> ", Fixed(plan.imbalance_after(), 2));
+  return absl::StrCat(Fixed(plan.imbalance_before(), 2), " -> ", Fixed(plan.imbalance_after(), 2), " (bound ",
+                      Fixed(plan.imbalance_bound(), 2), ")");
 }
 
 void PrintStatus(std::ostream& out, const v1::PlanStatus& plan) {
@@ -131,10 +133,25 @@ absl::Status PlanShow(const Context& context, const PlanShowArguments& arguments
 absl::Status PlanPush(const Context& context, const PlanPushArguments& arguments) {
   auto source = ReadSourceFile(arguments.file);
   if (!source.ok()) return BadInput(source.status());
-  BALLAST_ASSIGN_OR_RETURN(PlanFileText text, ReadPlanFile(*source));
+  const bool lines = ArePlanLines(*source);
+  PlanFileText text;
+  if (lines) {
+    text.positions = FieldPositions(source->name);
+    BALLAST_ASSIGN_OR_RETURN(text.file, ReadPlanLines(*source));
+    text.file.set_reason(absl::StrCat("lines of ", source->name));
+  } else {
+    BALLAST_ASSIGN_OR_RETURN(text, ReadPlanFile(*source));
+  }
   BALLAST_ASSIGN_OR_RETURN(ControlClient client, ControlClient::Connect(context.options));
   v1::PushPlanRequest request;
   BALLAST_ASSIGN_OR_RETURN(*request.mutable_job(), JobOrOnlyOne(client, arguments.job));
+  if (lines) {
+    // They name no base: they change what is active now.
+    v1::GetPlanRequest active;
+    active.set_job(request.job());
+    BALLAST_ASSIGN_OR_RETURN(v1::GetPlanResponse now, client.Call(&v1::Control::Stub::GetPlan, active));
+    text.file.set_base_version(now.status().version());
+  }
   *request.mutable_plan() = text.file;
   request.set_dry_run(arguments.dry_run);
   auto response = client.Call(&v1::Control::Stub::PushPlan, request);

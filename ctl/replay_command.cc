@@ -2,32 +2,19 @@
 
 #include <chrono>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 #include "ctl/output.h"
+#include "ctl/read_array.h"
+#include "ctl/replay_report.h"
 #include "ctl/write_file.h"
 #include "replay/load_trace.h"
-#include "replay/npy.h"
 #include "replay/trace_import.h"
 
 namespace ballast {
 namespace {
-
-absl::StatusOr<std::string> ReadWhole(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
-  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (file.bad()) return absl::UnavailableError(absl::StrCat(path, ": cannot be read"));
-  return bytes;
-}
-
-absl::Status At(const std::string& path, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat(path, ": ", std::string(status.message())));
-}
 
 // {"step", "layer", "hosts": [[experts of rank 0], ...], "frac" in the same shape when the split is fixed}.
 std::string PlanLines(const ReplayResult& result) {
@@ -121,14 +108,25 @@ void PrintTables(const Context& context, const ReplayFigures& figures) {
   layers.Print(context.out);
 }
 
+absl::Status WriteReport(const ReplayArguments& arguments, ReplayOptions options, const LoadTrace& trace,
+                         const ReplayResult& result) {
+  std::vector<ReplayRun> runs = {{options.strategy, result}};
+  for (const std::string& strategy : arguments.compare) {
+    if (strategy == arguments.options.strategy) continue;
+    options.strategy = strategy;
+    BALLAST_ASSIGN_OR_RETURN(ReplayResult other, Replay(trace, options));
+    runs.push_back({strategy, std::move(other)});
+  }
+  options.strategy = arguments.options.strategy;
+  return WriteFileByRename(arguments.html, ReplayReport(arguments.loads, options, trace, runs), 0644);
+}
+
 }  // namespace
 
 absl::Status ReplayTrace(const Context& context, const ReplayArguments& arguments) {
-  BALLAST_ASSIGN_OR_RETURN(std::string bytes, ReadWhole(arguments.loads));
-  const absl::StatusOr<NpyArray> array = NpyArray::Parse(std::move(bytes));
-  if (!array.ok()) return At(arguments.loads, array.status());
-  const absl::StatusOr<LoadTrace> trace = LoadTrace::FromArray(*array);
-  if (!trace.ok()) return At(arguments.loads, trace.status());
+  BALLAST_ASSIGN_OR_RETURN(const NpyArray array, ReadArray(arguments.loads));
+  const absl::StatusOr<LoadTrace> trace = LoadTrace::FromArray(array);
+  if (!trace.ok()) return AtFile(arguments.loads, trace.status());
 
   ReplayOptions options = arguments.options;
   options.split = arguments.split == "even"        ? ReplaySplit::kEven
@@ -142,6 +140,9 @@ absl::Status ReplayTrace(const Context& context, const ReplayArguments& argument
   BALLAST_ASSIGN_OR_RETURN(const ReplayResult result, Replay(*trace, options));
   if (!arguments.plans_out.empty()) {
     BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.plans_out, PlanLines(result), 0644));
+  }
+  if (!arguments.html.empty()) {
+    BALLAST_RETURN_IF_ERROR(WriteReport(arguments, options, *trace, result));
   }
   if (!PrintForPrograms(context, ToJson(arguments, result.figures))) PrintTables(context, result.figures);
   return absl::OkStatus();
@@ -158,11 +159,11 @@ absl::Status TraceImport(const Context& context, const TraceImportArguments& arg
     for (const fs::directory_entry& entry : entries) {
       std::pair<int, int> key;
       if (!ParseSmartMoeName(entry.path().filename().string(), key)) continue;
-      BALLAST_ASSIGN_OR_RETURN(files[key], ReadWhole(entry.path().string()));
+      BALLAST_ASSIGN_OR_RETURN(files[key], ReadWholeFile(entry.path().string()));
     }
     BALLAST_ASSIGN_OR_RETURN(bytes, ImportSmartMoeTables(files));
   } else {
-    BALLAST_ASSIGN_OR_RETURN(const std::string values, ReadWhole(arguments.path));
+    BALLAST_ASSIGN_OR_RETURN(const std::string values, ReadWholeFile(arguments.path));
     BALLAST_ASSIGN_OR_RETURN(bytes, ImportRawU16(values, arguments.shape));
   }
   BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.out, bytes, 0644));

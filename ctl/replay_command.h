@@ -16,6 +16,8 @@ struct ReplayArguments {
   std::string split = "exact";
   std::string costs;  // "" or "ring"
   std::string plans_out;
+  std::string html;                  // a report; empty = none
+  std::vector<std::string> compare;  // strategies that the report shows beside options.strategy
   RingCosts ring;
   ReplayOptions options;
 };

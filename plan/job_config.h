@@ -86,7 +86,7 @@ struct PlacementConfig {
 
 // When the planner acts; coordinator/planner/accept.h has the rule.
 struct PlannerConfig {
-  std::string strategy = "greedy";  // a name of the planner registry
+  std::string strategy = "auto";  // a name of the planner registry
   int64_t plan_every_steps =
       10;  // looked at this often, and not sooner after a switch; it moves only when that pays
   int64_t warmup_steps = 5;  // no plan before this many steps were observed

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <deque>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/rng.h"
@@ -88,6 +89,9 @@ class Replayer {
       Adopt({start_, {}}, 0, l);
     }
     totals_.resize(layers_.size());
+    result_.imbalance.resize(layers_.size());
+    result_.slot_writes.resize(layers_.size());
+    writes_now_.assign(layers_.size(), 0);
   }
 
   ReplayResult Run() {
@@ -147,6 +151,7 @@ class Replayer {
     if (!view.pack_anew && step > kBootRows)
       result_.figures.writes_max = std::max(result_.figures.writes_max, writes);
     if (step >= options_.from) {
+      writes_now_[l] = writes;
       LayerFigures& figures = result_.figures.layers[l];
       figures.slot_writes += writes;
       figures.replans += choice->table != layer.table;
@@ -227,10 +232,10 @@ class Replayer {
       now.load = trace_.Sample(step, l);
       oracle_hosts = HostsOf(OracleTable(now), trace_.experts());
     }
-    double busiest = 0;
+    double busiest = 0, mean = 0;
     for (int m = 0; m < trace_.microbatches(); ++m) {
       now.load = trace_.Microbatch(step, l, m);
-      totals.mean += static_cast<double>(now.total_load()) / options_.ranks;
+      mean += static_cast<double>(now.total_load()) / options_.ranks;
       busiest += BusiestTokens(now.load, layer.hosts, exact ? nullptr : &layer.host_fractions);
       totals.unmoved += BusiestTokens(now.load, start_hosts_, nullptr);
       if (!options_.oracle) continue;
@@ -238,7 +243,10 @@ class Replayer {
       totals.with_replicas += SlotBound(now) * 65536;
       totals.no_replicas += NoReplicaBound(now) * 65536;
     }
+    totals.mean += mean;
     totals.busiest += busiest;
+    result_.imbalance[l].push_back(mean > 0 ? busiest / mean : 1);
+    result_.slot_writes[l].push_back(std::exchange(writes_now_[l], 0));
     if (!options_.costs) return;
     hours_.step += busiest * options_.costs->SecondsPerToken() * options_.costs->iterations_per_step / 3600;
     hours_.sync += SyncSlots(layer.table, trace_.experts()) * options_.costs->SyncSeconds() / 3600;
@@ -294,6 +302,7 @@ class Replayer {
   std::vector<std::vector<Rank>> start_hosts_;
   std::vector<LayerState> layers_;
   std::vector<Totals> totals_;
+  std::vector<int> writes_now_;  // [layer] made by the plan of the present row
   Hours hours_;
   ReplayResult result_;
 };

@@ -86,6 +86,10 @@ struct ReplayPlan {
 struct ReplayResult {
   ReplayFigures figures;
   std::vector<ReplayPlan> plans;  // by step, then layer; step 0 has one for each layer
+  // [layer][row from options.from on]: busiest rank / mean over the row's microbatches, and slot writes
+  // before it.
+  std::vector<std::vector<double>> imbalance;
+  std::vector<std::vector<double>> slot_writes;
 };
 
 // NotFound for an unknown strategy; InvalidArgument for options that are impossible for the trace.

@@ -79,6 +79,7 @@ std::shared_ptr<const JobConfig> JobOf(const Scenario& s) {
   job->planner.plan_every_steps = s.planner ? 4 : 1'000'000'000;
   job->planner.warmup_steps = s.planner ? 2 : 1'000'000'000;
   job->planner.horizon_steps = 8;
+  job->planner.strategy = "greedy";
   return job;
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "ballast/v1/records.pb.h"
 #include "base/status_macros.h"
+#include "wire/convert_explanation.h"
 #include "wire/convert_ids.h"
 #include "wire/convert_plan.h"
 #include "wire/convert_session.h"
@@ -184,6 +185,8 @@ std::string EncodeRecord(const PlanRecord& record) {
   out.set_imbalance_before(record.imbalance_before);
   out.set_imbalance_after(record.imbalance_after);
   out.set_proposed_unix_ms(record.proposed_unix_ms);
+  out.set_slot_bytes(record.slot_bytes);
+  out.set_imbalance_bound(record.imbalance_bound);
   return Serialize(out);
 }
 
@@ -209,6 +212,8 @@ absl::StatusOr<PlanRecord> DecodePlanRecord(const std::string& bytes) {
   out.imbalance_before = in.imbalance_before();
   out.imbalance_after = in.imbalance_after();
   out.proposed_unix_ms = in.proposed_unix_ms();
+  out.slot_bytes = in.slot_bytes();
+  out.imbalance_bound = in.imbalance_bound();
   if (!ids.status().ok()) return Damaged("plan", ids.status());
   return out;
 }
@@ -311,6 +316,32 @@ absl::StatusOr<JobEvent> DecodeJobEvent(const std::string& bytes) {
   out.version = ids.Get<PlanVersion>("plan_version", in.event().plan_version());
   out.text = in.event().text();
   if (!ids.status().ok()) return Damaged("event", ids.status());
+  return out;
+}
+
+std::string EncodeRecord(const ExplanationRecord& record) {
+  v1::ExplanationRecord out;
+  out.set_job(record.job.value());
+  out.set_version(record.version.value());
+  *out.mutable_explanation() = ballast::ToProto(record.explanation);
+  *out.mutable_measured() = ballast::ToProto(record.measured);
+  return Serialize(out);
+}
+
+absl::StatusOr<ExplanationRecord> DecodeExplanationRecord(const std::string& bytes) {
+  v1::ExplanationRecord in;
+  BALLAST_RETURN_IF_ERROR(Parse("explanation", bytes, &in));
+  IdReader ids;
+  ExplanationRecord out;
+  out.job = JobId(in.job());
+  out.version = ids.Get<PlanVersion>("version", in.version());
+  if (!ids.status().ok()) return Damaged("explanation", ids.status());
+  auto explanation = FromProto(in.explanation());
+  if (!explanation.ok()) return Damaged("explanation", explanation.status());
+  out.explanation = *std::move(explanation);
+  auto measured = FromProto(in.measured());
+  if (!measured.ok()) return Damaged("explanation", measured.status());
+  out.measured = *measured;
   return out;
 }
 

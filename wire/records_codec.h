@@ -14,6 +14,7 @@ std::string EncodeRecord(const PlanRecord& record);
 std::string EncodeRecord(const GenerationRecord& record);
 std::string EncodeRecord(const CheckpointRecord& record);
 std::string EncodeRecord(const JobEvent& record);
+std::string EncodeRecord(const ExplanationRecord& record);
 
 // DataLoss when the bytes are no such record; the message names the field where that is known. A job is
 // validated anew; a plan must have the digest that was stored beside it.
@@ -22,5 +23,6 @@ absl::StatusOr<PlanRecord> DecodePlanRecord(const std::string& bytes);
 absl::StatusOr<GenerationRecord> DecodeGenerationRecord(const std::string& bytes);
 absl::StatusOr<CheckpointRecord> DecodeCheckpointRecord(const std::string& bytes);
 absl::StatusOr<JobEvent> DecodeJobEvent(const std::string& bytes);
+absl::StatusOr<ExplanationRecord> DecodeExplanationRecord(const std::string& bytes);
 
 }  // namespace ballast

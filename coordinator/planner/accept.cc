@@ -99,9 +99,9 @@ Verdict MayPlan(const PlanInput& input) {
   return {true, ""};
 }
 
-Verdict Accept(const PlanInput& input, const Proposal& proposal) {
-  const PlanDiff diff = Diff(input.current, proposal.body, input.layout);
-  Replay replay(input, proposal.body);
+Verdict Accept(const PlanInput& input, const PlanBody& proposed) {
+  const PlanDiff diff = Diff(input.current, proposed, input.layout);
+  Replay replay(input, proposed);
   if (replay.size() == 0) return Rejected("no load was observed");
   const int64_t count = std::min(replay.size(), std::max<int64_t>(1, input.config.plan_every_steps));
   const Gain gain = MeasureGain(replay, count);
@@ -129,23 +129,38 @@ Verdict Accept(const PlanInput& input, const Proposal& proposal) {
 absl::StatusOr<PlanDecision> Decide(const Registry<PlannerPtr>& planners, const PlanInput& input) {
   BALLAST_ASSIGN_OR_RETURN(const PlannerPtr planner, planners.Find(input.config.strategy));
   const Verdict may = MayPlan(input);
-  if (!may.accepted) return PlanDecision{std::nullopt, false, may.why};
-  std::string why = "no better placement";
-  if (std::optional<Proposal> proposal = planner->Propose(input)) {
-    const Verdict verdict = Accept(input, *proposal);
-    why = verdict.why;
-    if (verdict.accepted) {
-      proposal->body.reason = why;
-      return PlanDecision{std::move(proposal->body), false, why};
+  PlanDecision decision;
+  decision.why = may.why;
+  if (!may.accepted) return decision;
+  Proposal proposal = planner->Propose(input);
+  decision.why = "no better placement";
+  if (proposal.body) {
+    const Verdict verdict = Accept(input, *proposal.body);
+    decision.why = verdict.why;
+    if (verdict.accepted) decision.body = std::move(proposal.body);
+  }
+  std::string verdict = decision.why;
+  if (!decision.body) {
+    decision.body = planner->ProposeHomes(input);
+    decision.homes = decision.body.has_value();
+    if (decision.homes) {
+      decision.why = absl::StrCat("homes follow their slots: ",
+                                  Diff(input.current, *decision.body, input.layout).Summary());
+      verdict = absl::StrCat(decision.why, "; slots stay: ", verdict);
     }
   }
-  if (std::optional<PlanBody> body = planner->ProposeHomes(input)) {
-    body->reason =
-        absl::StrCat("homes follow their slots: ", Diff(input.current, *body, input.layout).Summary());
-    why = body->reason;
-    return PlanDecision{std::move(*body), true, why};
+  if (decision.body) decision.body->reason = decision.why;
+  decision.explanation = std::move(proposal.explanation);
+  decision.explanation.strategy = input.config.strategy;
+  decision.explanation.step = input.now;
+  const auto& samples = input.history.samples();
+  if (!samples.empty()) {
+    decision.explanation.first_sample = samples.front().step;
+    decision.explanation.last_sample = samples.back().step;
   }
-  return PlanDecision{std::nullopt, false, why};
+  decision.explanation.accepted = decision.body.has_value();
+  decision.explanation.verdict = std::move(verdict);
+  return decision;
 }
 
 }  // namespace ballast

@@ -32,12 +32,13 @@ Verdict MayPlan(const PlanInput& input);
 //   gain - its standard error >= min_gain, and
 //   the largest sum over a newest part of the history of (before - after) * layers > slot writes *
 //   slot_write_cost.
-Verdict Accept(const PlanInput& input, const Proposal& proposal);
+Verdict Accept(const PlanInput& input, const PlanBody& proposed);
 
 struct PlanDecision {
   std::optional<PlanBody> body;  // with its reason; nothing when nothing should change
   bool homes = false;            // the body moves homes alone
   std::string why;               // the reason, also of a rejection
+  Explanation explanation;       // what was weighed; its verdict says why slots stay
 };
 
 // One look: hold-down, the strategy named by the config, the accept rule; when nothing else changes, homes

@@ -6,7 +6,7 @@ namespace {
 
 class ContiguousPlanner final : public Planner {
  public:
-  std::optional<Proposal> Propose(const PlanInput&) const override { return std::nullopt; }
+  Proposal Propose(const PlanInput&) const override { return {}; }
   std::optional<PlanBody> ProposeHomes(const PlanInput&) const override { return std::nullopt; }
 };
 

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "absl/strings/str_format.h"
+#include "coordinator/planner/explain_layer.h"
 #include "coordinator/planner/register.h"
 #include "plan/home_moves.h"
 
@@ -130,20 +132,23 @@ std::vector<int> NumbersToTry(int spare) {
 
 class GreedyPlanner final : public Planner {
  public:
-  std::optional<Proposal> Propose(const PlanInput& input) const override {
+  Proposal Propose(const PlanInput& input) const override {
     const std::vector<std::vector<int64_t>> forecast = input.history.Forecast();
+    PlanBody body = input.current;
+    body.speeds = input.speeds;
+    body.predicted_step_seconds = 0;
     Proposal proposal;
-    proposal.body = input.current;
-    proposal.body.speeds = input.speeds;
-    proposal.body.predicted_step_seconds = 0;
-    for (size_t l = 0; l < proposal.body.layers.size(); ++l) {
-      PlanLayer(input, forecast[l], proposal.body.layers[l]);
-    }
-    if (proposal.body.layers == input.current.layers && proposal.body.speeds == input.current.speeds) {
-      return std::nullopt;
+    for (size_t l = 0; l < body.layers.size(); ++l) {
+      LayerTask task = TaskOf(input, forecast[l]);
+      LayerExplanation explanation = ExplainLayer(task, input.current, l);
+      PlanLayer(input, forecast[l], body.layers[l], explanation);
+      explanation.imbalance_after = LayerImbalance(forecast[l], body.layers[l], input.speeds, input.speeds);
+      proposal.explanation.layers.push_back(std::move(explanation));
     }
     proposal.imbalance_before = PlannedImbalance(forecast, input.current, input.speeds);
-    proposal.imbalance_after = PlannedImbalance(forecast, proposal.body, input.speeds);
+    proposal.imbalance_after = PlannedImbalance(forecast, body, input.speeds);
+    if (body.layers != input.current.layers || body.speeds != input.current.speeds)
+      proposal.body = std::move(body);
     return proposal;
   }
 
@@ -156,8 +161,12 @@ class GreedyPlanner final : public Planner {
 
  private:
   // Replaces `plan` (the current one) by the best that was found, if it gains enough.
-  static void PlanLayer(const PlanInput& input, const std::vector<int64_t>& tokens, LayerPlan& plan) {
-    if (std::accumulate(tokens.begin(), tokens.end(), int64_t{0}) == 0) return;
+  static void PlanLayer(const PlanInput& input, const std::vector<int64_t>& tokens, LayerPlan& plan,
+                        LayerExplanation& explanation) {
+    if (std::accumulate(tokens.begin(), tokens.end(), int64_t{0}) == 0) {
+      explanation.why = "no load is expected";
+      return;
+    }
     const LayerPlan current = plan;
     const LayerInput layer{tokens, current, input.speeds, input.limits.slots_per_rank};
     const PlannerConfig& config = input.config;
@@ -166,21 +175,32 @@ class GreedyPlanner final : public Planner {
     const double now = LayerImbalance(tokens, current, input.speeds, input.speeds);
     const int spare = layer.ranks() * layer.slots_per_rank - layer.experts();
     double best_score = 0;
+    std::string best_name = kAsItIs;
     bool found = false;
+    explanation.candidates.push_back({kAsItIs, now, now, 0, false});
     for (int extra : NumbersToTry(spare)) {
       const std::vector<int> copies = CountCopies(layer, extra);
       for (double tie : kTies) {
         LayerPlan next = Arrange(layer, Pack(layer, copies, tie));
         const double imbalance = LayerImbalance(tokens, next, input.speeds, input.speeds);
-        const double writes = CountWrites(current, next) * config.slot_write_cost;
-        if (now - imbalance < config.min_gain * now || (now - imbalance) * horizon <= writes) continue;
+        const int slot_writes = CountWrites(current, next);
+        const double writes = slot_writes * config.slot_write_cost;
         const double score = imbalance + writes / horizon + extra * kCopyPrice;
+        const std::string name = absl::StrFormat("%d extra copies, ties within %.2f", extra, tie);
+        explanation.candidates.push_back({name, imbalance, score, slot_writes, false});
+        if (now - imbalance < config.min_gain * now || (now - imbalance) * horizon <= writes) continue;
         if (found && score >= best_score) continue;
         found = true;
         best_score = score;
+        best_name = name;
         plan = std::move(next);
       }
     }
+    for (LayerCandidate& candidate : explanation.candidates) candidate.chosen = candidate.name == best_name;
+    TrimCandidates(explanation.candidates);
+    explanation.why =
+        found ? absl::StrFormat("J %.4f instead of %.4f", best_score, now)
+              : absl::StrFormat("nothing gains %.3g of the imbalance and its slot writes", config.min_gain);
   }
 };
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_format.h"
 #include "base/rng.h"
+#include "coordinator/planner/explain_layer.h"
 #include "coordinator/planner/layer/predictor_bank.h"
 #include "plan/home_moves.h"
 #include "plan/load.h"
@@ -13,27 +15,27 @@ namespace {
 // What one much replicated slot costs in each step, in balanced steps of its layer, as long as nothing
 // measured says otherwise: its gradient is reduced and its weight refreshed.
 constexpr double kSyncCost = 0.002;
+// Steps whose measured loads a candidate must fit beside the forecast: single steps are noisy, and loads
+// drift.
+constexpr size_t kWeighedOnRecent = 5;
 
 class LayerwisePlanner final : public Planner {
  public:
   explicit LayerwisePlanner(LayerStrategyPtr strategy) : strategy_(std::move(strategy)) {}
 
-  std::optional<Proposal> Propose(const PlanInput& input) const override {
-    if (input.history.samples().empty()) return std::nullopt;
+  Proposal Propose(const PlanInput& input) const override {
     Proposal proposal;
-    proposal.body = input.current;
-    proposal.body.speeds = input.speeds;
-    double before = 0, after = 0;
-    for (size_t l = 0; l < input.current.layers.size(); ++l) {
-      LayerPlan& layer = proposal.body.layers[l];
-      const std::vector<int64_t> forecast = PlanLayer(input, l, layer);
-      before += LayerImbalance(forecast, input.current.layers[l], input.current.speeds, input.speeds);
-      after += LayerImbalance(forecast, layer, input.speeds, input.speeds);
-    }
-    if (proposal.body == input.current) return std::nullopt;
+    if (input.history.samples().empty()) return proposal;
+    PlanBody body = input.current;
+    body.speeds = input.speeds;
     const double layers = static_cast<double>(input.current.layers.size());
-    proposal.imbalance_before = before / layers;
-    proposal.imbalance_after = after / layers;
+    proposal.imbalance_before = proposal.imbalance_after = 0;
+    for (size_t l = 0; l < input.current.layers.size(); ++l) {
+      proposal.explanation.layers.push_back(PlanLayer(input, l, body.layers[l]));
+      proposal.imbalance_before += proposal.explanation.layers.back().imbalance_before / layers;
+      proposal.imbalance_after += proposal.explanation.layers.back().imbalance_after / layers;
+    }
+    if (body != input.current) proposal.body = std::move(body);
     return proposal;
   }
 
@@ -45,8 +47,8 @@ class LayerwisePlanner final : public Planner {
   }
 
  private:
-  // Replaces `layer` (the current one) by what the strategy chooses. Returns the forecast.
-  std::vector<int64_t> PlanLayer(const PlanInput& input, size_t l, LayerPlan& layer) const {
+  // Replaces `layer` (the current one) by what the strategy chooses.
+  LayerExplanation PlanLayer(const PlanInput& input, size_t l, LayerPlan& layer) const {
     const int looks_ahead = static_cast<int>(std::clamp<int64_t>(input.config.plan_every_steps, 1, 64));
     PredictorBank bank(input.history.experts(), looks_ahead);
     std::vector<std::vector<int64_t>> recent;
@@ -55,23 +57,60 @@ class LayerwisePlanner final : public Planner {
       recent.push_back(sample.tokens[l]);
     }
     std::reverse(recent.begin(), recent.end());
-    LayerTask task;
-    task.load = bank.Forecast();
-    task.speeds = input.speeds;
-    task.slots.assign(input.speeds.size(), input.limits.slots_per_rank);
-    for (NodeId node : input.topology.node_of_rank) task.node_of_rank.push_back(node.value());
-    if (task.total_load() == 0) return task.load;
+    const LayerTask task = TaskOf(input, bank.Forecast());
+    LayerExplanation explanation = ExplainLayer(task, input.current, l);
+    if (task.total_load() == 0) {
+      explanation.why = "no load is expected";
+      return explanation;
+    }
 
     const SlotTable current = TableOf(layer);
     LayerView view{task, current, recent, RelativeCosts(task, kSyncCost, input.config.slot_write_cost),
                    input.active_since.value() == 0};
     view.seed = HashSeed({static_cast<uint64_t>(input.now.value()), l});
-    if (std::optional<LayerChoice> choice = strategy_->Choose(view)) {
+    view.weighed = &explanation.candidates;
+    view.weighed_on_recent = kWeighedOnRecent;
+    const LayerCosts& costs = view.costs;
+    const auto cost = [&](const SlotTable& table) {
+      return MeanObjective(task, recent, kWeighedOnRecent, table, costs);
+    };
+    std::optional<LayerChoice> choice = strategy_->Choose(view);
+    explanation.candidates.push_back(Weighed(task, current, kAsItIs, current, cost(current)));
+    LayerCandidate& stays = explanation.candidates.back();
+    if (!choice || choice->table == current) {
+      stays.chosen = true;
+      explanation.why = "nothing that was weighed pays for its writes";
+    } else {
+      explanation.why =
+          ChosenText(Weighed(task, current, "the strategy's", choice->table, cost(choice->table)),
+                     explanation.candidates);
+    }
+    TrimCandidates(explanation.candidates);
+    if (choice) {
       layer.slots = SlotsOf(choice->table);
       layer.split.kind = choice->fractions.empty() ? SplitKind::kExact : SplitKind::kFractions;
       layer.split.fractions = std::move(choice->fractions);
     }
-    return task.load;
+    explanation.imbalance_after = LayerImbalance(task.load, layer, input.speeds, input.speeds);
+    return explanation;
+  }
+
+  // Marks the candidate that was chosen, or adds it where the strategy weighed none.
+  static std::string ChosenText(const LayerCandidate& chosen, std::vector<LayerCandidate>& candidates) {
+    const LayerCandidate stays = candidates.back();
+    LayerCandidate* found = nullptr;
+    for (LayerCandidate& candidate : candidates) {
+      const bool same =
+          candidate.imbalance == chosen.imbalance && candidate.slot_writes == chosen.slot_writes;
+      if (same && candidate.name != kAsItIs && (found == nullptr || candidate.cost < found->cost))
+        found = &candidate;
+    }
+    if (found == nullptr) {
+      candidates.push_back(chosen);
+      found = &candidates.back();
+    }
+    found->chosen = true;
+    return absl::StrFormat("J %.4f instead of %.4f", found->cost, stays.cost);
   }
 
   const LayerStrategyPtr strategy_;

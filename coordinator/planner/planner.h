@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "coordinator/planner/explanation.h"
 #include "coordinator/planner/predictor.h"
 #include "plan/job_config.h"
 #include "plan/layout.h"
@@ -34,9 +35,12 @@ struct PlanInput {
   Step active_since;             // the step at which `current` became active; 0 = it is a generation's first
 };
 
-// What a strategy would run next. Its body passes ValidatePlan and ValidateTransition from the current plan.
+// What a strategy would run next, and what it weighed.
 struct Proposal {
-  PlanBody body;  // `reason` is filled in by Decide
+  // Passes ValidatePlan and ValidateTransition from the current plan; `reason` is filled in by Decide.
+  // Nothing when the strategy would change nothing.
+  std::optional<PlanBody> body;
+  Explanation explanation;  // strategy and verdict are filled in by Decide
   // Mean over layers of the imbalance under the forecast, now and with `body`.
   double imbalance_before = 1;
   double imbalance_after = 1;
@@ -45,9 +49,8 @@ struct Proposal {
 class Planner {
  public:
   virtual ~Planner() = default;
-  // Slots, splits and speeds for a better balance; nothing when the strategy would change nothing. Homes
-  // stay.
-  virtual std::optional<Proposal> Propose(const PlanInput& input) const = 0;
+  // Slots, splits and speeds for a better balance. Homes stay.
+  virtual Proposal Propose(const PlanInput& input) const = 0;
   // Home moves alone, asked for when no other change is made, so that homes follow slots that have settled.
   virtual std::optional<PlanBody> ProposeHomes(const PlanInput& input) const = 0;
 };

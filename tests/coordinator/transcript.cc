@@ -78,7 +78,7 @@ class Runner {
     } else if (!core_) {
       out_ = "no core\n";
     } else if (verb == "jobs" || verb == "checkpoints" || verb == "plans" || verb == "events" ||
-               verb == "workers" || verb == "leader") {
+               verb == "explain" || verb == "workers" || verb == "leader") {
       Read(c);
     } else {
       Feed(MakeEvent(c));
@@ -305,6 +305,20 @@ class Runner {
         absl::StrAppend(&out_, "  ", w.name.value(), w.attached ? " attached" : " detached", " ranks ",
                         w.ranks, " job ", w.job.empty() ? "-" : w.job.value(), "\n");
       }
+    } else if (c.word(0) == "explain") {
+      const auto account = core_->Explain(JobId(c.word(1)), PlanVersion(c.option("version", 0)));
+      BALLAST_CHECK_OK(account.status());
+      absl::StrAppend(&out_, "  v", account->plan.plan->stamp.version.value(), ": ",
+                      absl::StrFormat("imbalance %.2f -> %.2f, bound %.2f, %d slot bytes\n",
+                                      account->plan.imbalance_before, account->plan.imbalance_after,
+                                      account->plan.imbalance_bound, account->plan.slot_bytes));
+      if (account->explanation) PrintLook("why", *account->explanation);
+      const MeasuredGain& gain = account->measured;
+      absl::StrAppendFormat(
+          &out_, "  measured %d steps %d..%d%s: %.2f, without %.2f; %.2f s, before %.2f s\n", gain.steps,
+          gain.from.value(), gain.to.value(), gain.complete ? "" : " so far", gain.imbalance,
+          gain.imbalance_without, gain.step_seconds, gain.step_seconds_before);
+      if (account->last_look) PrintLook("last look", *account->last_look);
     } else if (c.word(0) == "events") {
       const auto events = core_->Events(JobId(c.word(1)));
       BALLAST_CHECK_OK(events.status());
@@ -336,6 +350,22 @@ class Runner {
                         p.plan->stamp.base_version.value(), " ", ToString(p.state), " ", ToString(p.origin),
                         " since step ", p.switch_step.value(), " (", p.plan->body.reason, ") ", p.outcome,
                         "\n");
+      }
+    }
+  }
+
+  void PrintLook(const std::string& title, const Explanation& look) {
+    absl::StrAppend(&out_, "  ", title, ": ", look.strategy, " at step ", look.step.value(), " on steps ",
+                    look.first_sample.value(), "..", look.last_sample.value(),
+                    look.accepted ? ", accepted: " : ", not accepted: ", look.verdict, "\n");
+    for (const LayerExplanation& layer : look.layers) {
+      absl::StrAppendFormat(&out_, "    load %s, bound %.2f, %.2f -> %.2f %s\n",
+                            absl::StrJoin(layer.load, " "), layer.bound, layer.imbalance_before,
+                            layer.imbalance_after, layer.why);
+      for (const LayerCandidate& candidate : layer.candidates) {
+        absl::StrAppendFormat(&out_, "      %s%s: imbalance %.2f, J %.3f, %d slot writes\n",
+                              candidate.chosen ? "* " : "", candidate.name, candidate.imbalance,
+                              candidate.cost, candidate.slot_writes);
       }
     }
   }

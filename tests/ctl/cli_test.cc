@@ -70,7 +70,7 @@ TEST(Cli, DryRunPrintsTheResolvedJobAndNeedsNoCoordinator) {
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_EQ(again->optimizer.beta2, 0.95);  // a default, filled in
   EXPECT_EQ(again->placement.home_move_bytes_max, int64_t{64} << 20);  // that of this model
-  EXPECT_NE(yaml.out.find("planner:\n  strategy: greedy\n"), std::string::npos);
+  EXPECT_NE(yaml.out.find("planner:\n  strategy: auto\n"), std::string::npos);
 
   Result json = Ctl({"job", "submit", "-f", kExample, "--dry-run", "-o", "json"});
   ASSERT_EQ(json.code, kExitOk);

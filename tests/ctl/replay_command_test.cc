@@ -8,6 +8,7 @@
 #include "ctl/cli.h"
 #include "ctl/exit_code.h"
 #include "tests/ctl/temp_folder.h"
+#include "wire/plan_file.h"
 
 namespace ballast {
 namespace {
@@ -69,6 +70,70 @@ TEST(ReplayCommand, FiguresAndPlansOfAnImportedTrace) {
       Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--strategy", "splitpack"});
   EXPECT_NE(people.out.find("slot writes per layer"), std::string::npos) << people.out;
   EXPECT_NE(people.out.find("1.1250"), std::string::npos) << people.out;
+}
+
+// Well-formed, complete, and without anything that a browser would fetch.
+TEST(ReplayCommand, TheReportStandsAlone) {
+  TempFolder folder;
+  const std::string loads = ImportedTrace(folder), html = folder.path() + "/report.html";
+  const Result result = Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--strategy",
+                             "splitpack", "--compare", "contiguous,eplb", "--costs", "ring", "--html", html});
+  ASSERT_EQ(result.code, kExitOk) << result.err;
+  std::stringstream text;
+  text << std::ifstream(html).rdbuf();
+  const std::string page = text.str();
+  for (const char* outside : {"http:", "https:", "src=", "href=", "url(", "@import", "<script"}) {
+    EXPECT_EQ(page.find(outside), std::string::npos) << outside;
+  }
+  for (const char* part : {"splitpack", "contiguous", "eplb", "Layer 0", "Hours", "slot writes per layer",
+                           "No placement in these slots is below 1.0000", "</html>"}) {
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+  }
+  // Every chart has a line for each strategy: two over time, and one for the layer.
+  size_t lines = 0, charts = 0, ends = 0;
+  for (size_t at = 0; (at = page.find("<polyline", at)) != std::string::npos; ++at) ++lines;
+  for (size_t at = 0; (at = page.find("<svg", at)) != std::string::npos; ++at) ++charts;
+  for (size_t at = 0; (at = page.find("</svg>", at)) != std::string::npos; ++at) ++ends;
+  EXPECT_EQ(lines, 9u);
+  EXPECT_EQ(charts, 5u);
+  EXPECT_EQ(charts, ends);
+  EXPECT_EQ(page.find("nan"), std::string::npos);
+  EXPECT_EQ(page.find("inf"), std::string::npos);
+  EXPECT_EQ(
+      Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--compare", "best", "--html", html})
+          .code,
+      kExitNotFound);
+}
+
+// What place writes is a plan file, and what replay writes is one line by line.
+TEST(PlaceCommand, WritesPlanFiles) {
+  TempFolder folder;
+  const std::string loads = ImportedTrace(folder);
+  const std::vector<std::string> command = {"place",   "--loads", loads,    "--gpus", "2",
+                                            "--slots", "3",       "--base", "4"};
+  const Result table = Ctl(command);
+  ASSERT_EQ(table.code, kExitOk) << table.err;
+  EXPECT_NE(table.out.find("1.500"), std::string::npos) << table.out;
+  for (const char* format : {"yaml", "json"}) {
+    std::vector<std::string> with_format = command;
+    with_format.insert(with_format.end(), {"-o", format});
+    const Result result = Ctl(with_format);
+    ASSERT_EQ(result.code, kExitOk) << result.err;
+    const auto file = ReadPlanFile({std::string("plan.") + format, result.out});
+    ASSERT_TRUE(file.ok()) << file.status() << "\n" << result.out;
+    EXPECT_EQ(file->file.base_version(), 4);
+    ASSERT_EQ(file->file.layers_size(), 1);
+    int copies_of_hot = 0;
+    for (const auto& rank : file->file.layers(0).hosts()) {
+      for (int expert : rank.experts()) copies_of_hot += expert == 0;
+    }
+    EXPECT_EQ(copies_of_hot, 2) << result.out;
+  }
+  // One copy of the hot expert is 1.25 at best.
+  const Result sample =
+      Ctl({"place", "--loads", loads, "--gpus", "2", "--slots", "3", "--strategy", "kmeans"});
+  EXPECT_EQ(sample.code, kExitUsage) << sample.err;
+  EXPECT_NE(sample.err.find("kmeans needs a co-activation sample"), std::string::npos) << sample.err;
 }
 
 TEST(ReplayCommand, BadInputIsAClearError) {

@@ -87,6 +87,53 @@ class FakeControl final : public v1::Control::Service {
     }
     return grpc::Status::OK;
   }
+  grpc::Status ExplainPlan(grpc::ServerContext*, const v1::ExplainPlanRequest* request,
+                           v1::ExplainPlanResponse* response) override {
+    v1::PlanStatus* plan = response->mutable_plan();
+    plan->set_job(request->job());
+    plan->set_version(request->version());
+    plan->set_state(v1::PLAN_STATE_ACTIVE);
+    plan->set_switch_step(12);
+    plan->set_reason("imbalance 1.60 -> 1.05 predicted, 2 slot writes");
+    plan->set_imbalance_before(1.6);
+    plan->set_imbalance_after(1.05);
+    plan->set_imbalance_bound(1.01);
+    plan->set_slot_writes(2);
+    plan->set_slot_bytes(4096);
+    v1::PlanExplanation* why = response->mutable_explanation();
+    why->set_strategy("auto");
+    why->set_step(9);
+    why->set_first_sample(1);
+    why->set_last_sample(9);
+    why->set_accepted(true);
+    why->set_verdict("imbalance 1.60 -> 1.05 predicted, 2 slot writes");
+    v1::PlanExplanation::Layer* layer = why->add_layers();
+    for (int load : {10, 70, 20}) layer->add_load(load);
+    layer->set_bound(1.01);
+    layer->set_imbalance_before(1.6);
+    layer->set_imbalance_after(1.05);
+    layer->set_why("J 1.0500 instead of 1.6000");
+    v1::PlanExplanation::Candidate* candidate = layer->add_candidates();
+    candidate->set_name("splitpack + 0 %");
+    candidate->set_imbalance(1.05);
+    candidate->set_cost(1.0512);
+    candidate->set_slot_writes(2);
+    candidate->set_chosen(true);
+    v1::MeasuredGain* gain = response->mutable_measured();
+    gain->set_from_step(12);
+    gain->set_to_step(31);
+    gain->set_steps(20);
+    gain->set_imbalance(1.06);
+    gain->set_imbalance_without(1.62);
+    gain->set_step_seconds(0.25);
+    gain->set_step_seconds_before(0.5);
+    gain->set_switch_seconds(0.75);
+    gain->set_complete(true);
+    response->mutable_last_look()->set_step(41);
+    response->mutable_last_look()->set_strategy("auto");
+    response->mutable_last_look()->set_verdict("no better placement");
+    return grpc::Status::OK;
+  }
   grpc::Status StopJob(grpc::ServerContext*, const v1::StopJobRequest*, v1::StopJobResponse*) override {
     return {grpc::StatusCode::FAILED_PRECONDITION, "job demo has ended"};
   }
@@ -236,6 +283,32 @@ TEST_F(CtlServer, EventsAsTableAndJsonAndAsTheyCome) {
   }
   EXPECT_EQ(next, 8) << "each event once, until the job has ended";
   EXPECT_EQ(Ctl({"job", "events", "demo", "--since", "yesterday"}).code, kExitUsage);
+}
+
+TEST_F(CtlServer, AnExplanationForPeopleAndPrograms) {
+  const Result people = Ctl({"plan", "explain", "demo", "7"});
+  ASSERT_EQ(people.code, kExitOk) << people.err;
+  EXPECT_EQ(people.out,
+            "plan         7 of job demo: ACTIVE since step 12\n"
+            "reason       imbalance 1.60 -> 1.05 predicted, 2 slot writes\n"
+            "made by      auto at step 9, from the loads of steps 1 to 9\n"
+            "verdict      imbalance 1.60 -> 1.05 predicted, 2 slot writes\n"
+            "predicted    imbalance 1.600 -> 1.050; no placement gets below 1.010\n"
+            "cost         2 slot writes (4096 bytes of weights, with the refresh), 0 home moves (0 bytes)\n"
+            "measured     steps 12 to 31: imbalance 1.060, with the plan before it would have been 1.620\n"
+            "step time    0.5 s before, 0.25 s under it (medians); at the switch 0.75 s\n"
+            "\n"
+            "LAYER  BOUND  BEFORE  AFTER  HOTTEST                           WHY\n"
+            "    0  1.010   1.600  1.050  expert 1: 70 %, 2: 20 %, 0: 10 %  J 1.0500 instead of 1.6000\n"
+            "\n"
+            "LAYER  CANDIDATE        IMBALANCE  COST J  SLOT WRITES\n"
+            "    0  splitpack + 0 %      1.050  1.0512            2  chosen\n"
+            "\n"
+            "last look    step 41, auto: no better placement\n");
+  const Result programs = Ctl({"plan", "explain", "demo", "7", "-o", "json"});
+  const nlohmann::json json = nlohmann::json::parse(programs.out);
+  EXPECT_EQ(json["explanation"]["layers"][0]["load"], nlohmann::json({10, 70, 20}));
+  EXPECT_EQ(json["measured"]["imbalance_without"], 1.62);
 }
 
 TEST_F(CtlServer, ExitCodes) {

@@ -81,7 +81,7 @@ TEST(SqliteStore, AnOlderStoreIsBroughtUpToDate) {
     ASSERT_TRUE(store->Commit({store->Acquire(Term(4)).value(), {job}}).ok());
   }
   ASSERT_TRUE(SqliteDatabase::Open(dir / "ballast.db")
-                  ->Execute("DROP TABLE checkpoints; DROP TABLE events; PRAGMA user_version=1")
+                  ->Execute("DROP TABLE checkpoints; DROP TABLE events; DROP TABLE explanations; PRAGMA user_version=1")
                   .ok());
   std::unique_ptr<StateStore> store = MustOpen(dir.path());
   Rng rng(4);
@@ -186,6 +186,33 @@ TEST(SqliteStore, KeepsTheNewestEventsOfEachJob) {
   }
 }
 
+TEST(SqliteStore, KeepsTheExplanationsOfTheNewestPlans) {
+  TempDir dir;
+  Rng rng(8);
+  std::vector<ExplanationRecord> records;
+  for (const char* job : {"long", "short"}) {
+    const size_t count = job == std::string("long") ? kExplanationsMax + 3 : 2;
+    for (size_t i = 0; i < count; ++i) {
+      ExplanationRecord record = RandomExplanationRecord(rng);
+      record.job = JobId(job);
+      record.version = PlanVersion(static_cast<int64_t>(3 * i + 1));  // not every plan has one
+      records.push_back(record);
+    }
+  }
+  {
+    std::unique_ptr<StateStore> store = MustOpen(dir.path());
+    const Term term = store->Acquire(Term(0)).value();
+    for (const ExplanationRecord& record : records) ASSERT_TRUE(store->Commit({term, {record}}).ok());
+    records.back().measured.complete = true;
+    ASSERT_TRUE(store->Commit({term, {records.back()}}).ok()) << "replaces";
+  }
+  const StoreContents contents = MustOpen(dir.path())->Load().value();
+  ASSERT_EQ(contents.explanations.size(), kExplanationsMax + 2);
+  for (size_t i = 0; i < contents.explanations.size(); ++i) {
+    EXPECT_EQ(EncodeRecord(contents.explanations[i]), EncodeRecord(records[i + 3])) << i;
+  }
+}
+
 TEST(SqliteStore, ANewerSchemaIsRefused) {
   TempDir dir;
   MustOpen(dir.path());
@@ -193,7 +220,7 @@ TEST(SqliteStore, ANewerSchemaIsRefused) {
   absl::StatusOr<std::unique_ptr<StateStore>> store = OpenSqliteStore(dir.path());
   EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(std::string(store.status().message()),
-            dir / "ballast.db: schema version 7, this program knows 3; start the newer program again");
+            dir / "ballast.db: schema version 7, this program knows 4; start the newer program again");
 }
 
 TEST(SqliteStore, AFileThatIsNoDatabaseIsAnError) {

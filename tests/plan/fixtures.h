@@ -28,6 +28,7 @@ inline JobConfig SmallJob(int layers, int experts, int slots_per_rank) {
                .moe = {.experts = experts, .top_k = 1, .intermediate_size = 6}};
   job.placement.slots_per_rank = slots_per_rank;
   job.placement.block_elements = 20;
+  job.planner.strategy = "greedy";
   return job;
 }
 

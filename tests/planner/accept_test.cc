@@ -16,10 +16,9 @@ using testing::Loop;
 Loop MakeLoop() { return Loop(testing::SmallJob(1, 4, 3), 2); }
 
 // Expert 0 gets a copy on rank 1, so that the exact split can even out any load of it.
-Proposal CopyOfExpert0(const Loop& loop) {
-  Proposal proposal;
-  proposal.body = loop.current;
-  proposal.body.layers[0].slots[1][2] = ExpertId(0);
+PlanBody CopyOfExpert0(const Loop& loop) {
+  PlanBody proposal = loop.current;
+  proposal.layers[0].slots[1][2] = ExpertId(0);
   return proposal;
 }
 
@@ -104,9 +103,8 @@ TEST(Accept, WhatDoesNotPayWithinTheHorizonNeverPays) {
 TEST(Accept, AWorsePlanIsRejected) {
   Loop loop = MakeLoop();
   Observe(loop, 10, {{25, 25, 25, 25}});
-  Proposal proposal;
-  proposal.body = loop.current;
-  proposal.body.layers[0].slots = {{ExpertId(0), ExpertId(1), ExpertId(2)}, {Slot(), ExpertId(3), Slot()}};
+  PlanBody proposal = loop.current;
+  proposal.layers[0].slots = {{ExpertId(0), ExpertId(1), ExpertId(2)}, {Slot(), ExpertId(3), Slot()}};
   EXPECT_EQ(Accept(loop.Input(), proposal).why,
             "rejected: predicted gain -0.500 < 0.05 (imbalance 1.000 -> 1.500)");
 }

@@ -242,18 +242,18 @@ TEST(Greedy, EveryProposalIsValid) {
       ASSERT_TRUE(loop.history.Observe({Step(loop.step), loads}).ok());
       const PlanInput input = loop.Input();
       const PlannerPtr planner = *Planners().Find("greedy");
-      if (const auto proposal = planner->Propose(input)) {
+      if (const Proposal proposal = planner->Propose(input); proposal.body) {
         ++proposals;
         full += ranks * slots == experts;
         sparse += ranks > experts;
         unequal += loop.speeds != std::vector<uint32_t>(loop.speeds.size(), 65536);
-        ASSERT_TRUE(ValidatePlan(proposal->body, loop.layout, loop.limits).ok())
-            << ValidatePlan(proposal->body, loop.layout, loop.limits);
-        ASSERT_TRUE(ValidateTransition(loop.current, proposal->body, loop.layout, loop.limits).ok())
-            << ValidateTransition(loop.current, proposal->body, loop.layout, loop.limits);
-        EXPECT_EQ(proposal->body.homes, loop.current.homes);
-        EXPECT_LE(proposal->imbalance_after, proposal->imbalance_before + 1e-9);
-        loop.current = proposal->body;
+        ASSERT_TRUE(ValidatePlan(*proposal.body, loop.layout, loop.limits).ok())
+            << ValidatePlan(*proposal.body, loop.layout, loop.limits);
+        ASSERT_TRUE(ValidateTransition(loop.current, *proposal.body, loop.layout, loop.limits).ok())
+            << ValidateTransition(loop.current, *proposal.body, loop.layout, loop.limits);
+        EXPECT_EQ(proposal.body->homes, loop.current.homes);
+        EXPECT_LE(proposal.imbalance_after, proposal.imbalance_before + 1e-9);
+        loop.current = *proposal.body;
       }
       if (const auto homes = planner->ProposeHomes(loop.Input())) {
         ASSERT_TRUE(ValidateTransition(loop.current, *homes, loop.layout, loop.limits).ok())
@@ -283,8 +283,7 @@ TEST(Greedy, SpareSlotsBringSkewedLoadsCloseToEven) {
     loop.Run({Draw(rng, shares, 1 << 20)}, false);
     const auto proposal = (*Planners().Find("greedy"))->Propose(loop.Input());
     before += PlannedImbalance(loop.history.samples().back(), loop.current);
-    after +=
-        proposal ? proposal->imbalance_after : PlannedImbalance(loop.history.samples().back(), loop.current);
+    after += proposal.imbalance_after;
   }
   RecordProperty("mean_before", std::to_string(before / rounds));
   RecordProperty("mean_after", std::to_string(after / rounds));

@@ -244,6 +244,11 @@ TEST(Records, AreGivenBack) {
     auto event_back = DecodeJobEvent(EncodeRecord(event));
     ASSERT_TRUE(event_back.ok()) << "seed " << seed << ": " << event_back.status();
     EXPECT_EQ(*event_back, event) << "seed " << seed;
+    ExplanationRecord why = RandomExplanationRecord(rng);
+    auto why_back = DecodeExplanationRecord(EncodeRecord(why));
+    ASSERT_TRUE(why_back.ok()) << "seed " << seed << ": " << why_back.status();
+    EXPECT_EQ(EncodeRecord(*why_back), EncodeRecord(why)) << "seed " << seed;
+    EXPECT_EQ(why_back->explanation.layers.size(), why.explanation.layers.size());
   }
 }
 
@@ -271,8 +276,11 @@ TEST(Records, RandomDamageNeverCrashes) {
   google::protobuf::LogSilencer silencer;  // protobuf logs every text that is not UTF-8
   for (int seed = 1; seed <= kRounds; ++seed) {
     Rng rng(seed);
-    std::string bytes[] = {EncodeRecord(RandomJobRecord(rng)), EncodeRecord(RandomPlanRecord(rng)),
-                           EncodeRecord(RandomGenerationRecord(rng)), EncodeRecord(RandomJobEvent(rng)),
+    std::string bytes[] = {EncodeRecord(RandomJobRecord(rng)),
+                           EncodeRecord(RandomPlanRecord(rng)),
+                           EncodeRecord(RandomGenerationRecord(rng)),
+                           EncodeRecord(RandomJobEvent(rng)),
+                           EncodeRecord(RandomExplanationRecord(rng)),
                            ToProto(RandomCoordinatorMessage(rng, 2)).SerializeAsString()};
     for (std::string& text : bytes) {
       for (uint64_t flips = rng.Below(4); flips > 0 && !text.empty(); --flips) {
@@ -283,6 +291,7 @@ TEST(Records, RandomDamageNeverCrashes) {
       (void)DecodePlanRecord(text);
       (void)DecodeGenerationRecord(text);
       (void)DecodeJobEvent(text);
+      (void)DecodeExplanationRecord(text);
       v1::CoordinatorMessage coordinator;
       if (coordinator.ParseFromString(text)) (void)FromProto(coordinator);
       v1::WorkerMessage worker;

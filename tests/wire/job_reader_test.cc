@@ -8,7 +8,7 @@
 namespace ballast {
 namespace {
 
-const std::vector<std::string> kStrategies = {"contiguous", "greedy"};
+const std::vector<std::string> kStrategies = {"auto", "contiguous", "greedy"};
 
 SourceText Example() {
   auto source = ReadSourceFile(BALLAST_SOURCE_DIR "/deploy/examples/gpt-moe-tiny.yaml");
@@ -95,7 +95,7 @@ TEST(JobReader, Defaults) {
   EXPECT_EQ(job->training.microbatch_sequences, 3);
   EXPECT_EQ(job->training.evaluation_sequences, 8);
   EXPECT_EQ(job->placement.block_elements, 1 << 20);
-  EXPECT_EQ(job->planner.strategy, "greedy");
+  EXPECT_EQ(job->planner.strategy, "auto");
   EXPECT_EQ(job->schedule.all_to_all, "direct");
 }
 
@@ -225,7 +225,7 @@ TEST(JobReader, EveryRange) {
        "j.yaml:23:3: placement.home_move_bytes_max: found 100, allowed at least 24672 (one block), or 0 for "
        "the default"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nplanner:\n  strategy: best",
-       "j.yaml:24:3: planner.strategy: found best, allowed contiguous, greedy"},
+       "j.yaml:24:3: planner.strategy: found best, allowed auto, contiguous, greedy"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nplanner:\n  plan_every_steps: 0",
        "j.yaml:24:3: planner.plan_every_steps: found 0, allowed 1..1000000000"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nplanner:\n  predictor_ewma: 0",

@@ -363,6 +363,8 @@ PlanRecord RandomPlanRecord(Rng& rng) {
   record.imbalance_before = AnyDouble(rng);
   record.imbalance_after = AnyDouble(rng);
   record.proposed_unix_ms = rng.Between(0, INT64_MAX - 1);
+  record.slot_bytes = rng.Between(0, INT64_MAX - 1);
+  record.imbalance_bound = AnyDouble(rng);
   return record;
 }
 
@@ -406,6 +408,42 @@ JobEvent RandomJobEvent(Rng& rng) {
   event.version = PlanVersion(Small(rng));
   event.text = RandomText(rng, 40);
   return event;
+}
+
+ExplanationRecord RandomExplanationRecord(Rng& rng) {
+  ExplanationRecord record;
+  record.job = JobId(RandomText(rng, 10));
+  record.version = PlanVersion(1 + Small(rng));
+  Explanation& explanation = record.explanation;
+  explanation.strategy = RandomText(rng, 10);
+  explanation.step = Step(Small(rng));
+  explanation.first_sample = Step(Small(rng));
+  explanation.last_sample = Step(Small(rng));
+  explanation.accepted = rng.Chance(0.5);
+  explanation.verdict = RandomText(rng, 30);
+  for (uint64_t layers = rng.Below(4); explanation.layers.size() < layers;) {
+    LayerExplanation& layer = explanation.layers.emplace_back();
+    for (uint64_t experts = rng.Below(5); layer.load.size() < experts;) layer.load.push_back(Small(rng));
+    layer.bound = AnyDouble(rng);
+    layer.imbalance_before = AnyDouble(rng);
+    layer.imbalance_after = AnyDouble(rng);
+    layer.why = RandomText(rng, 20);
+    for (uint64_t candidates = rng.Below(4); layer.candidates.size() < candidates;) {
+      layer.candidates.push_back(
+          {RandomText(rng, 12), AnyDouble(rng), AnyDouble(rng), Small(rng), rng.Chance(0.5)});
+    }
+  }
+  MeasuredGain& gain = record.measured;
+  gain.from = Step(Small(rng));
+  gain.to = Step(Small(rng));
+  gain.steps = Small(rng);
+  gain.imbalance = AnyDouble(rng);
+  gain.imbalance_without = AnyDouble(rng);
+  gain.step_seconds = AnyDouble(rng);
+  gain.step_seconds_before = AnyDouble(rng);
+  gain.switch_seconds = AnyDouble(rng);
+  gain.complete = rng.Chance(0.5);
+  return record;
 }
 
 }  // namespace ballast

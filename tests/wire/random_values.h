@@ -19,5 +19,6 @@ PlanRecord RandomPlanRecord(Rng& rng);
 GenerationRecord RandomGenerationRecord(Rng& rng);
 CheckpointRecord RandomCheckpointRecord(Rng& rng);
 JobEvent RandomJobEvent(Rng& rng);
+ExplanationRecord RandomExplanationRecord(Rng& rng);
 
 }  // namespace ballast

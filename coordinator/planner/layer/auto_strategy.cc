@@ -1,12 +1,14 @@
 // auto: of several candidates the one with the least J, adopted by rent or buy.
 //
 // Candidates: FlowRepair aimed at several distances from the bound (fewer copies cost less sync), where
-// there is no plan worth keeping also SplitPack; each also less its costly copies. Rent or buy (ski rental;
-// Karlin et al., 1988): the current placement is given up once what it has lost to the candidate, over some
-// newest part of the measured periods, exceeds the candidate's writes. On alternating loads writes then never
-// cost more than the loss they follow.
+// there is no plan worth keeping also SplitPack; each also less its costly copies. Live they are weighed on
+// the newest measured loads as well as on the forecast. Rent or buy (ski rental; Karlin et al., 1988): the
+// current placement is given up once what it has lost to the candidate, over some newest part of the measured
+// periods, exceeds the candidate's writes. On alternating loads writes then never cost more than the loss
+// they follow.
 #include <algorithm>
 
+#include "absl/strings/str_format.h"
 #include "coordinator/planner/layer/bounds.h"
 #include "coordinator/planner/layer/exchange.h"
 #include "coordinator/planner/layer/flow_repair.h"
@@ -30,29 +32,38 @@ class AutoStrategy final : public LayerStrategy {
     const LayerTask& task = view.task;
     if (task.total_load() == 0) return std::nullopt;
     const bool usable = CheckTable(task, view.current).ok();
-    std::vector<SlotTable> candidates = Candidates(view, usable);
+    std::vector<Candidate> candidates = Candidates(view, usable);
     int64_t evaluations = view.evaluations_max;
-    const double now = usable ? Objective(task, view.current, view.costs) : 0;
+    const auto cost = [&](const SlotTable& table) {
+      return MeanObjective(task, view.recent, view.weighed_on_recent, table, view.costs);
+    };
+    const double now = usable ? cost(view.current) : 0;
     double best = 0;
-    const SlotTable* chosen = nullptr;
-    for (SlotTable& table : candidates) {
-      if (view.costs.sync > 0) table = DropCostly(task, std::move(table), view.costs, evaluations);
-      const double value =
-          Objective(task, table, view.costs) + view.costs.write * BusiestWrites(view.current, table) / kLife;
+    const Candidate* chosen = nullptr;
+    for (Candidate& candidate : candidates) {
+      SlotTable& table = candidate.table;
+      if (view.costs.sync > 0) table = DropCostly(task, std::move(table), cost, evaluations);
+      const double value = cost(table) + view.costs.write * BusiestWrites(view.current, table) / kLife;
+      if (view.weighed) view.weighed->push_back(Weighed(task, view.current, candidate.name, table, value));
       if (chosen && value >= best) continue;
       best = value;
-      chosen = &table;
+      chosen = &candidate;
     }
     if (!chosen) return std::nullopt;
-    if (usable && (best > (1 - kMinGain) * now || !Pays(view, *chosen))) return std::nullopt;
-    return LayerChoice{*chosen, {}};
+    if (usable && (best > (1 - kMinGain) * now || !Pays(view, chosen->table))) return std::nullopt;
+    return LayerChoice{chosen->table, {}};
   }
 
  private:
-  static std::vector<SlotTable> Candidates(const LayerView& view, bool usable) {
+  struct Candidate {
+    std::string name;
+    SlotTable table;
+  };
+
+  static std::vector<Candidate> Candidates(const LayerView& view, bool usable) {
     const LayerTask& task = view.task;
-    std::vector<SlotTable> candidates;
-    if (usable && view.costs.sync > 0) candidates.push_back(view.current);
+    std::vector<Candidate> candidates;
+    if (usable && view.costs.sync > 0) candidates.push_back({"fewer copies", view.current});
     for (double headroom : kHeadrooms) {
       if (headroom > kHeadrooms[0] && (view.costs.sync == 0 || task.spare_slots() == 0)) break;
       RepairOptions options;
@@ -63,13 +74,16 @@ class AutoStrategy final : public LayerStrategy {
         options.writes_max = 2 * view.writes_max;
         repair = FlowRepair(task, view.current, options);
       }
-      candidates.push_back(std::move(repair.table));
+      candidates.push_back(
+          {absl::StrFormat("flow_repair to %.2f of the bound", headroom), std::move(repair.table)});
     }
     if (usable && task.spare_slots() > 0 && view.pack_anew) {
-      if (view.costs.sync == 0)
-        candidates.push_back(Relabel(task, view.current, SplitPackFilled(task, view.seed), false));
+      if (view.costs.sync == 0 || view.weighed_on_recent > 0)
+        candidates.push_back(
+            {"splitpack, all slots", Relabel(task, view.current, SplitPackFilled(task, view.seed), false)});
       for (double tolerance : kTolerances) {
-        candidates.push_back(Relabel(task, view.current, SplitPack(task, tolerance), false));
+        candidates.push_back({absl::StrFormat("splitpack + %.0f %%", 100 * tolerance),
+                              Relabel(task, view.current, SplitPack(task, tolerance), false)});
         if (view.costs.sync == 0) break;
       }
     }

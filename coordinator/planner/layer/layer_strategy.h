@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/registry.h"
+#include "coordinator/planner/explanation.h"
 #include "coordinator/planner/layer/coactivation_matrix.h"
 #include "coordinator/planner/layer/layer_task.h"
 #include "coordinator/planner/layer/objective.h"
@@ -27,6 +28,10 @@ struct LayerView {
   int64_t evaluations_max = 20'000;  // of placements, in one call
   uint64_t seed = 0;
   const CoactivationMatrix* together = nullptr;  // null: nothing is known
+  // A candidate is weighed on so many of the newest `recent` loads as well as on the forecast.
+  size_t weighed_on_recent = 0;
+  // Gets what was weighed, for people; null: nobody asks.
+  std::vector<LayerCandidate>* weighed = nullptr;
 };
 
 struct LayerChoice {

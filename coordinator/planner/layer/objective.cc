@@ -53,8 +53,38 @@ int BusiestWrites(const SlotTable& from, const SlotTable& to) {
   return most;
 }
 
-SlotTable DropCostly(const LayerTask& task, SlotTable table, const LayerCosts& costs, int64_t& evaluations) {
-  double best = Objective(task, table, costs);
+LayerCandidate Weighed(const LayerTask& task, const SlotTable& current, const std::string& name,
+                       const SlotTable& table, double cost) {
+  LayerCandidate candidate;
+  candidate.name = name;
+  const double perfect = PerfectBound(task);
+  candidate.imbalance = perfect > 0 ? PlacedBound(task, table) / perfect : 1;
+  candidate.cost = cost;
+  candidate.slot_writes = CountWrites(current, table);
+  return candidate;
+}
+
+double MeanObjective(const LayerTask& task, const std::vector<std::vector<int64_t>>& measured,
+                     size_t measured_max, const SlotTable& table, const LayerCosts& costs) {
+  double sum = Objective(task, table, costs);
+  if (measured_max == 0) return sum;
+  int count = 1;
+  LayerTask other = task;
+  for (size_t i = 0; i < std::min(measured.size(), measured_max); ++i) {
+    other.load = measured[i];
+    const double total = static_cast<double>(other.total_load());
+    if (total == 0) continue;
+    LayerCosts scaled = costs;
+    scaled.load *= static_cast<double>(task.total_load()) / total;
+    sum += Objective(other, table, scaled);
+    ++count;
+  }
+  return sum / count;
+}
+
+SlotTable DropCostly(const LayerTask& task, SlotTable table,
+                     const std::function<double(const SlotTable&)>& cost, int64_t& evaluations) {
+  double best = cost(table);
   while (evaluations > 0) {
     const std::vector<int> copies = CopiesOf(table, task.experts());
     const std::vector<double> sync = SyncOfRanks(table, copies);
@@ -71,7 +101,7 @@ SlotTable DropCostly(const LayerTask& task, SlotTable table, const LayerCosts& c
         if (e == kNoExpert || copies[e] == 1) continue;
         table[g][i] = kNoExpert;
         --evaluations;
-        const double value = Objective(task, table, costs);
+        const double value = cost(table);
         table[g][i] = e;
         // Equal J: one copy less is still one copy less to pay for elsewhere.
         if (value > best + 1e-12 * best || (found && value >= best)) continue;

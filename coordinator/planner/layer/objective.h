@@ -5,7 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
 
+#include "coordinator/planner/explanation.h"
 #include "coordinator/planner/layer/layer_task.h"
 
 namespace ballast {
@@ -30,8 +34,19 @@ double Objective(const LayerTask& task, const SlotTable& table, const LayerCosts
 // The most slots that one rank receives (sending is spread over copies).
 int BusiestWrites(const SlotTable& from, const SlotTable& to);
 
-// `table` less the copies whose loss lowers J, taken from the rank that pays most for sync first, until none
-// does or `evaluations` are spent.
-SlotTable DropCostly(const LayerTask& task, SlotTable table, const LayerCosts& costs, int64_t& evaluations);
+// `table` as people see it weighed, at `cost`.
+LayerCandidate Weighed(const LayerTask& task, const SlotTable& current, const std::string& name,
+                       const SlotTable& table, double cost);
+
+// The mean of Objective over the forecast and measured loads of the same layer, each scaled to the forecast's
+// total: a placement that fits the forecast alone is brittle. `measured` may be empty; loads without tokens
+// are left out.
+double MeanObjective(const LayerTask& task, const std::vector<std::vector<int64_t>>& measured,
+                     size_t measured_max, const SlotTable& table, const LayerCosts& costs);
+
+// `table` less the copies whose loss lowers `cost` (of a table), taken from the rank that pays most for sync
+// first, until none does or `evaluations` are spent.
+SlotTable DropCostly(const LayerTask& task, SlotTable table,
+                     const std::function<double(const SlotTable&)>& cost, int64_t& evaluations);
 
 }  // namespace ballast

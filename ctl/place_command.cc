@@ -1,0 +1,124 @@
+#include "ctl/place_command.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "ballast/v1/plan_file.pb.h"
+#include "base/status_macros.h"
+#include "ctl/output.h"
+#include "ctl/read_array.h"
+#include "plan/balance.h"
+#include "replay/load_trace.h"
+#include "wire/message_json.h"
+
+namespace ballast {
+namespace {
+
+// [layer][expert] tokens: an array of that shape, or a recording, summed up.
+absl::StatusOr<std::vector<std::vector<int64_t>>> LoadsOf(const NpyArray& array) {
+  std::vector<std::vector<int64_t>> loads;
+  if (array.shape().size() == 2) {
+    const int64_t experts = array.shape()[1];
+    for (int64_t l = 0; l < array.shape()[0]; ++l) {
+      loads.emplace_back();
+      for (int64_t e = 0; e < experts; ++e) {
+        BALLAST_ASSIGN_OR_RETURN(const int64_t count, array.At(l * experts + e));
+        loads.back().push_back(count);
+      }
+    }
+    return loads;
+  }
+  BALLAST_ASSIGN_OR_RETURN(const LoadTrace trace, LoadTrace::FromArray(array));
+  for (int l = 0; l < trace.layers(); ++l) {
+    loads.emplace_back(static_cast<size_t>(trace.experts()), 0);
+    for (int step = 0; step < trace.steps(); ++step) {
+      const std::vector<int64_t> sample = trace.Sample(step, l);
+      for (size_t e = 0; e < sample.size(); ++e) {
+        if (sample[e] > kTokensMax - loads.back()[e]) {
+          return absl::InvalidArgumentError(absl::StrCat("loads: layer ", l, ", expert ", e,
+                                                         ": the sum over all steps is above ", kTokensMax));
+        }
+        loads.back()[e] += sample[e];
+      }
+    }
+  }
+  return loads;
+}
+
+// choices[token][k] from an array of that shape.
+absl::StatusOr<CoactivationMatrix> PairsOf(const NpyArray& array, int experts) {
+  if (array.shape().size() != 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tokens: found ", array.shape().size(), " dimensions, allowed is [token][k]"));
+  }
+  std::vector<std::vector<int>> choices;
+  const int64_t k = array.shape()[1];
+  for (int64_t t = 0; t < array.shape()[0]; ++t) {
+    choices.emplace_back();
+    for (int64_t i = 0; i < k; ++i) {
+      BALLAST_ASSIGN_OR_RETURN(const int64_t expert, array.At(t * k + i));
+      // What does not fit an int is out of any range.
+      choices.back().push_back(expert < 0 || expert > INT32_MAX ? -1 : static_cast<int>(expert));
+    }
+  }
+  return CountPairs(choices, experts);
+}
+
+v1::PlanFile PlanFileOf(const std::vector<PlacedLayer>& placed, const PlaceArguments& arguments) {
+  v1::PlanFile file;
+  file.set_base_version(arguments.base_version);
+  file.set_reason(absl::StrCat("ballastctl place --strategy ", arguments.options.strategy));
+  for (size_t l = 0; l < placed.size(); ++l) {
+    v1::PlanFile::Layer* layer = file.add_layers();
+    layer->set_layer(static_cast<int>(l));
+    const bool fractions = !placed[l].fractions.empty();
+    layer->mutable_split()->set_kind(fractions ? v1::SPLIT_KIND_FRACTIONS : v1::SPLIT_KIND_EXACT);
+    for (size_t g = 0; g < placed[l].table.size(); ++g) {
+      v1::HostedExperts* hosts = layer->add_hosts();
+      v1::RankFractions* shares = fractions ? layer->mutable_split()->add_fractions() : nullptr;
+      for (size_t i = 0; i < placed[l].table[g].size(); ++i) {
+        if (placed[l].table[g][i] == kNoExpert) continue;
+        hosts->add_experts(placed[l].table[g][i]);
+        if (fractions) shares->add_fractions(placed[l].fractions[g][i]);
+      }
+    }
+  }
+  return file;
+}
+
+void PrintTable(const Context& context, const std::vector<PlacedLayer>& placed) {
+  Table table({"LAYER", "CONTIGUOUS", "IMBALANCE", "BOUND", "RANK", "EXPERTS"});
+  for (size_t l = 0; l < placed.size(); ++l) {
+    for (size_t g = 0; g < placed[l].table.size(); ++g) {
+      const bool first = g == 0;
+      const auto text = [](std::string* out, int expert) {
+        absl::StrAppend(out, expert == kNoExpert ? "." : absl::StrCat(expert));
+      };
+      table.Add({first ? absl::StrCat(l) : "", first ? Fixed(placed[l].contiguous_imbalance, 3) : "",
+                 first ? Fixed(placed[l].imbalance, 3) : "", first ? Fixed(placed[l].bound, 3) : "",
+                 absl::StrCat(g), absl::StrJoin(placed[l].table[g], " ", text)});
+    }
+  }
+  table.Print(context.out);
+}
+
+}  // namespace
+
+absl::Status PlaceExperts(const Context& context, const PlaceArguments& arguments) {
+  BALLAST_ASSIGN_OR_RETURN(const NpyArray array, ReadArray(arguments.loads));
+  const auto loads = LoadsOf(array);
+  if (!loads.ok()) return AtFile(arguments.loads, loads.status());
+  std::vector<CoactivationMatrix> together;
+  if (!arguments.tokens.empty() && !loads->empty()) {
+    BALLAST_ASSIGN_OR_RETURN(const NpyArray tokens, ReadArray(arguments.tokens));
+    auto pairs = PairsOf(tokens, static_cast<int>((*loads)[0].size()));
+    if (!pairs.ok()) return AtFile(arguments.tokens, pairs.status());
+    together.push_back(*std::move(pairs));
+  }
+  BALLAST_ASSIGN_OR_RETURN(const std::vector<PlacedLayer> placed, Place(*loads, together, arguments.options));
+  if (!PrintForPrograms(context, ToJson(PlanFileOf(placed, arguments)))) PrintTable(context, placed);
+  return absl::OkStatus();
+}
+
+}  // namespace ballast

@@ -1,0 +1,19 @@
+// .npy files from disk.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "replay/npy.h"
+
+namespace ballast {
+
+// The whole file. NotFound or Unavailable, naming the path.
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
+// Errors name the path.
+absl::StatusOr<NpyArray> ReadArray(const std::string& path);
+// `status` with the path before its message.
+absl::Status AtFile(const std::string& path, const absl::Status& status);
+
+}  // namespace ballast

@@ -1,0 +1,41 @@
+// Place: one good placement for given loads, for those who only want a layout.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/planner/layer/coactivation_matrix.h"
+#include "coordinator/planner/layer/layer_task.h"
+
+namespace ballast {
+
+struct PlaceOptions {
+  int ranks = 0;
+  int ranks_per_node = 0;  // 0: all on one node
+  int slots = 0;           // per rank
+  std::string strategy = "auto";
+  double sync_cost =
+      0.002;  // each step, of one slot of a much replicated expert, in balanced steps of the layer
+  int64_t evaluations_max = 20'000;
+  uint64_t seed = 1;
+};
+
+struct PlacedLayer {
+  SlotTable table;
+  std::vector<std::vector<uint32_t>> fractions;  // [rank][index] parts per 2^16; empty: the exact split
+  double contiguous_imbalance = 1;  // max/mean with the best split of the layout that every job starts from
+  double imbalance = 1;             // and of this one
+  double bound = 1;                 // no placement in these slots is below it
+};
+
+// Places every layer of `loads` ([layer][expert] tokens) anew. `together` may be empty, else it has one
+// matrix for all layers. NotFound for an unknown strategy; InvalidArgument names what is impossible: loads
+// without layers or of unequal width, counts out of range, slots that cannot hold all experts, ranks that
+// nodes do not divide, a strategy that needs a co-activation sample and has none.
+absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int64_t>>& loads,
+                                               const std::vector<CoactivationMatrix>& together,
+                                               const PlaceOptions& options);
+
+}  // namespace ballast

@@ -1,0 +1,134 @@
+#include "tests/coordinator/live_job.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "base/check.h"
+#include "coordinator/planner/layer/layer_task.h"
+#include "coordinator/planner/layer/objective.h"
+#include "plan/balance.h"
+#include "plan/load.h"
+#include "protocol/version.h"
+
+namespace ballast {
+namespace {
+
+constexpr Generation kGeneration(1);
+constexpr Incarnation kIncarnation(1);
+
+WorkerId Worker(int rank) { return WorkerId("w" + std::to_string(rank)); }
+
+}  // namespace
+
+LiveJob::LiveJob(std::shared_ptr<const JobConfig> job) : job_(std::move(job)), core_(CoreOptions{}) {
+  term_ = *store_.Acquire(Term());
+  Feed(LeadershipWon{term_, *store_.Load()});
+  const int ranks = job_->placement.ranks;
+  for (int r = 0; r < ranks; ++r) {
+    Hello hello;
+    hello.protocol_version = kProtocolVersion;
+    hello.worker = Worker(r);
+    hello.incarnation = kIncarnation;
+    hello.node = "node";
+    hello.ranks = 1;
+    Feed(WorkerAttached{StreamId(r + 1), hello});
+  }
+  Feed(SubmitJob{ReplyToken(1), job_});
+  for (int r = 0; r < ranks; ++r) {
+    Feed(WorkerSaid{StreamId(r + 1), Started{{term_, job_->name, kGeneration}, kIncarnation}});
+  }
+  active_ = core_.PlanOf(job_->name, PlanVersion())->plan;
+}
+
+void LiveJob::Run(const std::vector<std::vector<int64_t>>& loads) {
+  ++step_;
+  if (switch_step_ && step_ >= *switch_step_) {
+    active_ = std::exchange(staged_, nullptr);
+    switch_step_.reset();
+    told_ = false;
+  }
+  const int ranks = job_->placement.ranks;
+  StepReport report;
+  report.job = job_->name;
+  report.generation = kGeneration;
+  report.step = Step(step_);
+  report.plan = active_->stamp.version;
+  report.step_seconds = 1;
+  report.tokens = 1000;
+  report.load = {Step(step_), loads};
+  double imbalance = 0;
+  for (size_t l = 0; l < loads.size(); ++l) {
+    const int experts = static_cast<int>(loads[l].size());
+    const LayerPlan& layer = active_->body.layers[l];
+    const auto hosts = layer.Hosts(experts);
+    report.rank_tokens.push_back(
+        RankTokens(BalanceExactly(loads[l], hosts, active_->body.speeds), hosts, ranks));
+    imbalance += MaxOverMean(report.rank_tokens.back()) / static_cast<double>(loads.size());
+    sync_slots_ += SyncSlots(TableOf(layer), experts);
+  }
+  imbalance_.push_back(imbalance);
+  milliseconds_ += 1000;
+  Feed(WorkerSaid{StreamId(1), report});
+  if (told_) return;
+  told_ = true;
+  for (int r = 0; r < ranks; ++r) {
+    Feed(WorkerSaid{
+        StreamId(r + 1),
+        Active{{term_, job_->name, kGeneration}, kIncarnation, active_->stamp.version, Step(step_)}});
+  }
+}
+
+std::unique_ptr<Core> LiveJob::NextLeader() {
+  auto next = std::make_unique<Core>(CoreOptions{});
+  const Term term = *store_.Acquire(Term());
+  next->Step(Now{}, LeadershipWon{term, *store_.Load()});
+  return next;
+}
+
+void LiveJob::RunAll(const LoadTrace& trace) {
+  for (int row = 0; row < trace.steps(); ++row) {
+    std::vector<std::vector<int64_t>> loads;
+    for (int l = 0; l < trace.layers(); ++l) loads.push_back(trace.Sample(row, l));
+    Run(loads);
+  }
+}
+
+void LiveJob::Feed(Event event) {
+  const Now now{Time() + Seconds(static_cast<double>(milliseconds_) / 1000), milliseconds_};
+  bool stage = false;
+  for (Action& action : core_.Step(now, std::move(event))) {
+    if (auto* write = std::get_if<StoreWrite>(&action)) BALLAST_CHECK_OK(store_.Commit(write->transaction));
+    auto* send = std::get_if<Send>(&action);
+    if (send == nullptr) continue;
+    if (auto* message = std::get_if<Stage>(&send->message)) {
+      staged_ = message->plan;
+      stage = true;
+    } else if (std::holds_alternative<Commit>(send->message)) {
+      switch_step_ = step_ + 2;
+    }
+  }
+  if (!stage) return;
+  const PlanPtr staged = staged_;
+  for (int r = 0; r < job_->placement.ranks; ++r) {
+    Feed(WorkerSaid{
+        StreamId(r + 1),
+        Staged{{term_, job_->name, kGeneration}, kIncarnation, staged->stamp.version, Digest(*staged)}});
+  }
+}
+
+double LiveJob::MeanImbalance(size_t from_step) const {
+  double sum = 0;
+  for (size_t i = from_step - 1; i < imbalance_.size(); ++i) sum += imbalance_[i];
+  return sum / static_cast<double>(imbalance_.size() - from_step + 1);
+}
+
+double LiveJob::PredictedTotal(double sync_cost, double write_cost) const {
+  double total = sync_cost * sync_slots_ + write_cost * static_cast<double>(slot_writes());
+  for (double imbalance : imbalance_) total += imbalance * static_cast<double>(job_->model.layers);
+  return total;
+}
+
+int64_t LiveJob::slot_writes() const { return core_.Job(job_->name)->record.slot_writes; }
+
+}  // namespace ballast

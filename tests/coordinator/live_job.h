@@ -1,0 +1,58 @@
+// A job that runs through the real core on recorded loads: four workers that stage and switch at once, as the
+// fence lets them. Which experts tokens choose does not depend on where the experts are, so that the loads of
+// one run are those of every plan.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/core.h"
+#include "coordinator/memory_store.h"
+#include "plan/job_config.h"
+#include "replay/load_trace.h"
+
+namespace ballast {
+
+class LiveJob {
+ public:
+  // One rank per worker.
+  explicit LiveJob(std::shared_ptr<const JobConfig> job);
+
+  // The next step with these loads, [layer][expert]; it runs under the plan that is active by then.
+  void Run(const std::vector<std::vector<int64_t>>& loads);
+  // All rows of the recording.
+  void RunAll(const LoadTrace& trace);
+
+  const Core& core() const { return core_; }
+  // Another coordinator that leads from the same store.
+  std::unique_ptr<Core> NextLeader();
+  const JobId& name() const { return job_->name; }
+  // Of each step that ran: busiest rank / mean, mean over layers.
+  const std::vector<double>& imbalance() const { return imbalance_; }
+  double MeanImbalance(size_t from_step) const;
+  // In balanced steps of a layer, summed over layers and steps: the busiest rank, and `sync_cost` for each
+  // slot of much replicated experts; and `write_cost` for each slot write.
+  double PredictedTotal(double sync_cost, double write_cost) const;
+  int64_t slot_writes() const;
+
+ private:
+  void Feed(Event event);
+
+  const std::shared_ptr<const JobConfig> job_;
+  MemoryStore store_;
+  Core core_;
+  Term term_;
+  int64_t milliseconds_ = 0;
+  int64_t step_ = 0;
+  PlanPtr active_;
+  PlanPtr staged_;
+  std::optional<int64_t> switch_step_;  // committed: active from here
+  bool told_ = true;                    // that it is active
+  std::vector<double> imbalance_;
+  double sync_slots_ = 0;
+};
+
+}  // namespace ballast
