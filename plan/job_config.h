@@ -11,6 +11,8 @@
 namespace ballast {
 
 enum class DType { kFloat32, kFloat64, kBFloat16 };
+// "float32" and the like, as job files say it.
+const char* ToString(DType dtype);
 
 // The MoE feed-forward of every transformer layer (all layers are MoE layers, as in Mixtral).
 struct MoeConfig {
@@ -72,6 +74,9 @@ struct TrainingConfig {
   uint64_t seed = 0;
   int64_t evaluate_every = 0;    // steps; 0 = before the first and after the last step only
   int evaluation_sequences = 0;  // per source and evaluation
+  // Of weights, activations and gradients on every rank, whatever its device; sums, master weights and
+  // moments are float32. Float32 or bfloat16.
+  DType compute_dtype = DType::kFloat32;
 };
 
 // Where experts may live and what may move; see docs/design.md for homes and slots.

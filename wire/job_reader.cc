@@ -168,6 +168,10 @@ TrainingConfig CheckTraining(const v1::JobSpec::Training& spec, FieldChecker& ch
                                         {0, training.steps, "training.steps"}, 0);
   training.evaluation_sequences = check.Whole("training.evaluation_sequences",
                                               BALLAST_FIELD(spec, evaluation_sequences), {1, 1 << 20}, 8);
+  const std::string dtype =
+      check.Choice("training.compute_dtype", BALLAST_FIELD(spec, compute_dtype),
+                   {ToString(DType::kFloat32), ToString(DType::kBFloat16)}, ToString(training.compute_dtype));
+  if (dtype == ToString(DType::kBFloat16)) training.compute_dtype = DType::kBFloat16;
   return training;
 }
 

@@ -2,21 +2,26 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <random>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/status_macros.h"
 #include "metrics/page_server.h"
 #include "net/process_metrics.h"
 #include "worker/agent/agent.h"
 #include "worker/backend/cpu/blas.h"
+#include "worker/backend/plugin.h"
 #include "worker/daemon/checkpoint_keeper.h"
 #include "worker/daemon/data_address.h"
 #include "worker/daemon/generation_manager.h"
+#include "worker/daemon/rank_device.h"
 #include "worker/daemon/train_rank.h"
+#include "worker/device_choice.h"
 #include "worker/metrics/worker_metrics.h"
 #include "worker/neighbours/neighbour_watch.h"
 #include "worker/probes/link_prober.h"
@@ -65,9 +70,35 @@ absl::StatusOr<std::unique_ptr<PageServer>> ServeMetrics(const DaemonOptions& op
   return server;
 }
 
+// What --device names, and how many ranks it is for.
+absl::StatusOr<RankDevice> OpenDevice(const WorkerSettings& settings, int& ranks) {
+  BALLAST_ASSIGN_OR_RETURN(DeviceChoice choice, ParseDevice(settings.device));
+  if (choice.kind == DeviceChoice::Kind::kCpu) {
+    BALLAST_RETURN_IF_ERROR(LoadBlas());
+    ranks = std::max(settings.ranks, 1);
+    return CpuDevice();
+  }
+  BALLAST_ASSIGN_OR_RETURN(DevicePlugin * plugin, LoadCudaPlugin());
+  BALLAST_ASSIGN_OR_RETURN(std::vector<DeviceInfo> present, plugin->Devices());
+  BALLAST_ASSIGN_OR_RETURN(std::vector<int> devices,
+                           ChooseDevices(choice, settings.ranks, static_cast<int>(present.size())));
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const DeviceInfo& info = present[static_cast<size_t>(devices[i])];
+    Log(LogLevel::kInfo, "device",
+        {{"local_rank", static_cast<int64_t>(i)},
+         {"device", absl::StrCat("cuda:", devices[i])},
+         {"name", info.name},
+         {"compute_capability", info.compute_capability},
+         {"memory_bytes", info.memory_bytes}});
+  }
+  ranks = static_cast<int>(devices.size());
+  return CudaDevice(*plugin, devices, settings.memory_max);
+}
+
 absl::Status Run(const WorkerSettings& settings) {
-  BALLAST_RETURN_IF_ERROR(CheckDevice(settings.device));
-  BALLAST_RETURN_IF_ERROR(LoadBlas());  // before there are other threads
+  // Before certificates, connections and other threads.
+  int ranks = 0;
+  BALLAST_ASSIGN_OR_RETURN(RankDevice device, OpenDevice(settings, ranks));
   const CertificateFiles& certificates = settings.daemon.certificates;
   BALLAST_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(certificates));
   std::string identity;
@@ -81,8 +112,8 @@ absl::Status Run(const WorkerSettings& settings) {
   hello.worker = WorkerId(name);
   hello.incarnation = Incarnation(RandomBits());
   hello.node = settings.node.empty() ? HostName() : settings.node;
-  hello.device = settings.device;
-  hello.ranks = settings.ranks;
+  hello.device = settings.device.substr(0, settings.device.find(':'));
+  hello.ranks = ranks;
   hello.data_address = settings.data_address;
   if (hello.data_address.empty()) {
     BALLAST_ASSIGN_OR_RETURN(hello.data_address, AddressTowards(settings.coordinator));
@@ -97,13 +128,17 @@ absl::Status Run(const WorkerSettings& settings) {
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<LinkProber> prober, LinkProber::Listen(hello.data_address));
   hello.probe_address = HostPort(hello.data_address, prober->port());
 
+  // --memory-max is of each device where ranks have their own; checkpoints are written from the host's
+  // memory.
+  const bool on_host = device.bytes_by_rank.empty();
+  const size_t host_bytes_max = on_host && settings.memory_max > 0 ? settings.memory_max : PhysicalMemory();
   Agent* wake = nullptr;
   SessionHost host({.identity = hello,
                     .memory_check =
-                        [memory_max = settings.memory_max > 0 ? settings.memory_max : PhysicalMemory()](
-                            const JobConfig& job, const ParameterLayout& layout,
-                            const std::vector<const PlanBody*>& plans, const std::vector<Rank>& ranks) {
-                          return CheckCpuMemory(job, layout, plans, ranks, memory_max);
+                        [&device, host_bytes_max](const JobConfig& job, const ParameterLayout& layout,
+                                                  const std::vector<const PlanBody*>& plans,
+                                                  const std::vector<Rank>& local_ranks) {
+                          return CheckRanks(job, layout, plans, local_ranks, device, host_bytes_max);
                         },
                     .bugs = {}},
                    kReportsMax, [&wake] { wake->Wake(); });
@@ -113,9 +148,19 @@ absl::Status Run(const WorkerSettings& settings) {
                .seed = hello.incarnation.value()},
               &host);
   wake = &agent;
+  // The first failure of a device ends the process: what supervises it starts a new one.
+  Mutex mutex;
+  absl::Status broken;
+  auto on_device_error = [&mutex, &broken](const std::string& what) {
+    MutexLock lock(mutex);
+    if (broken.ok()) broken = absl::InternalError(what);
+    RequestStop();
+  };
   GenerationManager generations(hello.worker,
-                                CpuRankParts({.rendezvous_timeout = Seconds(settings.rendezvous_timeout_s),
-                                              .exchange_timeout = Seconds(settings.exchange_timeout_s)}),
+                                MakeRankParts({.rendezvous_timeout = Seconds(settings.rendezvous_timeout_s),
+                                               .exchange_timeout = Seconds(settings.exchange_timeout_s),
+                                               .on_device_error = on_device_error},
+                                              device),
                                 &host, watch.get(), prober.get());
   host.SetRanks(&generations);
   CheckpointKeeper checkpoints(&host);
@@ -127,6 +172,7 @@ absl::Status Run(const WorkerSettings& settings) {
   Log(LogLevel::kInfo, "worker starts",
       {{"worker", name},
        {"node", hello.node},
+       {"device", hello.device},
        {"ranks", hello.ranks},
        {"coordinator", settings.coordinator},
        {"data_address", hello.data_address}});
@@ -143,7 +189,8 @@ absl::Status Run(const WorkerSettings& settings) {
   agent.Stop();
   agent_thread.join();
   Log(LogLevel::kInfo, "stopped", {{"worker", name}});
-  return result;
+  MutexLock lock(mutex);
+  return broken.ok() ? result : broken;
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ struct WorkerSettings {
   std::string node;
   std::vector<std::string> labels;  // k=v
   std::string device = "cpu";
-  int ranks = 1;
-  size_t memory_max = 0;  // bytes; 0 = the host's memory
+  int ranks = 0;          // 0 = not given
+  size_t memory_max = 0;  // bytes; 0 = all the host or each device has
   std::string data_address;
   double rendezvous_timeout_s = 60;
   double exchange_timeout_s = 300;
@@ -28,10 +28,6 @@ struct WorkerSettings {
 
 // Declares the options; `settings` must outlive the parsing.
 void AddWorkerOptions(CLI::App& app, WorkerSettings& settings);
-
-// OK, or InvalidArgument with the one line that says what this build can do. Looked at before certificates
-// and connections.
-absl::Status CheckDevice(const std::string& device);
 
 // "k=v" each. InvalidArgument names the one that is not, or a key that comes twice.
 absl::StatusOr<std::map<std::string, std::string>> ParseLabels(const std::vector<std::string>& labels);

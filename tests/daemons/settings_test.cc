@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "tests/daemons/temp_dir.h"
+#include "worker/device_choice.h"
 
 namespace ballast {
 namespace {
@@ -29,6 +30,7 @@ TEST(WorkerSettings, ComeFromArgumentsTheEnvironmentAndAFile) {
   WorkerSettings settings = Parse({"--coordinator", "host:1", "--label", "zone=a", "--label", "rack=7"});
   EXPECT_EQ(settings.coordinator, "host:1");
   EXPECT_EQ(settings.ranks, 2);
+  EXPECT_EQ(settings.device, "cpu");
   EXPECT_EQ(settings.data_address, "10.0.0.8");
   EXPECT_EQ(settings.labels, (std::vector<std::string>{"zone=a", "rack=7"}));
   EXPECT_EQ(Parse({"--coordinator", "host:1", "--ranks", "5"}).ranks, 5) << "arguments come first";
@@ -47,11 +49,28 @@ TEST(WorkerSettings, ComeFromArgumentsTheEnvironmentAndAFile) {
   EXPECT_EQ(EnvironmentName("--data-address"), "BALLAST_DATA_ADDRESS");
 }
 
-TEST(WorkerSettings, OtherDevicesAreRefusedInOneLine) {
-  EXPECT_TRUE(CheckDevice("cpu").ok());
-  EXPECT_EQ(CheckDevice("cuda").message(), "this build has no CUDA backend; use --device cpu");
-  EXPECT_EQ(CheckDevice("cuda:0,1").message(), "this build has no CUDA backend; use --device cpu");
-  EXPECT_EQ(CheckDevice("tpu").message(), "--device: found \"tpu\", allowed: cpu");
+TEST(WorkerSettings, DevicesAreReadStrictly) {
+  EXPECT_EQ(ParseDevice("cpu")->kind, DeviceChoice::Kind::kCpu);
+  EXPECT_EQ(ParseDevice("cuda")->kind, DeviceChoice::Kind::kCuda);
+  EXPECT_TRUE(ParseDevice("cuda")->numbers.empty());
+  EXPECT_EQ(ParseDevice("cuda:3,0")->numbers, (std::vector<int>{3, 0}));
+  for (const char* bad : {"", "tpu", "cuda:", "cuda:a", "cuda:0,", "cuda:-1", "cuda:0,0", "cuda:0 ,1",
+                          "cuda:99999999999", "cpu:0"}) {
+    EXPECT_EQ(ParseDevice(bad).status().message(),
+              std::string("--device: found \"") + bad +
+                  "\", allowed: cpu, cuda, cuda:N,N,... with different numbers");
+  }
+}
+
+TEST(WorkerSettings, EveryRankHasADeviceThatIsThere) {
+  EXPECT_EQ(ChooseDevices({.kind = DeviceChoice::Kind::kCuda, .numbers = {}}, 0, 3).value(),
+            (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(ChooseDevices({.kind = DeviceChoice::Kind::kCuda, .numbers = {2, 1}}, 2, 3).value(),
+            (std::vector<int>{2, 1}));
+  EXPECT_EQ(ChooseDevices({.kind = DeviceChoice::Kind::kCuda, .numbers = {0, 3}}, 0, 2).status().message(),
+            "--device: found device 3, allowed 0..1 (2 here)");
+  EXPECT_EQ(ChooseDevices({.kind = DeviceChoice::Kind::kCuda, .numbers = {}}, 4, 2).status().message(),
+            "--ranks: found 4, allowed 2 (a rank for each device), or to leave it out");
 }
 
 TEST(WorkerSettings, LabelsAreKeysWithValues) {

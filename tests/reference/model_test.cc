@@ -28,6 +28,8 @@ struct Case {
   std::function<void(const std::vector<int64_t>&)> check = {};
 };
 
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
 // Equal rows tie, and ties go to the lowest expert: with top-1, nobody but expert 0.
 void AllToTheFirst(std::vector<double>& router, int hidden) {
   for (size_t i = hidden; i < router.size(); ++i) router[i] = router[i - hidden];

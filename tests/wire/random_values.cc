@@ -104,6 +104,7 @@ JobConfig RandomJob(Rng& rng) {
   job.training.seed = rng.Next();
   job.training.evaluate_every = rng.Between(0, job.training.steps);
   job.training.evaluation_sequences = static_cast<int>(rng.Between(1, 64));
+  job.training.compute_dtype = rng.Chance(0.5) ? DType::kFloat32 : DType::kBFloat16;
 
   job.placement.ranks = static_cast<int>(rng.Between(1, 6));
   job.placement.ranks_min = static_cast<int>(rng.Between(1, job.placement.ranks));

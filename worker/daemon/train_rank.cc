@@ -1,19 +1,18 @@
 #include "worker/daemon/train_rank.h"
 
 #include <algorithm>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/device_error.h"
 #include "base/status_macros.h"
 #include "plan/topology.h"
 #include "plan/validate.h"
-#include "worker/backend/cpu/cpu_backend.h"
 #include "worker/checkpoint/loader.h"
 #include "worker/checkpoint/shared_path.h"
-#include "worker/comm/gloo_communicator.h"
 #include "worker/optimizer/memory.h"
 #include "worker/trainer/dataset_batches.h"
 #include "worker/trainer/trainer.h"
@@ -48,32 +47,29 @@ absl::StatusOr<std::shared_ptr<CheckpointLoader>> Load(const RankContext& contex
   return loader;
 }
 
-absl::StatusOr<std::unique_ptr<Communicator>> Connect(const CpuRankOptions& options, RankContext& context,
-                                                      RendezvousStore& rendezvous) {
+absl::StatusOr<std::unique_ptr<Communicator>> Connect(const RankOptions& options, const RankDevice& device,
+                                                      RankContext& context, RendezvousStore& rendezvous) {
   const Assign& assign = *context.assign;
-  const Time deadline = SteadyClock().Now() + options.rendezvous_timeout;
   // Before the ranks are connected: who cannot go on then says why before anybody loses it as a peer.
-  if (!assign.job->checkpoint.path.empty())
-    BALLAST_RETURN_IF_ERROR(ProveSharedPath(assign, context.rank, rendezvous, deadline));
+  if (!assign.job->checkpoint.path.empty()) {
+    BALLAST_RETURN_IF_ERROR(
+        ProveSharedPath(assign, context.rank, rendezvous, SteadyClock().Now() + options.rendezvous_timeout));
+  }
   if (assign.checkpoint.has_value()) {
     BALLAST_ASSIGN_OR_RETURN(context.loader, Load(context));
   }
-  return ConnectGloo({.rank = context.rank,
-                      .size = static_cast<int>(assign.members.size()),
-                      .generation = assign.stamp.generation,
-                      .data_address = assign.members[context.rank.index()].data_address,
-                      .deadline = SteadyClock().Now() + options.rendezvous_timeout},
-                     rendezvous);
+  return device.connect(context, rendezvous, SteadyClock().Now() + options.rendezvous_timeout);
 }
 
-absl::StatusOr<RankResult> Train(const CpuRankOptions& options, const RankContext& context,
-                                 Communicator& communicator) {
+absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& device,
+                                 const RankContext& context, Communicator& communicator) {
   const Assign& assign = *context.assign;
   const JobConfig& job = *assign.job;
   BALLAST_ASSIGN_OR_RETURN(ParameterLayout layout,
                            ParameterLayout::Make(job.model, job.placement.block_elements));
   BALLAST_ASSIGN_OR_RETURN(DatasetBatches batches, DatasetBatches::Open(job));
-  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, MakeCpuBackend(DType::kFloat32));
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
+                           device.make_backend(context.local_rank, job.training.compute_dtype));
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<GptMoe> model, GptMoe::Make(job.model, layout, *backend));
   SteadyClock clock;
   Optimizer::FillState fill = InitialWeights(job, layout, *backend);
@@ -99,19 +95,62 @@ absl::StatusOr<RankResult> Train(const CpuRankOptions& options, const RankContex
   return RankResult{.step = result.last_step, .stopped = result.stopped};
 }
 
-}  // namespace
-
-RankParts CpuRankParts(const CpuRankOptions& options) {
-  return {.connect = [options](RankContext& context,
-                               RendezvousStore& rendezvous) { return Connect(options, context, rendezvous); },
-          .train = [options](const RankContext& context,
-                             Communicator& communicator) { return Train(options, context, communicator); }};
+// The buffers that a rank's checkpoints are written from, in the host's memory.
+size_t CheckpointBytes(const JobConfig& job, const ParameterLayout& layout,
+                       const std::vector<const PlanBody*>& plans, const ElementSizes& sizes, Rank rank) {
+  size_t bytes = 0;
+  if (job.checkpoint.path.empty()) return bytes;
+  for (const PlanBody* plan : plans) {
+    bytes = std::max(bytes, CheckpointTaker::BufferBytes(layout, *plan, *plan, rank, sizes.element_bytes,
+                                                         sizes.master_bytes));
+  }
+  return bytes;
 }
 
-absl::Status CheckCpuMemory(const JobConfig& job, const ParameterLayout& layout,
-                            const std::vector<const PlanBody*>& plans, const std::vector<Rank>& local_ranks,
-                            size_t bytes_max) {
-  const ElementSizes sizes{.element_bytes = sizeof(float), .master_bytes = sizeof(float)};
+// `checkpoints` bytes are needed beside `use`.
+absl::Status CheckMemory(const MemoryUse& use, size_t checkpoints, size_t bytes_max, bool switches,
+                         const std::string& where) {
+  const size_t needed = use.total() + checkpoints;
+  if (needed <= bytes_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "memory: ", switches ? "the switch to the plan" : "the plan", " needs ", needed, " bytes for ", where,
+      " (dense weights ", use.dense, ", expert slots ", use.slots, ", homes ", use.homes, ", transfers ",
+      use.windows, checkpoints > 0 ? absl::StrCat(", checkpoints ", checkpoints) : "", "), allowed are ",
+      bytes_max));
+}
+
+}  // namespace
+
+RankParts MakeRankParts(const RankOptions& options, const RankDevice& device) {
+  return {.connect =
+              [options, device](RankContext& context, RendezvousStore& rendezvous) {
+                return Connect(options, device, context, rendezvous);
+              },
+          .train = [options, device](const RankContext& context,
+                                     Communicator& communicator) -> absl::StatusOr<RankResult> {
+            try {
+              return Train(options, device, context, communicator);
+            } catch (const DeviceError& error) {
+              const std::string what = absl::StrCat("its device failed: ", error.what());
+              if (options.on_device_error != nullptr) options.on_device_error(what);
+              return absl::InternalError(what);
+            }
+          }};
+}
+
+absl::Status CheckRanks(const JobConfig& job, const ParameterLayout& layout,
+                        const std::vector<const PlanBody*>& plans, const std::vector<Rank>& local_ranks,
+                        const RankDevice& device, size_t host_bytes_max) {
+  const DType compute = job.training.compute_dtype;
+  if (std::find(device.compute_types.begin(), device.compute_types.end(), compute) ==
+      device.compute_types.end()) {
+    std::vector<std::string> names;
+    for (DType type : device.compute_types) names.push_back(ToString(type));
+    return absl::InvalidArgumentError(
+        absl::StrCat("training.compute_dtype: found ", ToString(compute),
+                     ", allowed on this worker's device: ", absl::StrJoin(names, ", ")));
+  }
+  const ElementSizes sizes{.element_bytes = DTypeBytes(compute), .master_bytes = sizeof(float)};
   const int ranks = static_cast<int>(plans.back()->speeds.size());
   const size_t window_bytes = WindowBytes(layout, LimitsFor(job, layout, ranks), sizes);
   for (Rank rank : local_ranks) {
@@ -121,29 +160,19 @@ absl::Status CheckCpuMemory(const JobConfig& job, const ParameterLayout& layout,
       .sizes = sizes, .slots_per_rank = job.placement.slots_per_rank, .window_bytes = window_bytes};
   // The sum of the ranks' peaks: they do not reach them at one moment, but nothing keeps them from it.
   MemoryUse sum;
-  std::map<Rank, size_t> checkpoints;  // the buffers that they are written from
-  for (Rank rank : local_ranks) {
-    const MemoryUse use = PeakMemory(layout, shape, plans, rank);
-    sum.dense += use.dense;
-    sum.slots += use.slots;
-    sum.homes += use.homes;
-    sum.windows += use.windows;
-    if (job.checkpoint.path.empty()) continue;
-    for (const PlanBody* plan : plans) {
-      checkpoints[rank] =
-          std::max(checkpoints[rank],
-                   CheckpointTaker::BufferBytes(layout, *plan, *plan, rank, sizeof(float), sizeof(float)));
+  size_t checkpoints = 0;
+  for (size_t i = 0; i < local_ranks.size(); ++i) {
+    const MemoryUse use = PeakMemory(layout, shape, plans, local_ranks[i]);
+    checkpoints += CheckpointBytes(job, layout, plans, sizes, local_ranks[i]);
+    if (device.bytes_by_rank.empty()) {
+      sum += use;
+    } else {
+      BALLAST_RETURN_IF_ERROR(CheckMemory(use, 0, device.bytes_by_rank[i], plans.size() > 1,
+                                          absl::StrCat("rank ", local_ranks[i].value(), " on its device")));
     }
   }
-  size_t buffers = 0;
-  for (const auto& [rank, bytes] : checkpoints) buffers += bytes;
-  const size_t needed = sum.total() + buffers;
-  if (needed <= bytes_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("memory: ", plans.size() > 1 ? "the switch to the plan" : "the plan", " needs ", needed,
-                   " bytes for ", local_ranks.size(), " ranks here (dense weights ", sum.dense,
-                   ", expert slots ", sum.slots, ", homes ", sum.homes, ", transfers ", sum.windows,
-                   buffers > 0 ? absl::StrCat(", checkpoints ", buffers) : "", "), allowed are ", bytes_max));
+  return CheckMemory(sum, checkpoints, host_bytes_max, plans.size() > 1,
+                     absl::StrCat(local_ranks.size(), " ranks here"));
 }
 
 }  // namespace ballast

@@ -22,6 +22,13 @@ struct MemoryUse {
   size_t homes = 0;    // owned blocks: state, reduced gradient, updated weights
   size_t windows = 0;  // messages being sent and received
   size_t total() const { return dense + slots + homes + windows; }
+  MemoryUse& operator+=(const MemoryUse& other) {
+    dense += other.dense;
+    slots += other.slots;
+    homes += other.homes;
+    windows += other.windows;
+    return *this;
+  }
 };
 
 // Of `self` in a step that is followed by one that runs `next`, after its refresh. States

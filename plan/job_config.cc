@@ -1,0 +1,20 @@
+#include "plan/job_config.h"
+
+#include "base/check.h"
+
+namespace ballast {
+
+const char* ToString(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return "float32";
+    case DType::kFloat64:
+      return "float64";
+    case DType::kBFloat16:
+      return "bfloat16";
+  }
+  BALLAST_CHECK(false) << "dtype " << static_cast<int>(dtype);
+  return "";
+}
+
+}  // namespace ballast

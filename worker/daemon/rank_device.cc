@@ -1,0 +1,53 @@
+#include "worker/daemon/rank_device.h"
+
+#include "base/status_macros.h"
+#include "worker/backend/cpu/cpu_backend.h"
+#include "worker/comm/gloo_communicator.h"
+
+namespace ballast {
+
+RankDevice CpuDevice() {
+  return {.make_backend = [](int, DType compute) { return MakeCpuBackend(compute); },
+          .connect =
+              [](const RankContext& context, RendezvousStore& rendezvous, Time deadline) {
+                const Assign& assign = *context.assign;
+                return ConnectGloo({.rank = context.rank,
+                                    .size = static_cast<int>(assign.members.size()),
+                                    .generation = assign.stamp.generation,
+                                    .data_address = assign.members[context.rank.index()].data_address,
+                                    .deadline = deadline},
+                                   rendezvous);
+              },
+          .compute_types = {DType::kFloat32},
+          .bytes_by_rank = {}};
+}
+
+absl::StatusOr<RankDevice> CudaDevice(DevicePlugin& plugin, const std::vector<int>& devices,
+                                      size_t bytes_max) {
+  BALLAST_ASSIGN_OR_RETURN(std::vector<DeviceInfo> present, plugin.Devices());
+  std::vector<size_t> bytes;
+  for (int device : devices) {
+    const size_t whole = present.at(static_cast<size_t>(device)).memory_bytes;
+    bytes.push_back(bytes_max == 0 ? whole : std::min(bytes_max, whole));
+  }
+  return RankDevice{
+      .make_backend =
+          [&plugin, devices, bytes](int local_rank, DType compute) {
+            const size_t i = static_cast<size_t>(local_rank);
+            return plugin.MakeBackend(devices[i], compute, bytes[i]);
+          },
+      .connect =
+          [&plugin, devices](const RankContext& context, RendezvousStore& rendezvous, Time deadline) {
+            const Assign& assign = *context.assign;
+            return plugin.Connect({.rank = context.rank,
+                                   .size = static_cast<int>(assign.members.size()),
+                                   .generation = assign.stamp.generation,
+                                   .device = devices[static_cast<size_t>(context.local_rank)],
+                                   .deadline = deadline},
+                                  rendezvous);
+          },
+      .compute_types = {DType::kFloat32, DType::kBFloat16},
+      .bytes_by_rank = bytes};
+}
+
+}  // namespace ballast
