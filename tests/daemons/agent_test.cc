@@ -74,7 +74,8 @@ Assign AssignAlone() {
           .job = job,
           .members = {self},
           .plan = plan,
-          .start_step = Step(1)};
+          .start_step = Step(1),
+          .checkpoint = {}};
 }
 
 // The next message that says something; an empty one when the stream ended.
