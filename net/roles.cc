@@ -20,6 +20,7 @@ const std::map<std::string, std::set<Role>>& RoleTable() {
       {"/ballast.v1.Control/ListEvents", {Role::kOperator}},
       {"/ballast.v1.Control/ListPlans", {Role::kOperator}},
       {"/ballast.v1.Control/GetPlan", {Role::kOperator}},
+      {"/ballast.v1.Control/ExplainPlan", {Role::kOperator}},
       {"/ballast.v1.Control/PushPlan", {Role::kOperator}},
       {"/ballast.v1.Control/RollbackPlan", {Role::kOperator}},
       {"/ballast.v1.Control/GetTelemetry", {Role::kOperator}},
