@@ -8,7 +8,7 @@
 namespace ballast {
 
 SlotFlow::SlotFlow(const LayerTask& task, SlotTable table, double bound)
-    : task_(&task), table_(std::move(table)), left_(task.load), hosts_(task.load.size()) {
+    : table_(std::move(table)), left_(task.load), hosts_(task.load.size()) {
   for (int g = 0; g < task.ranks(); ++g) {
     const double capacity = std::floor(bound * task.speeds[g]);
     spare_.push_back(static_cast<int64_t>(std::min(capacity, static_cast<double>(task.total_load()))));

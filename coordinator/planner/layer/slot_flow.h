@@ -38,7 +38,6 @@ class SlotFlow {
   void Route();
   bool Augment(int expert);
 
-  const LayerTask* task_;
   SlotTable table_;
   std::vector<std::vector<int64_t>> flow_;  // [rank][index]
   std::vector<int64_t> spare_;              // [rank]
