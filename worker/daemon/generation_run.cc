@@ -79,12 +79,14 @@ void GenerationRun::Join() {
 }
 
 void GenerationRun::RunRank(Rank rank, int local_rank) {
+  // Closed after a failure is told: this daemon's other ranks hear the cause, never that their peer left.
+  std::unique_ptr<Communicator> communicator;
   absl::StatusOr<RankResult> result = [&] {
     // Gone before the end is told: what it still has to report comes first.
     Tracking coordination(host_->CoordinationFor(id_), &last_step_);
     RankContext context{
         .assign = &start_.assign, .rank = rank, .local_rank = local_rank, .coordination = &coordination};
-    return ConnectAndTrain(context);
+    return ConnectAndTrain(context, communicator);
   }();
   if (result.ok()) {
     Log(LogLevel::kInfo, "rank finished",
@@ -94,12 +96,19 @@ void GenerationRun::RunRank(Rank rank, int local_rank) {
          {"stopped", result->stopped}});
     host_->OnFinished(id_, rank, result->step, result->stopped);
   } else {
-    Fail(rank, result.status());
+    Fail(rank, communicator.get(), result.status());
   }
+  Forget(communicator.get());
 }
 
-absl::StatusOr<RankResult> GenerationRun::ConnectAndTrain(RankContext& context) {
-  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> communicator, parts_.connect(context, *rendezvous_));
+void GenerationRun::Forget(const Communicator* communicator) {
+  MutexLock lock(mutex_);
+  std::erase(communicators_, communicator);
+}
+
+absl::StatusOr<RankResult> GenerationRun::ConnectAndTrain(RankContext& context,
+                                                          std::unique_ptr<Communicator>& communicator) {
+  BALLAST_ASSIGN_OR_RETURN(communicator, parts_.connect(context, *rendezvous_));
   {
     MutexLock lock(mutex_);
     if (aborted_) return absl::AbortedError(reason_);
@@ -112,10 +121,7 @@ absl::StatusOr<RankResult> GenerationRun::ConnectAndTrain(RankContext& context) 
        {"rank", context.rank.value()},
        {"step", start_.assign.start_step.value()},
        {"plan", start_.assign.plan->stamp.version.value()}});
-  absl::StatusOr<RankResult> result = parts_.train(context, *communicator);
-  MutexLock lock(mutex_);
-  std::erase(communicators_, communicator.get());
-  return result;
+  return parts_.train(context, *communicator);
 }
 
 bool GenerationRun::AbortFirst(const std::string& reason) {
@@ -153,9 +159,11 @@ void GenerationRun::LosePeer(Rank peer, const std::string& detail) {
   host_->OnLostPeer(id_, peer, detail);
 }
 
-void GenerationRun::Fail(Rank rank, const absl::Status& status) {
+void GenerationRun::Fail(Rank rank, Communicator* communicator, const absl::Status& status) {
   std::string cause = absl::StrCat("rank ", rank.value(), ": ", std::string(status.message()));
+  Forget(communicator);
   bool first = AbortFirst(cause);
+  if (communicator != nullptr) communicator->Abort(cause);  // after those that wait for this rank
   rendezvous_->Abort(cause);
   if (!first) return;  // another rank's trouble, or an Abort, came first and has been told
   std::optional<Rank> lost = LostPeerOf(status);

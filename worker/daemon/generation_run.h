@@ -70,9 +70,14 @@ class GenerationRun {
 
  private:
   void RunRank(Rank rank, int local_rank);
-  absl::StatusOr<RankResult> ConnectAndTrain(RankContext& context);
-  // One local rank could not go on: aborts the others and says why, unless the run was aborted before.
-  void Fail(Rank rank, const absl::Status& status) EXCLUDES(mutex_);
+  // The communicator is the caller's to close.
+  absl::StatusOr<RankResult> ConnectAndTrain(RankContext& context,
+                                             std::unique_ptr<Communicator>& communicator) EXCLUDES(mutex_);
+  // One local rank could not go on: aborts the others, then its own communicator (null before it connected),
+  // and says why, unless the run was aborted before.
+  void Fail(Rank rank, Communicator* communicator, const absl::Status& status) EXCLUDES(mutex_);
+  // An abort no longer reaches it: it may be closed.
+  void Forget(const Communicator* communicator) EXCLUDES(mutex_);
   // True for the first.
   bool AbortFirst(const std::string& reason) EXCLUDES(mutex_);
 
