@@ -14,7 +14,7 @@
 
 #include "net/certificates.h"
 #include "net/identity.h"
-#include "tests/ctl/temp_folder.h"
+#include "tests/base/temp_dir.h"
 
 namespace ballast {
 namespace {
@@ -58,7 +58,7 @@ std::string Content(const std::string& path) {
   return text.str();
 }
 
-DevCertificates Request(const TempFolder& folder) {
+DevCertificates Request(const TempDir& folder) {
   DevCertificates request;
   request.folder = folder.path() + "/certs";
   request.workers = {"w0", "w1"};
@@ -67,7 +67,7 @@ DevCertificates Request(const TempFolder& folder) {
 }
 
 TEST(DevCertificates, CarryTheirIdentities) {
-  TempFolder folder;
+  TempDir folder;
   DevCertificates request = Request(folder);
   request.hosts = {"coordinator.example", "10.1.2.3", "fd00::7"};
   auto paths = WriteDevCertificates(request);
@@ -103,7 +103,7 @@ TEST(DevCertificates, CarryTheirIdentities) {
 }
 
 TEST(DevCertificates, KeysAreForTheOwnerAlone) {
-  TempFolder folder;
+  TempDir folder;
   umask(0);  // the mode must not depend on it
   auto paths = WriteDevCertificates(Request(folder));
   umask(022);
@@ -124,7 +124,7 @@ TEST(DevCertificates, KeysAreForTheOwnerAlone) {
 }
 
 TEST(DevCertificates, NothingIsOverwrittenWithoutForce) {
-  TempFolder folder;
+  TempDir folder;
   DevCertificates request = Request(folder);
   ASSERT_TRUE(WriteDevCertificates(request).ok());
   std::string before = Content(request.folder + "/ca.pem");
@@ -140,7 +140,7 @@ TEST(DevCertificates, NothingIsOverwrittenWithoutForce) {
 }
 
 TEST(DevCertificates, BadRequests) {
-  TempFolder folder;
+  TempDir folder;
   auto error = [&](auto change) {
     DevCertificates request = Request(folder);
     change(request);

@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "ctl/exit_code.h"
-#include "tests/ctl/temp_folder.h"
+#include "tests/base/temp_dir.h"
 #include "wire/job_reader.h"
 
 namespace ballast {
@@ -68,7 +68,7 @@ TEST(Cli, DryRunPrintsTheResolvedJobAndNeedsNoCoordinator) {
   EXPECT_EQ(yaml.err, "");
   auto again = ReadJob({"resolved.yaml", yaml.out});
   ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ(again->optimizer.beta2, 0.95);  // a default, filled in
+  EXPECT_EQ(again->optimizer.beta2, 0.95);                             // a default, filled in
   EXPECT_EQ(again->placement.home_move_bytes_max, int64_t{64} << 20);  // that of this model
   EXPECT_NE(yaml.out.find("planner:\n  strategy: auto\n"), std::string::npos);
 
@@ -81,7 +81,7 @@ TEST(Cli, DryRunPrintsTheResolvedJobAndNeedsNoCoordinator) {
 }
 
 TEST(Cli, ADryRunOfABadFileIsExitCodeTwoWithThePlace) {
-  TempFolder folder;
+  TempDir folder;
   auto source = ReadSourceFile(kExample);
   ASSERT_TRUE(source.ok());
   std::string text = source->text;
@@ -125,7 +125,7 @@ TEST(Cli, NobodyThereIsExitCodeFive) {
 }
 
 TEST(Cli, VariablesAndConfigFileAreRead) {
-  TempFolder folder;
+  TempDir folder;
   setenv("BALLAST_OUTPUT", "json", 1);
   Result variable = Ctl({"version"});
   unsetenv("BALLAST_OUTPUT");
@@ -145,7 +145,7 @@ TEST(Cli, VariablesAndConfigFileAreRead) {
 }
 
 TEST(Cli, DataPrepareAndCertsDev) {
-  TempFolder folder;
+  TempDir folder;
   folder.Write("in/a", "hello");
   Result prepared =
       Ctl({"data", "prepare", "--out", folder.path() + "/data", folder.path() + "/in", "-o", "json"});

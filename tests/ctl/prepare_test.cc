@@ -6,7 +6,7 @@
 
 #include <filesystem>
 
-#include "tests/ctl/temp_folder.h"
+#include "tests/base/temp_dir.h"
 #include "worker/model/indexed_dataset.h"
 
 namespace ballast {
@@ -25,7 +25,7 @@ std::string Written(const std::string& prefix) {
 }
 
 TEST(PrepareData, TakesTextInTheOrderOfNames) {
-  TempFolder folder;
+  TempDir folder;
   folder.Write("in/b.txt", "second");
   folder.Write("in/a/z", "first");
   folder.Write("in/c/deep/er", "third \xc3\xa9");
@@ -59,7 +59,7 @@ TEST(PrepareData, TakesTextInTheOrderOfNames) {
 }
 
 TEST(PrepareData, PathsKeepTheirOrderAndNamedLinksAreFollowed) {
-  TempFolder folder;
+  TempDir folder;
   std::string one = folder.Write("one", "1");
   std::string two = folder.Write("two", "2");
   std::filesystem::create_symlink(one, folder.path() + "/link");
@@ -69,7 +69,7 @@ TEST(PrepareData, PathsKeepTheirOrderAndNamedLinksAreFollowed) {
 }
 
 TEST(PrepareData, WhatIsRefusedLeavesTheOldDataAlone) {
-  TempFolder folder;
+  TempDir folder;
   std::string text = folder.Write("in/text", "old");
   std::string prefix = folder.path() + "/data";
   ASSERT_TRUE(PrepareData({prefix, {text}, nullptr}).ok());
@@ -89,7 +89,7 @@ TEST(PrepareData, WhatIsRefusedLeavesTheOldDataAlone) {
 }
 
 TEST(PrepareData, TheIndexIsMegatrons) {
-  TempFolder folder;
+  TempDir folder;
   folder.Write("in/a", "ab");
   folder.Write("in/b", "c");
   std::string prefix = folder.path() + "/data";

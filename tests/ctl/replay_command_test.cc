@@ -7,7 +7,7 @@
 
 #include "ctl/cli.h"
 #include "ctl/exit_code.h"
-#include "tests/ctl/temp_folder.h"
+#include "tests/base/temp_dir.h"
 #include "wire/plan_file.h"
 
 namespace ballast {
@@ -26,7 +26,7 @@ Result Ctl(const std::vector<std::string>& arguments) {
 }
 
 // Four iterations of two ranks: 1 layer, 1 microbatch, 4 experts, the first of them hot.
-std::string ImportedTrace(const TempFolder& folder) {
+std::string ImportedTrace(const TempDir& folder) {
   for (const int iteration : {1, 11, 21, 31}) {
     for (const int rank : {0, 1}) {
       std::ofstream(folder.path() + "/table_iter" + std::to_string(iteration) + "_rank" +
@@ -43,7 +43,7 @@ std::string ImportedTrace(const TempFolder& folder) {
 }
 
 TEST(ReplayCommand, FiguresAndPlansOfAnImportedTrace) {
-  TempFolder folder;
+  TempDir folder;
   const std::string loads = ImportedTrace(folder), plans = folder.path() + "/plans.jsonl";
   const Result result = Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--strategy",
                              "splitpack", "--costs", "ring", "--plans-out", plans, "-o", "json"});
@@ -74,7 +74,7 @@ TEST(ReplayCommand, FiguresAndPlansOfAnImportedTrace) {
 
 // Well-formed, complete, and without anything that a browser would fetch.
 TEST(ReplayCommand, TheReportStandsAlone) {
-  TempFolder folder;
+  TempDir folder;
   const std::string loads = ImportedTrace(folder), html = folder.path() + "/report.html";
   const Result result = Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--strategy",
                              "splitpack", "--compare", "contiguous,eplb", "--costs", "ring", "--html", html});
@@ -107,7 +107,7 @@ TEST(ReplayCommand, TheReportStandsAlone) {
 
 // What place writes is a plan file, and what replay writes is one line by line.
 TEST(PlaceCommand, WritesPlanFiles) {
-  TempFolder folder;
+  TempDir folder;
   const std::string loads = ImportedTrace(folder);
   const std::vector<std::string> command = {"place",   "--loads", loads,    "--gpus", "2",
                                             "--slots", "3",       "--base", "4"};
@@ -137,7 +137,7 @@ TEST(PlaceCommand, WritesPlanFiles) {
 }
 
 TEST(ReplayCommand, BadInputIsAClearError) {
-  TempFolder folder;
+  TempDir folder;
   const std::string loads = ImportedTrace(folder);
   auto fails = [&](std::vector<std::string> arguments, const std::string& text) {
     const Result result = Ctl(arguments);

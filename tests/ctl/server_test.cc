@@ -12,7 +12,7 @@
 #include "ctl/cli.h"
 #include "ctl/exit_code.h"
 #include "net/certificates.h"
-#include "tests/ctl/temp_folder.h"
+#include "tests/base/temp_dir.h"
 
 namespace ballast {
 namespace {
@@ -239,7 +239,7 @@ class CtlServer : public testing::Test {
     return {code, out.str(), err.str()};
   }
 
-  TempFolder folder_;
+  TempDir folder_;
   FakeControl control_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
@@ -326,7 +326,7 @@ TEST_F(CtlServer, ExitCodes) {
 }
 
 TEST_F(CtlServer, AForeignAuthorityIsExplained) {
-  TempFolder other;
+  TempDir other;
   DevCertificates request;
   request.folder = other.path();
   request.operators = {"me"};

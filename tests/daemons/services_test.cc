@@ -25,8 +25,8 @@
 #include "plan/layout.h"
 #include "plan/validate.h"
 #include "protocol/version.h"
+#include "tests/base/temp_dir.h"
 #include "tests/coordinator/small_job.h"
-#include "tests/daemons/temp_dir.h"
 #include "wire/job_reader.h"
 
 namespace ballast {

@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "tests/daemons/temp_dir.h"
+#include "tests/base/temp_dir.h"
 #include "worker/device_choice.h"
 
 namespace ballast {

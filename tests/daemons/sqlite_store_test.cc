@@ -12,7 +12,7 @@
 
 #include "base/clock.h"
 #include "coordinator/sqlite.h"
-#include "tests/daemons/temp_dir.h"
+#include "tests/base/temp_dir.h"
 #include "tests/wire/random_values.h"
 #include "wire/records_codec.h"
 
@@ -80,9 +80,11 @@ TEST(SqliteStore, AnOlderStoreIsBroughtUpToDate) {
     std::unique_ptr<StateStore> store = MustOpen(dir.path());
     ASSERT_TRUE(store->Commit({store->Acquire(Term(4)).value(), {job}}).ok());
   }
-  ASSERT_TRUE(SqliteDatabase::Open(dir / "ballast.db")
-                  ->Execute("DROP TABLE checkpoints; DROP TABLE events; DROP TABLE explanations; PRAGMA user_version=1")
-                  .ok());
+  ASSERT_TRUE(
+      SqliteDatabase::Open(dir / "ballast.db")
+          ->Execute(
+              "DROP TABLE checkpoints; DROP TABLE events; DROP TABLE explanations; PRAGMA user_version=1")
+          .ok());
   std::unique_ptr<StateStore> store = MustOpen(dir.path());
   Rng rng(4);
   CheckpointRecord checkpoint = RandomCheckpointRecord(rng);

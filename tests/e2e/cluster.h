@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "ballast/v1/control.grpc.pb.h"
 #include "plan/job_config.h"
-#include "tests/daemons/temp_dir.h"
+#include "tests/base/temp_dir.h"
 #include "tests/e2e/process.h"
 
 namespace ballast {

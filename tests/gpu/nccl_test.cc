@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "tests/base/temp_dir.h"
 #include "tests/gpu/plugin_fixture.h"
 #include "tests/worker/comm/communicator_fixture.h"
 #include "tests/worker/comm/file_store.h"
@@ -347,14 +348,13 @@ TEST_F(NcclPair, ChildOfKilledPeer) {
 }
 
 TEST_F(NcclPair, KilledPeerIsLeftOnAbort) {
-  std::string folder = ::testing::TempDir() + "ballast_nccl_XXXXXX";
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  TempDir folder;
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
   std::vector<pid_t> children;
   for (int rank = 0; rank < kRanks; ++rank) {
     std::vector<std::string> environment;
     for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
-    environment.push_back(absl::StrCat(kChild, "=", folder));
+    environment.push_back(absl::StrCat(kChild, "=", folder.path()));
     environment.push_back(absl::StrCat("BALLAST_NCCL_TEST_RANK=", rank));
     std::vector<char*> pointers;
     for (std::string& entry : environment) pointers.push_back(entry.data());
@@ -365,7 +365,7 @@ TEST_F(NcclPair, KilledPeerIsLeftOnAbort) {
     ASSERT_EQ(posix_spawn(&child, self.c_str(), nullptr, nullptr, arguments, pointers.data()), 0);
     children.push_back(child);
   }
-  FileStore store(folder);
+  FileStore store(folder.path());
   ASSERT_TRUE(store.Get("ready to die", After(60)).ok());
   std::this_thread::sleep_for(std::chrono::milliseconds(500));  // the other one's kernel waits by now
   kill(children[1], SIGKILL);
@@ -374,7 +374,6 @@ TEST_F(NcclPair, KilledPeerIsLeftOnAbort) {
   ASSERT_TRUE(store.Put("peer is dead", "").ok());
   ASSERT_EQ(waitpid(children[0], &status, 0), children[0]);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "the survivor failed";
-  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

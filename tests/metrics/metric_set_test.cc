@@ -11,7 +11,7 @@
 
 #include "metrics/catalog.h"
 #include "metrics/reference.h"
-#include "tests/daemons/temp_dir.h"
+#include "tests/base/temp_dir.h"
 #include "tests/metrics/promtool.h"
 
 namespace ballast {

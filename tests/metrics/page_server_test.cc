@@ -9,7 +9,7 @@
 
 #include "base/check.h"
 #include "ctl/certs.h"
-#include "tests/daemons/temp_dir.h"
+#include "tests/base/temp_dir.h"
 
 namespace ballast {
 namespace {

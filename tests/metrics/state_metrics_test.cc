@@ -5,8 +5,8 @@
 
 #include "coordinator/coordinator_metrics.h"
 #include "metrics/catalog.h"
+#include "tests/base/temp_dir.h"
 #include "tests/coordinator/small_job.h"
-#include "tests/daemons/temp_dir.h"
 #include "tests/metrics/promtool.h"
 
 namespace ballast {

@@ -3,11 +3,11 @@
 
 #include <array>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "gtest/gtest.h"
+#include "tests/base/temp_dir.h"
 
 namespace ballast {
 namespace {
@@ -20,14 +20,10 @@ struct Outcome {
 
 class Command : public testing::Test {
  protected:
-  Command() : folder_(testing::TempDir() + "ballast-sim-" + std::to_string(getpid())) {
-    std::filesystem::create_directories(folder_);
-  }
-  ~Command() override { std::filesystem::remove_all(folder_); }
-
   Outcome Run(const std::string& arguments) {
     Outcome outcome;
-    FILE* pipe = popen(("cd " + folder_ + " && " + BALLAST_SIM + " " + arguments + " 2>&1").c_str(), "r");
+    FILE* pipe =
+        popen(("cd " + folder_.path() + " && " + BALLAST_SIM + " " + arguments + " 2>&1").c_str(), "r");
     std::array<char, 4096> buffer;
     while (size_t n = fread(buffer.data(), 1, buffer.size(), pipe)) outcome.output.append(buffer.data(), n);
     const int status = pclose(pipe);
@@ -37,9 +33,9 @@ class Command : public testing::Test {
     outcome.last_line = text.substr(text.rfind('\n') + 1);
     return outcome;
   }
-  std::string PathOf(const std::string& name) const { return folder_ + "/" + name; }
+  std::string PathOf(const std::string& name) const { return folder_ / name; }
 
-  const std::string folder_;
+  TempDir folder_;
 };
 
 TEST_F(Command, SeedsThatHoldExitWith0) {

@@ -62,10 +62,10 @@ class Communicator {
   virtual std::unique_ptr<Pending> Exchange(Stream& stream, std::vector<SendOp> sends,
                                             std::vector<RecvOp> recvs) = 0;
 
-  // Every rank's bytes to every rank: rank r's part, bytes[r] long, lands at out + sum(bytes[0..r)). `bytes`
-  // is equal on all ranks.
-  virtual std::unique_ptr<Pending> AllGather(Stream& stream, const void* in, const std::vector<size_t>& bytes,
-                                             void* out) = 0;
+  // Every rank's bytes to every rank, as one exchange: rank r's part, bytes[r] long, lands at
+  // out + sum(bytes[0..r)). `bytes` is equal on all ranks.
+  std::unique_ptr<Pending> AllGather(Stream& stream, const void* in, const std::vector<size_t>& bytes,
+                                     void* out);
 
   // OK; Aborted after Abort(); Unavailable naming the peer when one is lost; DeadlineExceeded. After anything
   // but OK the communicator is dead: every later operation fails at once.

@@ -5,8 +5,8 @@
 #include <fstream>
 
 #include "protocol/checkpoint.h"
+#include "tests/base/temp_dir.h"
 #include "tests/coordinator/small_job.h"
-#include "tests/daemons/temp_dir.h"
 #include "tests/worker/comm/memory_store.h"
 #include "worker/checkpoint/files.h"
 #include "worker/checkpoint/manifest.h"

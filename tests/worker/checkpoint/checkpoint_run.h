@@ -7,7 +7,7 @@
 #include <string>
 
 #include "protocol/checkpoint.h"
-#include "tests/daemons/temp_dir.h"
+#include "tests/base/temp_dir.h"
 #include "tests/worker/trainer/training_run.h"
 #include "worker/checkpoint/loader.h"
 #include "worker/checkpoint/publish.h"

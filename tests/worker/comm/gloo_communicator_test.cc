@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <filesystem>
 #include <mutex>
 
 #include "base/check.h"
+#include "tests/base/temp_dir.h"
 #include "tests/worker/comm/communicator_fixture.h"
 #include "tests/worker/comm/file_store.h"
 #include "tests/worker/comm/memory_store.h"
@@ -296,8 +296,7 @@ TEST(GlooCommunicator, ConnectErrors) {
 // should.
 TEST(GlooCommunicatorProcesses, KilledPeerIsUnavailableAndNamed) {
   constexpr int kRanks = 4;
-  std::string name = ::testing::TempDir() + "ballast_gloo_XXXXXX";
-  ASSERT_NE(mkdtemp(name.data()), nullptr);
+  TempDir folder;
   std::vector<pid_t> children;
   for (int rank = 0; rank < kRanks; ++rank) {
     pid_t pid = fork();
@@ -306,7 +305,7 @@ TEST(GlooCommunicatorProcesses, KilledPeerIsUnavailableAndNamed) {
       children.push_back(pid);
       continue;
     }
-    FileStore store(name);
+    FileStore store(folder.path());
     auto communicator = Connect(rank, kRanks, store);
     NoStream stream;
     int all[kRanks], code = 0;
@@ -324,7 +323,7 @@ TEST(GlooCommunicatorProcesses, KilledPeerIsUnavailableAndNamed) {
     if (std::string(status.message()).find("rank 3") == std::string::npos) code = 3;
     _exit(code);
   }
-  FileStore store(name);
+  FileStore store(folder.path());
   ASSERT_TRUE(store.Get("ready to die", After(60)).ok());
   auto killed = steady_clock::now();
   kill(children[3], SIGKILL);
@@ -337,7 +336,6 @@ TEST(GlooCommunicatorProcesses, KilledPeerIsUnavailableAndNamed) {
   }
   std::cout << "all survivors ended " << ToSeconds(steady_clock::now() - killed) * 1e3
             << " ms after the kill\n";
-  std::filesystem::remove_all(name);
 }
 
 }  // namespace

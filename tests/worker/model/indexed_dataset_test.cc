@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include <iterator>
 
 #include "base/rng.h"
+#include "tests/base/temp_dir.h"
 
 namespace ballast {
 namespace {
@@ -18,13 +18,6 @@ using testing::HasSubstr;
 
 class IndexedDatasetTest : public testing::Test {
  protected:
-  IndexedDatasetTest() {
-    std::string name = testing::TempDir() + "dataset_XXXXXX";
-    folder_ = mkdtemp(name.data());
-    prefix_ = folder_ + "/text";
-  }
-  ~IndexedDatasetTest() override { std::filesystem::remove_all(folder_); }
-
   void Write(const std::vector<std::vector<uint16_t>>& documents) {
     IndexedDatasetWriter writer = IndexedDatasetWriter::Create(prefix_).value();
     for (const auto& document : documents) ASSERT_TRUE(writer.AddDocument(document).ok());
@@ -57,7 +50,8 @@ class IndexedDatasetTest : public testing::Test {
     return tokens;
   }
 
-  std::string folder_, prefix_;
+  TempDir folder_;
+  const std::string prefix_ = folder_ / "text";
 };
 
 // Offsets in the index of the two documents below.
@@ -216,11 +210,12 @@ TEST_F(IndexedDatasetTest, AnUnfinishedWriterLeavesWhatWasThere) {
     EXPECT_EQ(writer.tokens(), 4);
   }
   EXPECT_EQ(IndexedDataset::Open(prefix_).value().tokens(), 5);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 2) << "temporary files are left";
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 2)
+      << "temporary files are left";
 }
 
 TEST_F(IndexedDatasetTest, TheWriterNamesItsTroubles) {
-  const absl::Status nowhere = IndexedDatasetWriter::Create(folder_ + "/missing/text").status();
+  const absl::Status nowhere = IndexedDatasetWriter::Create(folder_ / "missing/text").status();
   EXPECT_EQ(nowhere.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(std::string(nowhere.message()), HasSubstr("missing/text.bin"));
   IndexedDatasetWriter writer = IndexedDatasetWriter::Create(prefix_).value();

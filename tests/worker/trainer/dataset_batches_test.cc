@@ -1,11 +1,10 @@
 #include "worker/trainer/dataset_batches.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <filesystem>
 #include <vector>
 
+#include "tests/base/temp_dir.h"
 #include "tests/worker/trainer/training_run.h"
 
 namespace ballast {
@@ -14,21 +13,17 @@ namespace {
 class DatasetBatchesTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string name = ::testing::TempDir() + "ballast_batches_XXXXXX";
-    ASSERT_NE(mkdtemp(name.data()), nullptr);
-    folder_ = name;
     job_ = TinyJob();
     job_.model.vocabulary_size = 1000;
-    job_.data.sources = {{"rising", folder_ + "/rising"}, {"high", folder_ + "/high"}};
+    job_.data.sources = {{"rising", folder_ / "rising"}, {"high", folder_ / "high"}};
     job_.data.mixture = {{Step(1), {1, 0}}, {Step(10), {0, 1}}};
     // Token i of the first source is i % 400, of the second 500 + i % 300.
     Write("rising", 0, 400);
     Write("high", 500, 300);
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   void Write(const std::string& name, int base, int period) {
-    auto writer = IndexedDatasetWriter::Create(folder_ + "/" + name);
+    auto writer = IndexedDatasetWriter::Create(folder_ / name);
     ASSERT_TRUE(writer.ok()) << writer.status();
     std::vector<uint16_t> tokens;
     for (int i = 0; i < 2000; ++i) tokens.push_back(static_cast<uint16_t>(base + i % period));
@@ -36,7 +31,7 @@ class DatasetBatchesTest : public ::testing::Test {
     ASSERT_TRUE(writer->Finish().ok());
   }
 
-  std::string folder_;
+  TempDir folder_;
   JobConfig job_;
 };
 
@@ -70,7 +65,7 @@ TEST_F(DatasetBatchesTest, TargetsAreTheNextTokensAndBatchesDoNotDependOnTheirCu
 
 TEST_F(DatasetBatchesTest, WhatIsWrongWithTheDataIsSaid) {
   JobConfig missing = job_;
-  missing.data.sources[1].prefix = folder_ + "/absent";
+  missing.data.sources[1].prefix = folder_ / "absent";
   absl::Status status = DatasetBatches::Open(missing).status();
   EXPECT_FALSE(status.ok());
   EXPECT_NE(status.message().find("absent"), absl::string_view::npos) << status;

@@ -25,9 +25,6 @@ class Counters final : public Communicator {
   std::unique_ptr<Pending> Exchange(Stream&, std::vector<SendOp>, std::vector<RecvOp>) override {
     return nullptr;
   }
-  std::unique_ptr<Pending> AllGather(Stream&, const void*, const std::vector<size_t>&, void*) override {
-    return nullptr;
-  }
   absl::Status Wait(Pending&, Time) override { return absl::OkStatus(); }
   void Abort(const std::string&) override {}
   CommStats stats() const override { return stats_; }

@@ -92,20 +92,6 @@ class NcclCommunicator final : public Communicator {
     return pending;
   }
 
-  std::unique_ptr<Pending> AllGather(Stream& stream, const void* in, const std::vector<size_t>& bytes,
-                                     void* out) override {
-    BALLAST_CHECK(static_cast<int>(bytes.size()) == size_) << "one part per rank";
-    std::vector<SendOp> sends;
-    std::vector<RecvOp> recvs;
-    char* to = static_cast<char*>(out);
-    for (int r = 0; r < size_; ++r) {
-      sends.push_back({Rank(r), in, bytes[rank_.index()]});
-      recvs.push_back({Rank(r), to, bytes[r]});
-      to += bytes[r];
-    }
-    return Exchange(stream, std::move(sends), std::move(recvs));
-  }
-
   absl::Status Wait(Pending& pending, Time deadline) override {
     auto& mine = static_cast<NcclPending&>(pending);
     const Time waiting_since = Now();
