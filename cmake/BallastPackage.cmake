@@ -17,7 +17,7 @@ if(BALLAST_CUDA)
 endif()
 install(FILES README.md DESTINATION share/ballast)
 install(DIRECTORY docs DESTINATION share/ballast)
-install(DIRECTORY deploy/examples DESTINATION share/ballast/deploy)
+install(DIRECTORY deploy DESTINATION share/ballast)
 install(PROGRAMS scripts/quickstart DESTINATION share/ballast/scripts)
 
 # OpenBLAS is opened by name, so no program names it.

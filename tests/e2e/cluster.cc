@@ -113,7 +113,12 @@ void Cluster::StartCoordinator(std::vector<std::string> extra) {
                                       "--data-dir",
                                       dir_ / "state"};
   for (const std::string& option : Files("coordinator")) command.push_back(option);
-  coordinator_ = Start(command, extra, "coordinator");
+  command.insert(command.end(), extra.begin(), extra.end());
+  StartCoordinatorBy(command, port_file);
+}
+
+void Cluster::StartCoordinatorBy(const std::vector<std::string>& command, const std::string& port_file) {
+  coordinator_ = Start(command, "coordinator");
   auto deadline = After(20);
   while (port_ == 0 || !std::filesystem::exists(port_file)) {
     BALLAST_CHECK(coordinator_->running()) << coordinator_->Output();
@@ -143,10 +148,8 @@ std::vector<std::string> Cluster::Files(const std::string& name) const {
           "--key", Certificate(name + ".key")};
 }
 
-std::unique_ptr<Process> Cluster::Start(std::vector<std::string> command,
-                                        const std::vector<std::string>& extra, const std::string& log) const {
+std::unique_ptr<Process> Cluster::Start(std::vector<std::string> command, const std::string& log) const {
   command.insert(command.begin(), prefix_.begin(), prefix_.end());
-  command.insert(command.end(), extra.begin(), extra.end());
   return std::make_unique<Process>(command, LogPath(log));
 }
 
@@ -162,8 +165,14 @@ std::vector<std::string> Cluster::WorkerCommand(int i) const {
 }
 
 void Cluster::StartWorker(int i, std::vector<std::string> extra) {
+  std::vector<std::string> command = WorkerCommand(i);
+  command.insert(command.end(), extra.begin(), extra.end());
+  StartWorkerBy(i, command);
+}
+
+void Cluster::StartWorkerBy(int i, const std::vector<std::string>& command) {
   if (workers_.size() <= static_cast<size_t>(i)) workers_.resize(static_cast<size_t>(i) + 1);
-  workers_[static_cast<size_t>(i)] = Start(WorkerCommand(i), extra, absl::StrCat("w", i));
+  workers_[static_cast<size_t>(i)] = Start(command, absl::StrCat("w", i));
 }
 
 void Cluster::StartWorkers(int n, std::vector<std::string> extra) {

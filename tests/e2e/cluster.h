@@ -48,9 +48,12 @@ class Cluster {
   // ---- processes; every call returns when the process serves or has been started ----
   // The first call takes a free port; later ones take the same again.
   void StartCoordinator(std::vector<std::string> extra = {});
+  // The same by a command line of the caller's, which writes the ports to `port_file`.
+  void StartCoordinatorBy(const std::vector<std::string>& command, const std::string& port_file);
   Process& coordinator() { return *coordinator_; }
   int port() const { return port_; }
   void StartWorker(int i, std::vector<std::string> extra = {});
+  void StartWorkerBy(int i, const std::vector<std::string>& command);
   void StartWorkers(int n, std::vector<std::string> extra = {});
   Process& worker(int i) { return *workers_.at(static_cast<size_t>(i)); }
   // ballast-worker's command line with the files of worker `i`; for processes that should not come up.
@@ -83,8 +86,7 @@ class Cluster {
   void PrintLogs() const;
 
  private:
-  std::unique_ptr<Process> Start(std::vector<std::string> command, const std::vector<std::string>& extra,
-                                 const std::string& log) const;
+  std::unique_ptr<Process> Start(std::vector<std::string> command, const std::string& log) const;
   // --ca, --cert and --key, or --insecure.
   std::vector<std::string> Files(const std::string& name) const;
 

@@ -1,35 +1,16 @@
 // docs/cli.md and what the programs say of themselves name the same flags.
 #include <gtest/gtest.h>
 
-#include <cstdio>
-#include <memory>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "tests/e2e/process.h"
+#include "tests/e2e/program_help.h"
 
 namespace ballast {
 namespace {
-
-std::string Help(const std::string& command) {
-  std::unique_ptr<FILE, int (*)(FILE*)> pipe(
-      popen((BALLAST_BINARY_DIR "/" + command + " --help 2>&1").c_str(), "r"), pclose);
-  std::string text;
-  char buffer[4096];
-  while (size_t n = fread(buffer, 1, sizeof buffer, pipe.get())) text.append(buffer, n);
-  return text;
-}
-
-std::set<std::string> FlagsIn(const std::string& text) {
-  static const std::regex flag("(^|[^a-zA-Z0-9-])(--[a-z][a-z0-9-]*)");
-  std::set<std::string> flags;
-  for (std::sregex_iterator it(text.begin(), text.end(), flag), end; it != end; ++it) flags.insert((*it)[2]);
-  flags.erase("--help");
-  return flags;
-}
 
 // `command` and all commands below it.
 void AddCommands(const std::string& command, std::vector<std::string>& commands) {

@@ -1,9 +1,6 @@
 // What real daemons tell of themselves: /metrics over TLS, and telemetry over gRPC.
 #include <gtest/gtest.h>
 #include <httplib.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <functional>
@@ -13,7 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "base/check.h"
+#include "tests/daemons/free_port.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/plan_edits.h"
 #include "tests/metrics/promtool.h"
@@ -22,19 +19,6 @@ namespace ballast {
 namespace {
 
 constexpr int kRanks = 4;
-
-// A port of 127.0.0.1 that nobody has at this moment.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t bytes = sizeof address;
-  BALLAST_CHECK(bind(fd, reinterpret_cast<sockaddr*>(&address), bytes) == 0 &&
-                getsockname(fd, reinterpret_cast<sockaddr*>(&address), &bytes) == 0);
-  close(fd);
-  return ntohs(address.sin_port);
-}
 
 bool Eventually(double seconds, const std::function<bool()>& holds) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
