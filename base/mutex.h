@@ -1,6 +1,7 @@
 // std::mutex with clang's thread-safety annotations; build with -Wthread-safety to have them checked.
 //
-// absl::Mutex is not used: Debian's build of it is not instrumented, so ThreadSanitizer would see races that are none.
+// absl::Mutex is not used: Debian's build of it is not instrumented, so ThreadSanitizer would see races that
+// are none.
 #pragma once
 
 #include <chrono>
@@ -21,6 +22,17 @@
 #define REQUIRES(...) BALLAST_TSA(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) BALLAST_TSA(locks_excluded(__VA_ARGS__))
 #define NO_THREAD_SAFETY_ANALYSIS BALLAST_TSA(no_thread_safety_analysis)
+
+#if defined(__SANITIZE_THREAD__)
+#define BALLAST_UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BALLAST_UNDER_TSAN 1
+#endif
+#endif
+#ifndef BALLAST_UNDER_TSAN
+#define BALLAST_UNDER_TSAN 0
+#endif
 
 namespace ballast {
 
@@ -55,12 +67,17 @@ class CondVar {
     condition_.wait(lock);
     lock.release();
   }
-  // False when `deadline` passed first.
+  // False when `deadline` passed first, whatever the wall clock does meanwhile.
   bool WaitUntil(Mutex& mutex, std::chrono::steady_clock::time_point deadline) REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
-    // The system clock's wait is used because ThreadSanitizer of GCC 12 does not know pthread_cond_clockwait.
-    auto left = deadline - std::chrono::steady_clock::now();
-    bool signalled = condition_.wait_until(lock, std::chrono::system_clock::now() + left) == std::cv_status::no_timeout;
+#if BALLAST_UNDER_TSAN
+    // ThreadSanitizer of GCC 12 does not know pthread_cond_clockwait. A wall clock that jumps changes this
+    // wait.
+    const auto until = std::chrono::system_clock::now() + (deadline - std::chrono::steady_clock::now());
+#else
+    const auto until = deadline;
+#endif
+    const bool signalled = condition_.wait_until(lock, until) == std::cv_status::no_timeout;
     lock.release();
     return signalled;
   }

@@ -141,7 +141,8 @@ void OnCheckpointFailed(Env& env, JobEntry& job, const WorkerEntry& worker, cons
     return;
   }
   job.collecting.erase(message.step);
-  job.checkpoint_failures.insert(message.step);
+  // One alarm a checkpoint: a full disk is full for every rank.
+  const bool first = job.checkpoint_failures.insert(message.step).second;
   if (job.checkpoint_failures.size() > kFailedMax)
     job.checkpoint_failures.erase(job.checkpoint_failures.begin());
   if (CheckpointRecord* record = WrittenIn(job, message.step)) {
@@ -149,6 +150,7 @@ void OnCheckpointFailed(Env& env, JobEntry& job, const WorkerEntry& worker, cons
     record->manifest.clear();
     env.Store({*record});
   }
+  if (!first) return;
   env.Tell(job, JobEvent::Kind::kAlarm,
            absl::StrCat(After(message.step), " failed: worker ", worker.hello.worker.value(), ": ",
                         message.cause, "; training goes on, and earlier checkpoints stay"),

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
+#include <regex>
 #include <sstream>
 
 #include "tests/purity/impurities.h"
@@ -45,6 +47,32 @@ TEST(Purity, DecisionsStayPure) {
 
 TEST(Purity, PureLibrariesLinkPureLibraries) {
   EXPECT_EQ(ReadFile(IMPURE_LINKS), "") << "pure targets link something else than pure targets";
+}
+
+// The wall clock jumps: it may stamp what people read, and end an RPC's deadline; nothing else may depend on
+// it.
+TEST(Purity, FewReadTheWallClock) {
+  namespace fs = std::filesystem;
+  static const std::regex reads(
+      "system_clock|CLOCK_REALTIME|\\bgettimeofday\\b|absl::Now\\b|\\btime\\((0|NULL|nullptr)\\)");
+  std::vector<std::string> found;
+  int files = 0;
+  for (const char* folder : {"base", "plan", "protocol", "coordinator", "worker", "net", "wire", "metrics"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(std::string(SOURCE_ROOT) + "/" + folder)) {
+      const std::string extension = entry.path().extension();
+      if (extension != ".h" && extension != ".cc") continue;
+      ++files;
+      const std::string text = ReadFile(entry.path()).value();
+      if (std::regex_search(text, reads)) found.push_back(fs::relative(entry.path(), SOURCE_ROOT));
+    }
+  }
+  EXPECT_GE(files, 200);
+  EXPECT_THAT(found, ::testing::UnorderedElementsAre(
+                         "base/log.cc",            // stamps of lines
+                         "base/mutex.h",           // under ThreadSanitizer alone
+                         "coordinator/driver.cc",  // stamps of events and plans, for people
+                         "coordinator/server.cc"   // how long open calls get when it stops; gRPC wants it so
+                         ));
 }
 
 // The same search over planted sources.
