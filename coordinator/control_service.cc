@@ -43,6 +43,13 @@ absl::Status ReadResume(const v1::SubmitJobRequest& request, SubmitJob& submit) 
   return absl::OkStatus();
 }
 
+absl::Status FillWorker(const Core& core, const WorkerId& name, v1::WorkerStatus* out) {
+  for (const WorkerStatus& worker : core.Workers()) {
+    if (worker.name == name) *out = ToProto(worker);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 ControlService::Reactor* ControlService::Read(Context* context, const char* method,
@@ -165,8 +172,8 @@ ControlService::Reactor* ControlService::StopJob(Context* context, const v1::Sto
                                                  v1::StopJobResponse* response) {
   return Ask(
       context, "StopJob",
-      [job = JobId(request->name())](ReplyToken token, const std::string& who) {
-        return ballast::StopJob{.reply = token, .job = job, .who = who};
+      [job = JobId(request->name()), now = request->now()](ReplyToken token, const std::string& who) {
+        return ballast::StopJob{.reply = token, .job = job, .who = who, .now = now};
       },
       [response](const Reply& reply, const Core& core) -> absl::Status {
         BALLAST_ASSIGN_OR_RETURN(JobStatus status, core.Job(reply.job));
@@ -261,6 +268,33 @@ ControlService::Reactor* ControlService::ListWorkers(Context* context, const v1:
     for (const WorkerStatus& worker : core.Workers()) *response->add_workers() = ToProto(worker);
     return absl::OkStatus();
   });
+}
+
+ControlService::Reactor* ControlService::DrainWorker(Context* context, const v1::DrainWorkerRequest* request,
+                                                     v1::DrainWorkerResponse* response) {
+  const WorkerId worker(request->name());
+  return Ask(
+      context, "DrainWorker",
+      [worker](ReplyToken token, const std::string& who) {
+        return ballast::DrainWorker{.reply = token, .worker = worker, .who = who};
+      },
+      [worker, response](const Reply&, const Core& core) {
+        return FillWorker(core, worker, response->mutable_worker());
+      });
+}
+
+ControlService::Reactor* ControlService::CordonWorker(Context* context,
+                                                      const v1::CordonWorkerRequest* request,
+                                                      v1::CordonWorkerResponse* response) {
+  const WorkerId worker(request->name());
+  return Ask(
+      context, "CordonWorker",
+      [worker, cordon = !request->uncordon()](ReplyToken token, const std::string& who) {
+        return ballast::CordonWorker{.reply = token, .worker = worker, .cordon = cordon, .who = who};
+      },
+      [worker, response](const Reply&, const Core& core) {
+        return FillWorker(core, worker, response->mutable_worker());
+      });
 }
 
 ControlService::Reactor* ControlService::Adopt(Context* context, const v1::AdoptRequest*,

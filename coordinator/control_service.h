@@ -40,6 +40,8 @@ class ControlService final : public v1::Control::CallbackService {
   Reactor* GetTelemetry(Context*, const v1::GetTelemetryRequest*, v1::GetTelemetryResponse*) override;
   Reactor* GetLoad(Context*, const v1::GetLoadRequest*, v1::GetLoadResponse*) override;
   Reactor* ListWorkers(Context*, const v1::ListWorkersRequest*, v1::ListWorkersResponse*) override;
+  Reactor* DrainWorker(Context*, const v1::DrainWorkerRequest*, v1::DrainWorkerResponse*) override;
+  Reactor* CordonWorker(Context*, const v1::CordonWorkerRequest*, v1::CordonWorkerResponse*) override;
   Reactor* Adopt(Context*, const v1::AdoptRequest*, v1::AdoptResponse*) override;
   Reactor* ListStrategies(Context*, const v1::ListStrategiesRequest*, v1::ListStrategiesResponse*) override;
   Reactor* GetVersion(Context*, const v1::GetVersionRequest*, v1::GetVersionResponse*) override;

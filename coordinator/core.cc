@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/checkpoints.h"
 #include "coordinator/core_state.h"
+#include "coordinator/drain.h"
 #include "coordinator/plans.h"
+#include "coordinator/recovery.h"
 #include "coordinator/rollout.h"
 
 namespace ballast {
@@ -20,7 +22,7 @@ Actions Core::Step(Now now, Event event) {
   Env env{now, state_->term, state_->options, state_->workers, actions};
   std::visit([&](auto& e) { state_->On(env, e); }, event);
   // Any event may have freed a worker or brought one.
-  if (!state_->ended && state_->Leading().ok()) StartQueued(env, state_->jobs);
+  if (!state_->ended && state_->Leading().ok()) StartWaiting(env, state_->jobs);
   return actions;
 }
 
@@ -68,6 +70,8 @@ void Core::State::On(Env& env, LeadershipWon& event) {
     if (it != jobs.end() && it->second.record.generation == record.generation)
       UseGeneration(it->second, std::move(record));
   }
+  for (const WorkerRecord& record : event.contents.workers)
+    workers.SetCordoned(record.worker, record.cordoned);
   for (CheckpointRecord& record : event.contents.checkpoints) {
     auto it = jobs.find(record.job);
     if (it != jobs.end()) it->second.checkpoints[{record.generation, record.step}] = std::move(record);
@@ -83,9 +87,11 @@ void Core::State::On(Env& env, LeadershipWon& event) {
   env.Log(absl::StrCat("leads with term ", term.value(), "; ", jobs.size(), " jobs in the store"));
   for (auto& [name, job] : jobs) {
     job.telemetry.Restore(job.record);
+    job.settled_at = env.now.time;
     if (job.final()) continue;
     env.Tell(job, JobEvent::Kind::kLeader, absl::StrCat("a coordinator leads with term ", term.value()),
              job.record.step);
+    ResumeRecovery(env, job);
     if (!job.assigned()) continue;
     ResumeRollout(env, job);
     ContinueHomeMoves(env, job);
@@ -139,6 +145,18 @@ void Core::State::On(Env& env, RollbackPlan& event) {
   absl::StatusOr<JobEntry*> job = Find(event.job);
   if (!job.ok()) return ReplyError(env, event.reply, job.status());
   OnRollback(env, **job, event);
+}
+
+void Core::State::On(Env& env, DrainWorker& event) {
+  absl::Status leading = Leading();
+  if (!leading.ok()) return ReplyError(env, event.reply, leading);
+  OnDrain(env, jobs, event);
+}
+
+void Core::State::On(Env& env, CordonWorker& event) {
+  absl::Status leading = Leading();
+  if (!leading.ok()) return ReplyError(env, event.reply, leading);
+  OnCordon(env, event);
 }
 
 void Core::State::On(Env& env, Adopt& event) {

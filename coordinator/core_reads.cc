@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "coordinator/core_state.h"
 #include "coordinator/plan_account.h"
+#include "coordinator/recovery.h"
 
 namespace ballast {
 
@@ -13,6 +14,9 @@ JobStatus Core::State::StatusOf(const JobEntry& job) const {
   status.record = job.record;
   if (job.record.state == JobState::kQueued) status.record.reason = QueueReason(jobs, workers, job);
   if (const CheckpointRecord* newest = job.newest_checkpoint()) status.checkpoint = *newest;
+  if (job.freeze.has_value()) {
+    absl::StrAppend(&status.record.reason, "; ", WaitsFor(jobs, workers, job));
+  }
   status.recent_steps.assign(job.telemetry.recent().begin(), job.telemetry.recent().end());
   if (job.record.generation.value() > 0) {
     for (const Member& member : job.generation.members) {
@@ -102,6 +106,8 @@ std::vector<WorkerStatus> Core::Workers() const {
     WorkerStatus status;
     status.name = name;
     status.attached = worker.attached();
+    status.cordoned = state_->workers.cordoned(name);
+    status.leaving = !worker.leaving.empty();
     status.incarnation = worker.hello.incarnation;
     status.node = worker.hello.node;
     status.device = worker.hello.device;

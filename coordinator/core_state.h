@@ -34,6 +34,8 @@ struct Core::State {
   void On(Env& env, StopJob& event);
   void On(Env& env, PushPlan& event);
   void On(Env& env, RollbackPlan& event);
+  void On(Env& env, DrainWorker& event);
+  void On(Env& env, CordonWorker& event);
   void On(Env& env, Adopt& event);
   void On(Env& env, Tick& event);
 

@@ -5,13 +5,25 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/checkpoints.h"
 #include "coordinator/core_state.h"
+#include "coordinator/drain.h"
 #include "coordinator/plan_account.h"
 #include "coordinator/plans.h"
+#include "coordinator/recovery.h"
 #include "coordinator/rollout.h"
 
 namespace ballast {
+namespace {
+
+// Null when the generation has no such rank.
+const Member* MemberOf(const JobEntry& job, Rank rank) {
+  const std::vector<Member>& members = job.generation.members;
+  return rank.value() >= 0 && rank.index() < members.size() ? &members[rank.index()] : nullptr;
+}
+
+}  // namespace
 
 std::string Core::State::Contradiction(const Hello& hello) const {
+  if (Planted(options.bugs, PlantedBug::kOlderStoreLeads)) return "";
   const std::string who = absl::StrCat("worker ", hello.worker.value());
   if (hello.highest_term > term) {
     return absl::StrCat(who, " has seen term ", hello.highest_term.value(), ", this store knows ",
@@ -24,9 +36,18 @@ std::string Core::State::Contradiction(const Hello& hello) const {
     return absl::StrCat(who, " is in generation ", hello.generation.value(), " of job ", hello.job.value(),
                         ", this store knows ", known.value());
   }
-  if (hello.generation == known && hello.active > it->second.record.last_version) {
-    return absl::StrCat(who, " runs plan ", hello.active.value(), " of job ", hello.job.value(),
+  if (hello.generation < known) return "";
+  const PlanVersion newest = std::max({hello.active, hello.staged, hello.committed});
+  if (newest > it->second.record.last_version) {
+    return absl::StrCat(who, " runs or holds plan ", newest.value(), " of job ", hello.job.value(),
                         ", this store knows ", it->second.record.last_version.value());
+  }
+  // A Commit leaves only after COMMITTED is durable.
+  const auto plan = it->second.plans.find(std::max(hello.active, hello.committed));
+  if (plan != it->second.plans.end() &&
+      (plan->second.state == PlanState::kProposed || plan->second.state == PlanState::kAborted)) {
+    return absl::StrCat(who, " has the Commit of plan ", plan->first.value(), " of job ", hello.job.value(),
+                        ", which is ", ToString(plan->second.state), " in this store");
   }
   return "";
 }
@@ -74,12 +95,16 @@ void Core::State::Resync(Env& env, const WorkerEntry& worker) {
       if (mine == &it->second) return;
     }
   }
-  if (mine == nullptr) return;
+  if (mine == nullptr) {
+    for (auto& [name, job] : jobs) OnMemberAttached(env, job, worker);
+    return;
+  }
   const bool restarted = std::none_of(
       mine->generation.members.begin(), mine->generation.members.end(),
       [&](const Member& m) { return m.worker == hello.worker && m.incarnation == hello.incarnation; });
   if (restarted) {
-    return FailJob(env, *mine, absl::StrCat("worker ", hello.worker.value(), " was restarted"));
+    BeginRecovery(env, *mine, absl::StrCat("worker ", hello.worker.value(), " was restarted"), std::nullopt);
+    return OnMemberAttached(env, *mine, worker);
   }
   ResendJob(env, *mine, worker);
   ResendPlans(env, *mine, worker);
@@ -91,11 +116,18 @@ void Core::State::On(Env& env, StreamClosed& event) {
   if (worker == nullptr) return;
   // It may train on without us: nothing but its peers or its next incarnation says that it is gone.
   env.Log(absl::StrCat("detached: worker ", worker->hello.worker.value()));
+  if (!Planted(options.bugs, PlantedBug::kDetachedIsLost)) return;
+  for (auto& [name, job] : jobs) {
+    if (job.assigned() && !job.final() && job.IsMember(worker->hello.worker))
+      BeginRecovery(env, job, "a stream closed", worker->hello.worker);
+  }
 }
 
 void Core::State::On(Env& env, WorkerSaid& event) {
   WorkerEntry* worker = workers.OfStream(event.stream);
   if (worker == nullptr || !Leading().ok()) return;
+  worker->silent = false;
+  if (const auto* leaving = std::get_if<Leaving>(&event.message)) return OnLeaving(env, *worker, *leaving);
   const JobId* name = nullptr;
   Generation generation;
   std::visit(
@@ -114,14 +146,24 @@ void Core::State::On(Env& env, WorkerSaid& event) {
       event.message);
   if (name == nullptr) return;  // a second Hello on one stream says nothing
   auto it = jobs.find(*name);
-  if (it == jobs.end() || it->second.final() || !it->second.assigned()) return;
+  if (it == jobs.end() || it->second.final()) return;
   JobEntry& job = it->second;
-  if (generation != job.record.generation || !job.IsMember(worker->hello.worker)) return;
+  if (!job.assigned() && !job.freeze.has_value()) return;
+  const bool any_frozen =
+      Planted(options.bugs, PlantedBug::kFrozenByAnyone) && std::holds_alternative<Frozen>(event.message);
+  if ((generation != job.record.generation && !any_frozen) || !job.IsMember(worker->hello.worker)) return;
   OnMemberSaid(env, job, *worker, event.message);
 }
 
 void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, const WorkerMessage& message) {
   const std::string who = absl::StrCat("worker ", worker.hello.worker.value());
+  if (job.freeze.has_value()) {
+    if (const auto* frozen = std::get_if<Frozen>(&message)) OnFrozen(env, job, worker, *frozen);
+    if (const auto* lost = std::get_if<LostPeer>(&message)) {
+      if (const Member* peer = MemberOf(job, lost->rank)) OnReportedLost(job, peer->worker);
+    }
+    return;
+  }
   if (const auto* staged = std::get_if<Staged>(&message)) {
     OnStaged(env, job, worker, *staged);
   } else if (const auto* rejected = std::get_if<Rejected>(&message)) {
@@ -159,13 +201,16 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     env.Store({job.record});
     env.actions.push_back(Publish{EvaluationEvent{job.name(), job.record.evaluations.back()}});
   } else if (const auto* lost = std::get_if<LostPeer>(&message)) {
-    std::string peer = absl::StrCat("rank ", lost->rank.value());
-    if (lost->rank.value() >= 0 && lost->rank.index() < job.generation.members.size()) {
-      absl::StrAppend(&peer, " of worker ", job.generation.members[lost->rank.index()].worker.value());
-    }
-    FailJob(env, job, absl::StrCat(who, " lost ", peer, ": ", lost->detail));
+    const Member* peer = MemberOf(job, lost->rank);
+    BeginRecovery(env, job,
+                  absl::StrCat(who, " lost rank ", lost->rank.value(),
+                               peer != nullptr ? absl::StrCat(" of worker ", peer->worker.value()) : "", ": ",
+                               lost->detail),
+                  peer != nullptr ? std::optional(peer->worker) : std::nullopt);
   } else if (const auto* failure = std::get_if<JobFailure>(&message)) {
-    FailJob(env, job, absl::StrCat(who, ": ", failure->cause));
+    const std::string cause = absl::StrCat(who, ": ", failure->cause);
+    if (failure->retry) return BeginRecovery(env, job, cause, std::nullopt);
+    FailJob(env, job, cause);
   } else if (const auto* times = std::get_if<RankReport>(&message)) {
     worker.reports_dropped = times->reports_dropped;
     absl::Status taken = job.telemetry.OnRankReport(*times);

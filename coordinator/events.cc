@@ -25,6 +25,9 @@ std::string Text(const RecordWrite& write) {
   if (const auto* account = std::get_if<ExplanationRecord>(&write)) {
     return absl::StrCat(account->measured.complete ? "gain of v" : "why v", account->version.value());
   }
+  if (const auto* worker = std::get_if<WorkerRecord>(&write)) {
+    return absl::StrCat("worker ", worker->worker.value(), worker->cordoned ? " cordoned" : " uncordoned");
+  }
   const auto& generation = std::get<GenerationRecord>(write);
   return absl::StrCat("generation ", generation.generation.value(), generation.ended ? " ended" : " begins");
 }
@@ -61,6 +64,13 @@ struct EventPrinter {
   }
   std::string operator()(const RollbackPlan& e) const {
     return absl::StrCat("RollbackPlan{#", e.reply.value(), " ", e.job.value(), " to v", e.to.value(), "}");
+  }
+  std::string operator()(const DrainWorker& e) const {
+    return absl::StrCat("DrainWorker{#", e.reply.value(), " ", e.worker.value(), "}");
+  }
+  std::string operator()(const CordonWorker& e) const {
+    return absl::StrCat(e.cordon ? "CordonWorker{#" : "UncordonWorker{#", e.reply.value(), " ",
+                        e.worker.value(), "}");
   }
   std::string operator()(const Adopt& e) const { return absl::StrCat("Adopt{#", e.reply.value(), "}"); }
   std::string operator()(const Tick&) const { return "Tick"; }

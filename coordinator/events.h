@@ -94,6 +94,18 @@ struct RollbackPlan {
   PlanVersion to;  // 0 = the one that was active before the present one
   std::string who;
 };
+// Moves the job off this worker without losing a step, and gives it no more work.
+struct DrainWorker {
+  ReplyToken reply;
+  WorkerId worker;
+  std::string who;
+};
+struct CordonWorker {
+  ReplyToken reply;
+  WorkerId worker;
+  bool cordon = true;  // false: it may get work again
+  std::string who;
+};
 struct Adopt {
   ReplyToken reply;
   std::string who;
@@ -101,8 +113,9 @@ struct Adopt {
 // Deadlines are looked at; a few times a second.
 struct Tick {};
 
-using Event = std::variant<LeadershipWon, WorkerAttached, StreamClosed, WorkerSaid, StoreFailed, SubmitJob,
-                           RequestCheckpoint, StopJob, PushPlan, RollbackPlan, Adopt, Tick>;
+using Event =
+    std::variant<LeadershipWon, WorkerAttached, StreamClosed, WorkerSaid, StoreFailed, SubmitJob,
+                 RequestCheckpoint, StopJob, PushPlan, RollbackPlan, DrainWorker, CordonWorker, Adopt, Tick>;
 
 // ---- actions ----
 

@@ -36,11 +36,21 @@ struct Rendezvous {
   size_t bytes = 0;
 };
 
+// A generation is over and the next one has not begun: who is known to be out of it.
+struct Freeze {
+  Time deadline;                  // from then on silent members are left behind
+  bool alarmed = false;           // people were told that nobody answers
+  std::set<WorkerId> frozen{};    // members that said so
+  std::set<WorkerId> gone{};      // members whose process was replaced, or that were left behind
+  std::set<WorkerId> reported{};  // members that a peer does not reach
+  std::string told{};             // what the job waits for, as people were told
+};
+
 struct JobEntry {
   JobEntry(const JobRecord& job, ParameterLayout job_layout, const CoreOptions& options)
       : record(job),
         layout(std::move(job_layout)),
-        limits(LimitsFor(*job.config, layout, job.config->placement.ranks)),
+        limits(LimitsFor(*job.config, layout, job.config->ranks_max())),
         telemetry(*job.config, options.recent_steps_max, options.retention) {}
 
   const JobConfig& config() const { return *record.config; }
@@ -75,14 +85,19 @@ struct JobEntry {
 
   // Constant.
   const ParameterLayout layout;
-  const PlanLimits limits;
 
   // Derived.
+  PlanLimits limits;             // of the newest generation
+  int ranks_needed = 0;          // the fewest that can hold the model; 0 = not asked yet
+  std::optional<Freeze> freeze;  // between two generations
   Topology topology;
   LinkTable links;  // between the nodes
   std::optional<InFlight> in_flight;
   std::set<WorkerId> started;
   std::set<WorkerId> finished;
+  Step drained_step;    // all ranks have ended after it, to go on as the next generation; 0 = they have not
+  Time drain_deadline;  // of its checkpoint
+  Time settled_at;      // all members had started, or this coordinator began to lead
   std::map<WorkerId, Time> detached;  // members that are away, with the first tick that found them so
   std::set<WorkerId> alarmed;         // of those, the ones that people were alarmed about
   std::set<WorkerId> unobserved;      // members that were attached to this leader and are away

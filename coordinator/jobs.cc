@@ -10,8 +10,11 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "coordinator/checkpoints.h"
+#include "coordinator/drain.h"
+#include "coordinator/generation.h"
 #include "coordinator/plan_account.h"
 #include "coordinator/planner/register.h"
+#include "coordinator/recovery.h"
 #include "coordinator/rollout.h"
 #include "plan/contiguous.h"
 
@@ -23,18 +26,12 @@ void ReplyTo(Env& env, ReplyToken token, absl::Status status, const JobId& job) 
       .token = token, .status = std::move(status), .job = job, .plan = {}, .text = {}, .term = env.term});
 }
 
-void TellState(Env& env, JobEntry& job) {
-  std::string text = absl::StrCat("job ", job.name().value(), " is ", ToString(job.record.state));
-  if (!job.record.reason.empty()) absl::StrAppend(&text, ": ", job.record.reason);
-  env.Tell(job, JobEvent::Kind::kState, std::move(text), job.record.step);
-}
-
 // Everything that can be said against a job before any worker has seen it.
 absl::Status CheckJob(const JobConfig& config) {
   BALLAST_ASSIGN_OR_RETURN(ParameterLayout layout,
                            ParameterLayout::Make(config.model, config.placement.block_elements));
-  BALLAST_ASSIGN_OR_RETURN(PlanBody first, ContiguousPlan(config, layout, config.placement.ranks));
-  BALLAST_RETURN_IF_ERROR(ValidatePlan(first, layout, LimitsFor(config, layout, config.placement.ranks)));
+  BALLAST_ASSIGN_OR_RETURN(PlanBody first, ContiguousPlan(config, layout, config.ranks_max()));
+  BALLAST_RETURN_IF_ERROR(ValidatePlan(first, layout, LimitsFor(config, layout, config.ranks_max())));
   absl::Status strategy = Planners().Find(config.planner.strategy).status();
   if (strategy.ok()) return strategy;
   return absl::InvalidArgumentError(absl::StrCat("planner.strategy: ", std::string(strategy.message())));
@@ -47,112 +44,44 @@ bool Fits(const JobConfig& config, const PlanBody& body) {
   return layout.ok() && ValidatePlan(body, *layout, LimitsFor(config, *layout, config.placement.ranks)).ok();
 }
 
-// "w1, w2 and 510 more": what happens to many at once is one event.
-std::string FirstOf(const std::set<std::string>& names) {
-  constexpr size_t kNamed = 8;
-  const size_t named = std::min(names.size(), kNamed);
-  std::string text =
-      absl::StrJoin(names.begin(), std::next(names.begin(), static_cast<ptrdiff_t>(named)), ", ");
-  if (named < names.size()) absl::StrAppend(&text, " and ", names.size() - named, " more");
-  return text;
-}
-
-std::vector<const WorkerEntry*> IdleWorkers(const JobTable& jobs, const Membership& workers) {
-  std::set<WorkerId> busy;
-  for (const auto& [name, job] : jobs) {
-    if (job.final() || !job.assigned()) continue;
-    for (const Member& member : job.generation.members) busy.insert(member.worker);
-  }
-  std::vector<const WorkerEntry*> idle;
-  for (const auto& [name, worker] : workers.workers()) {
-    if (worker.attached() && busy.count(name) == 0) idle.push_back(&worker);
-  }
-  return idle;
-}
-
-void StartJob(Env& env, JobEntry& job, std::vector<Member> members) {
-  const Step start_step = job.record.resume.has_value() ? job.record.resume->step.Next() : Step(1);
-  GenerationRecord generation;
-  generation.job = job.name();
-  generation.generation = std::max(job.record.generation, job.record.resume_generation).Next();
-  generation.checkpoint = job.record.resume;
-  generation.members = std::move(members);
-  generation.plan = job.record.last_version.Next();
-  generation.start_step = start_step;
-
-  absl::StatusOr<PlanBody> body = ContiguousPlan(job.config(), job.layout, job.config().placement.ranks);
-  BALLAST_CHECK_OK(body.status());  // checked at submission
-  auto plan = std::make_shared<Plan>();
-  plan->stamp = PlanStamp{job.name(), generation.generation, generation.plan, PlanVersion(), start_step};
-  plan->body = job.record.first_plan != nullptr ? *job.record.first_plan : *std::move(body);
-  job.record.first_plan = nullptr;
-  PlanRecord record;
-  record.plan = plan;
-  record.digest = Digest(*plan);
-  record.state = PlanState::kCommitted;
-  record.origin = PlanOrigin::kFirst;
-  record.proposed_unix_ms = env.now.unix_ms;
-
-  job.record.state = JobState::kStarting;
-  job.record.reason.clear();
-  job.record.generation = generation.generation;
-  job.record.last_version = job.record.active = generation.plan;
-  env.Store({job.record, record, generation});
-  job.plans[generation.plan] = std::move(record);
-  UseGeneration(job, std::move(generation));
-  std::set<std::string> told;
-  for (const Member& member : job.generation.members) told.insert(member.worker.value());
-  env.Tell(job, JobEvent::Kind::kMember,
-           absl::StrCat("generation ", job.record.generation.value(), ": ", job.generation.members.size(),
-                        " ranks on ", FirstOf(told)),
-           job.record.step);
-  TellState(env, job);
-  for (const WorkerId& worker : [&] {
-         std::set<WorkerId> names;
-         for (const Member& member : job.generation.members) names.insert(member.worker);
-         return names;
-       }()) {
-    ResendJob(env, job, *env.workers.Find(worker));
-  }
-}
-
 // The generation is over and the job with it.
 void EndJob(Env& env, JobEntry& job, JobState state, const std::string& reason) {
   job.record.state = state;
   job.record.reason = reason;
-  job.record.wanted_homes.clear();
   const std::string outcome = absl::StrCat("the job ended: ", reason.empty() ? ToString(state) : reason);
   const PlanVersion dropped = job.in_flight.has_value() ? job.in_flight->version : PlanVersion();
-  std::vector<RecordWrite> writes = EndRollout(job, outcome);
-  for (RecordWrite& measured : CompleteMeasure(job)) writes.push_back(std::move(measured));
   const bool assigned = job.assigned();
-  if (assigned) {
-    job.generation.ended = true;
-    job.generation.reason = outcome;
-    writes.push_back(job.generation);
-    PlanRecord& first = job.plans.at(job.generation.plan);
-    if (first.state == PlanState::kCommitted) {
-      first.state = PlanState::kSuperseded;
-      first.outcome = outcome;
-      writes.push_back(first);
-    }
-  }
+  std::vector<RecordWrite> writes = EndGeneration(job, outcome);
+  job.freeze.reset();
   writes.insert(writes.begin(), job.record);
   env.Store(std::move(writes));
-  if (dropped.value() > 0) {
-    env.Tell(
-        job, JobEvent::Kind::kPlan,
-        absl::StrCat(
-            "plan ", dropped.value(),
-            job.plans.at(dropped).state == PlanState::kSuperseded ? " superseded: " : " aborted: ", outcome),
-        job.record.step, dropped);
-  }
-  job.rendezvous = Rendezvous();
+  TellDropped(env, job, dropped);
   if (assigned) env.SendToMembers(job, Abort{env.StampOf(job), outcome});
   TellState(env, job);
 }
 
 }  // namespace
+
+void TellState(Env& env, JobEntry& job) {
+  std::string text = absl::StrCat("job ", job.name().value(), " is ", ToString(job.record.state));
+  if (!job.record.reason.empty()) absl::StrAppend(&text, ": ", job.record.reason);
+  env.Tell(job, JobEvent::Kind::kState, std::move(text), job.record.step);
+}
+
+std::vector<const WorkerEntry*> IdleWorkers(const JobTable& jobs, const Membership& workers,
+                                            const JobEntry* mine) {
+  std::set<WorkerId> busy;
+  for (const auto& [name, job] : jobs) {
+    if (job.final() || &job == mine || !(job.assigned() || job.freeze.has_value())) continue;
+    for (const Member& member : job.generation.members) busy.insert(member.worker);
+  }
+  std::vector<const WorkerEntry*> idle;
+  for (const auto& [name, worker] : workers.workers()) {
+    const bool may = !worker.silent && worker.leaving.empty() && !workers.cordoned(name);
+    if (worker.attached() && may && busy.count(name) == 0) idle.push_back(&worker);
+  }
+  return idle;
+}
 
 JobEntry* AddEntry(JobTable& jobs, const JobRecord& record, const CoreOptions& options) {
   absl::StatusOr<ParameterLayout> layout =
@@ -167,10 +96,12 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   job.topology = Topology::FromNodeNames(nodes);
   job.links.Fill(job.topology);
   job.telemetry.ForgetRanks(static_cast<int>(generation.members.size()));
+  job.limits = LimitsFor(job.config(), job.layout, static_cast<int>(generation.members.size()));
   job.generation = std::move(generation);
   job.started.clear();
   job.finished.clear();
   job.end_by.reset();
+  job.drained_step = Step();
   job.detached.clear();
   job.alarmed.clear();
   job.unobserved.clear();
@@ -219,7 +150,10 @@ void OnStop(Env& env, JobEntry& job, const StopJob& stop) {
                    job.name());
   }
   if (!job.assigned()) {
-    EndJob(env, job, JobState::kFailed, absl::StrCat("stopped by ", stop.who, " before it started"));
+    EndJob(env, job, JobState::kFailed,
+           absl::StrCat("stopped by ", stop.who,
+                        job.freeze.has_value() ? absl::StrCat(" while it was recovering: ", job.record.reason)
+                                               : " before it started"));
   } else if (stop.now) {
     EndJob(env, job, JobState::kFailed, absl::StrCat("stopped at once by ", stop.who));
   } else if (job.record.state != JobState::kStopping) {
@@ -236,23 +170,37 @@ void OnStop(Env& env, JobEntry& job, const StopJob& stop) {
   ReplyTo(env, stop.reply, absl::OkStatus(), job.name());
 }
 
-void StartQueued(Env& env, JobTable& jobs) {
-  std::vector<JobEntry*> queued;
+void StartWaiting(Env& env, JobTable& jobs) {
+  std::vector<JobEntry*> waiting;
   for (auto& [name, job] : jobs) {
-    if (job.record.state == JobState::kQueued) queued.push_back(&job);
+    const JobState state = job.record.state;
+    if (state == JobState::kQueued || state == JobState::kRunning || job.freeze.has_value())
+      waiting.push_back(&job);
   }
-  std::sort(queued.begin(), queued.end(),
-            [](const JobEntry* a, const JobEntry* b) { return a->record.order < b->record.order; });
-  for (JobEntry* job : queued) {
-    std::vector<Member> members = AssignRanks(IdleWorkers(jobs, env.workers), job->config().placement.ranks);
-    if (!members.empty()) StartJob(env, *job, std::move(members));
+  std::sort(waiting.begin(), waiting.end(), [](const JobEntry* a, const JobEntry* b) {
+    const auto order = [](const JobEntry* job) {
+      const JobState state = job->record.state;
+      return std::pair(job->freeze.has_value() ? 0 : state == JobState::kQueued ? 1 : 2, job->record.order);
+    };
+    return order(a) < order(b);
+  });
+  for (JobEntry* job : waiting) {
+    if (job->freeze.has_value()) {
+      GoOn(env, jobs, *job);
+    } else if (job->record.state != JobState::kQueued) {
+      ContinueChange(env, jobs, *job);
+    } else if (std::optional<Placed> placed = Place(*job, IdleWorkers(jobs, env.workers, job))) {
+      BeginGeneration(env, *job, *std::move(placed));
+    }
   }
 }
 
 std::string QueueReason(const JobTable& jobs, const Membership& workers, const JobEntry& job) {
   int idle = 0;
-  for (const WorkerEntry* worker : IdleWorkers(jobs, workers)) idle += worker->hello.ranks;
-  return absl::StrCat("waits for ", job.config().placement.ranks, " idle ranks; ", idle, " are attached");
+  for (const WorkerEntry* worker : IdleWorkers(jobs, workers, &job)) idle += worker->hello.ranks;
+  const int least = std::max(job.config().ranks_min(), job.ranks_needed);
+  return absl::StrCat("waits for ", least, least < job.config().ranks_max() ? " or more" : "",
+                      " idle ranks; ", idle, " are attached");
 }
 
 void FailJob(Env& env, JobEntry& job, const std::string& reason) {
@@ -266,10 +214,15 @@ void OnStarted(Env& env, JobEntry& job, const WorkerId& worker) {
   for (const Member& member : job.generation.members) {
     if (job.started.count(member.worker) == 0) return;
   }
+  job.settled_at = env.now.time;
   first.state = PlanState::kActive;
   first.switch_step = job.generation.start_step;
   job.rendezvous = Rendezvous();
-  if (job.record.state == JobState::kStarting) job.record.state = JobState::kRunning;
+  if (job.record.state == JobState::kStarting || job.record.state == JobState::kRecovering) {
+    const bool stopping = job.record.last_request_kind == RequestKind::kStop;
+    job.record.state = stopping ? JobState::kStopping : JobState::kRunning;
+    job.record.reason = stopping ? "a stop was requested before the generation began" : "";
+  }
   env.Store({job.record, first});
   TellState(env, job);
 }
@@ -281,6 +234,12 @@ void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished&
     if (job.finished.count(member.worker) == 0) return;
   }
   job.record.step = std::max(job.record.step, message.step);
+  if (message.drained && job.record.state != JobState::kStopping) {
+    job.drained_step = message.step;
+    job.drain_deadline = env.now.time + env.options.drain_timeout;
+    return;
+  }
+  job.stopped_early = job.stopped_early || message.drained;
   job.finished_step = message.step;
   if (!job.end_by.has_value()) job.end_by = env.now.time + env.options.staging_deadline;
   EndFinished(env, job);

@@ -16,11 +16,17 @@ using JobTable = std::map<JobId, JobEntry>;
 void OnSubmit(Env& env, JobTable& jobs, const SubmitJob& submit);
 void OnStop(Env& env, JobEntry& job, const StopJob& stop);
 
-// Starts queued jobs, oldest first, on the workers that have nothing to do. A job that does not fit yet does
-// not hold up a younger one that does.
-void StartQueued(Env& env, JobTable& jobs);
-// "4 idle ranks are needed, 2 are attached".
+// Starts jobs, the recovering ones first, then the queued ones by age, on the workers that have nothing to
+// do; what these leave is for RUNNING jobs with too few ranks (drain.h). A job that does not fit yet does not
+// hold up a younger one that does.
+void StartWaiting(Env& env, JobTable& jobs);
+// "waits for 4 idle ranks; 2 are attached".
 std::string QueueReason(const JobTable& jobs, const Membership& workers, const JobEntry& job);
+// Attached workers that no job uses, by name. The members of a recovering job are its own: they are idle for
+// `job` alone (null = for none).
+std::vector<const WorkerEntry*> IdleWorkers(const JobTable& jobs, const Membership& workers,
+                                            const JobEntry* job);
+void TellState(Env& env, JobEntry& job);
 
 // The job ends FAILED; its members are told to abort.
 void FailJob(Env& env, JobEntry& job, const std::string& reason);
@@ -43,7 +49,7 @@ void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker);
 
 // The entry of a job as the store has it. Needs a config that was checked at submission.
 JobEntry* AddEntry(JobTable& jobs, const JobRecord& record, const CoreOptions& options);
-// Topology of the newest generation.
+// Topology and limits of the newest generation.
 void UseGeneration(JobEntry& job, GenerationRecord generation);
 
 }  // namespace ballast

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ struct WorkerEntry {
   Step step;        // last completed, as far as known
   PlanVersion active;
   int64_t reports_dropped = 0;  // by this process, as it said last
+  std::string leaving{};        // why it wants to end: gets no work; empty = it does not
+  bool silent = false;  // did not leave a generation in time: gets no work before it has said something
   bool attached() const { return stream.value() > 0; }
 };
 
@@ -42,12 +45,22 @@ class Membership {
   WorkerEntry* Find(const WorkerId& worker);
   // The stream over which exactly this process is attached; 0 = none.
   StreamId StreamOf(const WorkerId& worker, Incarnation incarnation) const;
+  // Whether people keep work from it; of any name.
+  bool cordoned(const WorkerId& worker) const { return cordoned_.count(worker) > 0; }
+  void SetCordoned(const WorkerId& worker, bool cordoned) {
+    if (cordoned) {
+      cordoned_.insert(worker);
+    } else {
+      cordoned_.erase(worker);
+    }
+  }
   // By name.
   const std::map<WorkerId, WorkerEntry>& workers() const { return workers_; }
 
  private:
   std::map<WorkerId, WorkerEntry> workers_;
   std::map<StreamId, WorkerId> streams_;
+  std::set<WorkerId> cordoned_;
 };
 
 // Gives `ranks` ranks to the attached workers of `idle` in the order given, a worker's ranks neighbours.

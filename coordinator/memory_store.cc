@@ -25,6 +25,7 @@ absl::StatusOr<StoreContents> MemoryStore::Load() {
   for (const auto& [job, explanations] : explanations_) {
     for (const auto& [version, record] : explanations) contents.explanations.push_back(record);
   }
+  for (const auto& [key, record] : workers_) contents.workers.push_back(record);
   return contents;
 }
 
@@ -40,6 +41,8 @@ absl::Status MemoryStore::Commit(const Transaction& transaction) {
       plans_[{plan->plan->stamp.job, plan->plan->stamp.version}] = *plan;
     } else if (const auto* generation = std::get_if<GenerationRecord>(&write)) {
       generations_[{generation->job, generation->generation}] = *generation;
+    } else if (const auto* checkpoint = std::get_if<CheckpointRecord>(&write)) {
+      checkpoints_[{checkpoint->job, checkpoint->generation, checkpoint->step}] = *checkpoint;
     } else if (const auto* event = std::get_if<JobEvent>(&write)) {
       std::deque<JobEvent>& events = events_[event->job];
       events.push_back(*event);  // numbers rise
@@ -49,8 +52,8 @@ absl::Status MemoryStore::Commit(const Transaction& transaction) {
       explanations[explanation->version] = *explanation;
       if (explanations.size() > kExplanationsMax) explanations.erase(explanations.begin());
     } else {
-      const auto& checkpoint = std::get<CheckpointRecord>(write);
-      checkpoints_[{checkpoint.job, checkpoint.generation, checkpoint.step}] = checkpoint;
+      const auto& worker = std::get<WorkerRecord>(write);
+      workers_[worker.worker] = worker;
     }
   }
   return absl::OkStatus();

@@ -31,6 +31,7 @@ class MemoryStore final : public StateStore {
   std::map<std::tuple<JobId, Generation, Step>, CheckpointRecord> checkpoints_;
   std::map<JobId, std::deque<JobEvent>> events_;
   std::map<JobId, std::map<PlanVersion, ExplanationRecord>> explanations_;
+  std::map<WorkerId, WorkerRecord> workers_;
 };
 
 }  // namespace ballast

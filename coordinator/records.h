@@ -171,6 +171,12 @@ struct GenerationRecord {
   std::string reason;  // why it ended
 };
 
+// Key: worker. Of workers that were ever cordoned.
+struct WorkerRecord {
+  WorkerId worker;
+  bool cordoned = false;  // gets no work
+};
+
 enum class CheckpointState : uint8_t {
   kWritten = 1,    // every member has its files on disk; the manifest may be missing
   kPublished = 2,  // complete: may be loaded

@@ -26,6 +26,10 @@ class StepRing {
   explicit StepRing(const RetentionOptions& options) : options_(options) {}
   // No other report of this step may be there; a late one goes where it belongs.
   void Add(StepReport report);
+  void Clear() {
+    steps_.clear();
+    bytes_ = 0;
+  }
   // Rising.
   const std::deque<StepReport>& steps() const { return steps_; }
 

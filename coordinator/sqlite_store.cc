@@ -17,7 +17,7 @@
 namespace ballast {
 namespace {
 
-constexpr int64_t kSchemaVersion = 4;
+constexpr int64_t kSchemaVersion = 5;
 
 // The state columns are for people with the sqlite3 tool; the record is what counts.
 constexpr char kCreateTables[] = R"(
@@ -40,6 +40,7 @@ constexpr const char* kMigrations[] = {
                             text TEXT NOT NULL, record BLOB NOT NULL, PRIMARY KEY (job, number)) WITHOUT ROWID;)",
     R"(CREATE TABLE explanations (job TEXT NOT NULL, version INTEGER NOT NULL, verdict TEXT NOT NULL,
                                   record BLOB NOT NULL, PRIMARY KEY (job, version));)",
+    R"(CREATE TABLE workers (worker TEXT PRIMARY KEY, cordoned INTEGER NOT NULL, record BLOB NOT NULL);)",
 };
 static_assert(std::size(kMigrations) == kSchemaVersion - 1);
 
@@ -117,6 +118,15 @@ absl::Status WriteRecord(SqliteDatabase& database, const ExplanationRecord& reco
   return drop.BindText(record.job.value()).Bind(static_cast<int64_t>(kExplanationsMax)).Run();
 }
 
+absl::Status WriteRecord(SqliteDatabase& database, const WorkerRecord& worker) {
+  BALLAST_ASSIGN_OR_RETURN(SqliteStatement insert,
+                           database.Prepare("INSERT OR REPLACE INTO workers VALUES (?, ?, ?)"));
+  return insert.BindText(worker.worker.value())
+      .Bind(int64_t{worker.cordoned})
+      .BindBlob(EncodeRecord(worker))
+      .Run();
+}
+
 // Every record that `sql` selects, decoded by `decode`, into `out`.
 template <class Record>
 absl::Status ReadAll(SqliteDatabase& database, const std::string& sql,
@@ -182,6 +192,8 @@ class SqliteStore final : public StateStore {
                                     DecodeJobEvent, contents.events));
     BALLAST_RETURN_IF_ERROR(ReadAll(database_, "SELECT record FROM explanations ORDER BY job, version",
                                     DecodeExplanationRecord, contents.explanations));
+    BALLAST_RETURN_IF_ERROR(ReadAll(database_, "SELECT record FROM workers ORDER BY worker",
+                                    DecodeWorkerRecord, contents.workers));
     return contents;
   }
 

@@ -37,6 +37,8 @@ struct PlanAccount {
 struct WorkerStatus {
   WorkerId name;
   bool attached = false;
+  bool cordoned = false;
+  bool leaving = false;
   Incarnation incarnation;
   std::string node;
   std::string device;

@@ -130,6 +130,8 @@ v1::WorkerStatus ToProto(const WorkerStatus& worker) {
   v1::WorkerStatus proto;
   proto.set_name(worker.name.value());
   proto.set_attached(worker.attached);
+  proto.set_cordoned(worker.cordoned);
+  proto.set_leaving(worker.leaving);
   proto.set_node(worker.node);
   proto.set_device(worker.device);
   proto.set_ranks(worker.ranks);

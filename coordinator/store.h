@@ -13,8 +13,8 @@ namespace ballast {
 
 // Inserts or replaces the record of that key. Of a job's events the newest kEventsMax are kept: writing one
 // drops those that are older; likewise kExplanationsMax of its explanations.
-using RecordWrite =
-    std::variant<JobRecord, PlanRecord, GenerationRecord, CheckpointRecord, JobEvent, ExplanationRecord>;
+using RecordWrite = std::variant<JobRecord, PlanRecord, GenerationRecord, CheckpointRecord, JobEvent,
+                                 ExplanationRecord, WorkerRecord>;
 
 // All or nothing, and only while `term` leads. Without writes it asks just that.
 struct Transaction {
@@ -29,6 +29,7 @@ struct StoreContents {
   std::vector<CheckpointRecord> checkpoints;    // by job, generation, step
   std::vector<JobEvent> events;                 // by job, number
   std::vector<ExplanationRecord> explanations;  // by job, version
+  std::vector<WorkerRecord> workers;            // by name
 };
 
 // Used by one thread, the coordinator's driver. Calls may block on the disk or the network.

@@ -132,6 +132,19 @@ void Telemetry::Restore(const JobRecord& record) {
   settled_ = recent_.empty() ? record.step : recent_.front().step;
 }
 
+void Telemetry::ForgetAfter(Step completed, JobRecord& record) {
+  const auto undone = [completed](const auto& point) { return point.step > completed; };
+  std::erase_if(recent_, undone);
+  std::erase_if(record.last_steps, undone);
+  std::erase_if(record.evaluations, undone);
+  record.step = std::min(record.step, completed);
+  settled_ = std::min(settled_, completed);
+  // Another placement has another pace and other rows, and loads repeat from `completed` on.
+  seconds_.clear();
+  history_.Reset();
+  steps_ring_.Clear();
+}
+
 double Telemetry::EtaSeconds(Step step) const {
   if (seconds_.empty() || step.value() >= steps_) return 0;
   const double sum = std::accumulate(seconds_.begin(), seconds_.end(), 0.0);

@@ -37,9 +37,14 @@ class Telemetry {
   const StepRing& steps() const { return steps_ring_; }
   const RankRings& rank_steps() const { return ranks_steps_; }
   // A new generation has other ranks.
-  void ForgetRanks(int ranks) { ranks_steps_.Reset(ranks); }
+  void ForgetRanks(int ranks) {
+    ranks_ = ranks;
+    ranks_steps_.Reset(ranks);
+  }
   int64_t rejected() const { return rejected_; }  // reports that named a field that cannot be
   void CountRejected() { ++rejected_; }
+  // `completed` steps stand: what was reported of later ones is forgotten, also in `record`.
+  void ForgetAfter(Step completed, JobRecord& record);
   // For the planner; a new leader begins it anew.
   const LoadHistory& history() const { return history_; }
   // Seconds until the last step at the recent pace; 0 = unknown.
@@ -51,7 +56,7 @@ class Telemetry {
 
   const int layers_;
   const int experts_;
-  const int ranks_;
+  int ranks_;
   const int64_t steps_;
   const size_t recent_steps_max_;
   std::deque<StepPoint> recent_;

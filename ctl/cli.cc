@@ -196,6 +196,21 @@ void AddClusterCommands(CLI::App& app, Command& command) {
   CLI::App* worker = AddGroup(app, "worker", "Worker daemons");
   AddCommand(worker, "list", "All workers", command,
              [](const Context& context) { return WorkerList(context); });
+  auto drain = std::make_shared<WorkerDrainArguments>();
+  CLI::App* drained =
+      AddCommand(worker, "drain", "Move jobs off a worker without losing a step, and cordon it", command,
+                 [drain](const Context& context) { return WorkerDrain(context, *drain); });
+  drained->add_option("NAME", drain->name, "Worker")->required();
+  drained->add_flag("--wait", drain->wait, "Until it has no job any more");
+  for (const bool cordon : {true, false}) {
+    auto name = std::make_shared<std::string>();
+    AddCommand(worker, cordon ? "cordon" : "uncordon",
+               cordon ? "Give a worker no more work; what it does goes on" : "Let a worker have work again",
+               command,
+               [name, cordon](const Context& context) { return WorkerCordon(context, *name, cordon); })
+        ->add_option("NAME", *name, "Worker")
+        ->required();
+  }
   AddCommand(&app, "adopt", "Let a coordinator lead whose store is older than its workers", command,
              [](const Context& context) { return Adopt(context); });
   AddCommand(&app, "strategies",

@@ -7,6 +7,7 @@
 #include <CLI/Formatter.hpp>
 #include <CLI/Validators.hpp>
 #include <cctype>
+#include <chrono>
 #include <cstdlib>
 
 #include "base/log.h"
@@ -76,6 +77,14 @@ void WaitForStop() {
   int signal = 0;
   while (sigwait(&signals, &signal) != 0) {
   }
+}
+
+bool WaitForStop(Duration longest) {
+  sigset_t signals = StopSignals();
+  const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(longest).count();
+  const timespec timeout{.tv_sec = static_cast<time_t>(nanoseconds / 1'000'000'000),
+                         .tv_nsec = static_cast<long>(nanoseconds % 1'000'000'000)};
+  return sigtimedwait(&signals, nullptr, &timeout) > 0;
 }
 
 void RequestStop() { kill(getpid(), SIGTERM); }

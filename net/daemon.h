@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "base/clock.h"
 #include "metrics/page_server.h"
 #include "net/certificates.h"
 
@@ -39,6 +40,8 @@ std::string EnvironmentName(const std::string& option);
 void PrepareProcess(const DaemonOptions& options);
 // Waits for SIGTERM or SIGINT, or for RequestStop.
 void WaitForStop();
+// The same for `longest` at most; false when nothing came.
+bool WaitForStop(Duration longest);
 // Ends WaitForStop as a signal would. From any thread.
 void RequestStop();
 

@@ -74,7 +74,8 @@ struct Printer {
     return absl::StrCat("LostPeer{", Text(m.stamp), " rank ", m.rank.value(), ": ", m.detail, "}");
   }
   std::string operator()(const JobFailure& m) const {
-    return absl::StrCat("JobFailure{", Text(m.stamp), " step ", m.step.value(), ": ", m.cause, "}");
+    return absl::StrCat("JobFailure{", Text(m.stamp), " step ", m.step.value(),
+                        m.retry ? ", may be tried again: " : ": ", m.cause, "}");
   }
   std::string operator()(const Finished& m) const {
     return absl::StrCat("Finished{", Text(m.stamp), " step ", m.step.value(), m.stopped ? " stopped" : "",

@@ -156,6 +156,7 @@ struct JobFailure {
   Stamp stamp;
   Step step;
   std::string cause;
+  bool retry = false;  // another generation may do better: the members did not meet, or this process ends
 };
 // All ranks of this worker have finished: the last step, or the step at which a stop was carried out.
 struct Finished {

@@ -1,5 +1,7 @@
 #include "sim/checkers.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace ballast::sim {
@@ -19,7 +21,7 @@ Checkers::Checkers(const JobConfig& job, const MemoryStore& store, PlantedBugs b
       store_(store),
       bugs_(bugs),
       layout_(*ParameterLayout::Make(job.model, job.placement.block_elements)),
-      limits_(LimitsFor(job, layout_, job.placement.ranks)) {}
+      config_(job) {}
 
 // Also passes I3, once per plan.
 PlanDigest Checkers::DigestOf(const PlanPtr& plan) {
@@ -29,7 +31,8 @@ PlanDigest Checkers::DigestOf(const PlanPtr& plan) {
   // With that bug not_before is no part of the plan: what counts is whether the ranks switch together.
   if (Planted(bugs_, PlantedBug::kNotBeforeInCommit)) content.stamp.not_before_step = Step();
   it->second = Digest(content);
-  const absl::Status valid = ValidatePlan(plan->body, layout_, limits_);
+  const absl::Status valid = ValidatePlan(
+      plan->body, layout_, LimitsFor(config_, layout_, static_cast<int>(plan->body.speeds.size())));
   if (!valid.ok()) {
     throw Violation("I3",
                     absl::StrCat("plan ", plan->stamp.version.value(), ": ", std::string(valid.message())));
@@ -39,7 +42,7 @@ PlanDigest Checkers::DigestOf(const PlanPtr& plan) {
 
 void Checkers::OnStep(Rank rank, Step step, const PlanPtr& plan) {
   const Seen seen{plan->stamp.version, DigestOf(plan), rank};
-  auto [it, first] = steps_.try_emplace(step, seen);
+  auto [it, first] = steps_.try_emplace({plan->stamp.generation, step}, seen);
   if (!first && (it->second.version != seen.version || it->second.digest != seen.digest)) {
     throw Violation("I1", absl::StrCat("step ", step.value(), ": rank ", it->second.rank.value(),
                                        " runs plan ", it->second.version.value(), ", rank ", rank.value(),
@@ -62,6 +65,7 @@ void Checkers::OnSession(const WorkerId& worker, const Session& session) {
   NotDown(worker, "term", before.term, after.term);
   after.generation = session.run().job == job_ ? session.run().generation : before.generation;
   NotDown(worker, "generation", before.generation, after.generation);
+  if (after.generation > before.generation) before.committed = PlanVersion();
   after.active = session.active() != nullptr ? session.active()->stamp.version : before.active;
   NotDown(worker, "active version", before.active, after.active);
   after.committed = session.active() != nullptr ? session.Cells().committed : before.committed;
@@ -69,18 +73,87 @@ void Checkers::OnSession(const WorkerId& worker, const Session& session) {
   before = after;
 }
 
+void Checkers::Watch(const WorkerId& worker, const Session* session) {
+  auto known = sessions_.find(worker);
+  if (known != sessions_.end()) dead_.insert(known->second->MakeHello().incarnation);
+  sessions_.erase(worker);
+  cells_.erase(worker);
+  if (session != nullptr) sessions_[worker] = session;
+}
+
+void Checkers::OnAssigned(const Assign& assign, const Session& session) const {
+  const HeaderCells cells = session.Cells();
+  if (session.active() != assign.plan || cells.staged != nullptr || cells.committed.value() != 0) {
+    throw Violation("cells",
+                    absl::StrCat("generation ", assign.stamp.generation.value(), " begins with plan ",
+                                 session.active()->stamp.version.value(), " staged ",
+                                 cells.staged != nullptr ? cells.staged->stamp.version.value() : 0,
+                                 " committed ", cells.committed.value(), " where Assign says plan ",
+                                 assign.plan->stamp.version.value()));
+  }
+  const Step loaded = assign.checkpoint.has_value() ? assign.checkpoint->step : Step(0);
+  if (assign.start_step != loaded.Next()) {
+    throw Violation(
+        "load", absl::StrCat("generation ", assign.stamp.generation.value(), " loads step ", loaded.value(),
+                             " and begins with step ", assign.start_step.value()));
+  }
+}
+
+void Checkers::OnUpdate(Rank rank, BlockId block, Step state, Step step) const {
+  if (state.Next() == step) return;
+  throw Violation("update", absl::StrCat("rank ", rank.value(), ": block ", block.value(), " has had update ",
+                                         state.value(), " and gets update ", step.value()));
+}
+
+void Checkers::OnArrived(Rank rank, BlockId block, Step step, std::optional<Step> state) const {
+  if (state.has_value() && state->Next() == step) return;
+  throw Violation("I4", absl::StrCat("rank ", rank.value(), ": block ", block.value(),
+                                     " is needed for update ", step.value(), " and ",
+                                     state.has_value() ? absl::StrCat("arrived after update ", state->value())
+                                                       : "has not arrived"));
+}
+
+void Checkers::OnPublished(Step step, const std::map<BlockId, Step>& blocks) const {
+  for (size_t b = 0; b < layout_.blocks().size(); ++b) {
+    auto it = blocks.find(BlockId(static_cast<int32_t>(b)));
+    if (it != blocks.end() && it->second == step) continue;
+    throw Violation(
+        "load", absl::StrCat("the checkpoint after step ", step.value(), " is published without block ", b,
+                             it == blocks.end() ? "" : " of that step"));
+  }
+}
+
+void Checkers::OnStoreSetBack() {
+  stored_.clear();
+  aborted_.clear();
+}
+
 void Checkers::OnStored(const Transaction& transaction) {
   for (const RecordWrite& write : transaction.writes) {
+    if (const auto* generation = std::get_if<GenerationRecord>(&write)) {
+      const bool died = std::any_of(generation->members.begin(), generation->members.end(),
+                                    [this](const Member& m) { return dead_.count(m.incarnation) > 0; });
+      if (generation->ended && !died && losses_.count(generation->generation) == 0) {
+        throw Violation("loss", absl::StrCat("generation ", generation->generation.value(),
+                                             " ends although nobody was lost: ", generation->reason));
+      }
+    }
     const auto* record = std::get_if<PlanRecord>(&write);
     if (record == nullptr) continue;
     const PlanVersion version = record->plan->stamp.version;
+    const auto [known, first] = stored_.try_emplace(version, record->digest);
+    if (!first && known->second != record->digest && !Planted(bugs_, PlantedBug::kDigestUnchecked)) {
+      throw Violation("reused", absl::StrCat("plan version ", version.value(), " has a second content"));
+    }
     if (record->state == PlanState::kAborted) aborted_.insert(version);
     if ((record->state == PlanState::kCommitted || record->state == PlanState::kActive) &&
         aborted_.count(version) > 0) {
       throw Violation(
           "I6", absl::StrCat("plan ", version.value(), " was ABORTED and is ", ToString(record->state)));
     }
-    if (record->state == PlanState::kCommitted && record->origin != PlanOrigin::kFirst) OnCommitted(*record);
+    if (record->state == PlanState::kCommitted && record->origin != PlanOrigin::kFirst &&
+        record->origin != PlanOrigin::kRecovery)
+      OnCommitted(*record);
   }
 }
 
@@ -89,6 +162,8 @@ void Checkers::OnStored(const Transaction& transaction) {
 void Checkers::OnCommitted(const PlanRecord& record) const {
   const PlanVersion version = record.plan->stamp.version;
   for (const auto& [worker, session] : sessions_) {
+    // Who has left the generation, or never was in it, promises nothing.
+    if (session->run() != RunId{job_, record.plan->stamp.generation}) continue;
     if (session->Held(version, record.digest) != nullptr) continue;
     if (session->active() != nullptr && session->active()->stamp.version >= version) continue;
     throw Violation("held", absl::StrCat("plan ", version.value(), " is COMMITTED and worker ",

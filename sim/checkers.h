@@ -4,15 +4,23 @@
 //   I2      term, generation and versions never go down at a worker
 //   I3      every expert has a slot and every block a home at every step
 //   I6      only a COMMITTED plan becomes ACTIVE, and an ABORTED one never
-//   //   held    a decided plan is held by every rank, and a COMMITTED one is promised by every worker
+//   held    a decided plan is held by every rank, and a COMMITTED one is promised by every worker
 //   resolve once faults stop, every COMMITTED plan becomes ACTIVE and every PROPOSED one is resolved
+//   I4      the state of a home that moves arrives as it left, at the step that needs it
+//   update  every block has every update once, in the timeline that survives: none twice, none left out
+//   load    a generation loads a complete checkpoint, and begins with the step after it
+//   cells   a generation begins with the plan that Assign carries and without any promise (F5)
+//   reused  a plan version names one content for ever (F7)
+//   loss    a generation ends only when a member was lost, gave up or finished
 //   run     nothing in a run without lost workers fails the job
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "coordinator/memory_store.h"
 #include "plan/layout.h"
@@ -39,8 +47,19 @@ class Checkers {
   void OnSession(const WorkerId& worker, const Session& session);
   // After every transaction that took effect.
   void OnStored(const Transaction& transaction);
-  // Whose promises are looked at; must outlive the checkers.
-  void Watch(const WorkerId& worker, const Session& session) { sessions_[worker] = &session; }
+  // Whose promises are looked at, a new process of that name; null when it is gone. Must outlive the
+  // checkers.
+  void Watch(const WorkerId& worker, const Session* session);
+  // `session` has just accepted `assign`.
+  void OnAssigned(const Assign& assign, const Session& session) const;
+  // What was stored since then is forgotten.
+  void OnStoreSetBack();
+  // A member of `generation` has lost another one, given up or finished.
+  void OnLoss(Generation generation) { losses_.insert(generation); }
+  // The state of a block (its last update) is updated by `step`, arrives before that, or is published.
+  void OnUpdate(Rank rank, BlockId block, Step state, Step step) const;
+  void OnArrived(Rank rank, BlockId block, Step step, std::optional<Step> state) const;
+  void OnPublished(Step step, const std::map<BlockId, Step>& blocks) const;
   // A fence decided `version` and `plan` is what its rank holds of it.
   void OnDecided(Rank rank, PlanVersion version, PlanDigest digest, const PlanPtr& plan);
 
@@ -66,11 +85,14 @@ class Checkers {
   const MemoryStore& store_;
   const PlantedBugs bugs_;
   const ParameterLayout layout_;
-  const PlanLimits limits_;
-  std::map<Step, Seen> steps_;
+  const JobConfig config_;
+  std::map<std::pair<Generation, Step>, Seen> steps_;
   std::map<WorkerId, Cells> cells_;
   std::map<WorkerId, const Session*> sessions_;
   std::set<PlanVersion> aborted_;
+  std::map<PlanVersion, PlanDigest> stored_;
+  std::set<Generation> losses_;
+  std::set<Incarnation> dead_;
   std::map<PlanPtr, PlanDigest> digests_;  // of plans seen; also those that I3 has passed
 };
 

@@ -8,7 +8,7 @@ namespace {
 
 constexpr Micros kTickUs = 100'000;
 // After the faults stop, everything must be resolved within so much simulated time.
-constexpr Micros kResolveUs = 30'000'000;
+constexpr Micros kResolveUs = 40'000'000;
 
 // A random other content: an expert's slot moves or is doubled, or a home moves.
 PlanBody Mutate(const PlanBody& base, int experts, uint64_t seed) {
@@ -35,22 +35,39 @@ PlanBody Mutate(const PlanBody& base, int experts, uint64_t seed) {
 
 Cluster::Cluster(World& world)
     : world_(world),
-      network_(
-          world,
-          {.to_coordinator =
-               [this](int c, Event event) { coordinators_[static_cast<size_t>(c)]->Post(std::move(event)); },
-           .to_worker =
-               [this](int w, StreamId s, const CoordinatorMessage& m) {
-                 workers_[static_cast<size_t>(w)]->OnMessage(s, m);
-               },
-           .closed_at_worker = [this](int w,
-                                      StreamId s) { workers_[static_cast<size_t>(w)]->OnStreamClosed(s); }}),
-      collective_(world.scenario.ranks(), [this](ballast::Step step) {
-        for (auto& worker : workers_) worker->OnTable(step);
-      }) {
+      network_(world, {.to_coordinator =
+                           [this](int c, Event event) {
+                             coordinators_[static_cast<size_t>(c)]->Post(std::move(event));
+                           },
+                       .to_worker =
+                           [this](const Ends& ends, StreamId s, const CoordinatorMessage& m) {
+                             WorkerModel& worker = *workers_[static_cast<size_t>(ends.worker)];
+                             if (worker.life() == ends.life) worker.OnMessage(s, m);
+                           },
+                       .closed_at_worker =
+                           [this](const Ends& ends, StreamId s) {
+                             workers_[static_cast<size_t>(ends.worker)]->OnStreamClosed(s);
+                           }}) {
+  const auto collective = [this](Generation generation, int ranks) -> Collective& {
+    std::unique_ptr<Collective>& made = collectives_[generation];
+    if (made == nullptr) {
+      made = std::make_unique<Collective>(ranks, [this, generation](ballast::Step step) {
+        world_.pauses.OnTable(world_.queue.now(), generation, step);
+        for (auto& worker : workers_) worker->OnTable(generation, step);
+      });
+    }
+    return *made;
+  };
+  const auto worker = [this](const WorkerId& name) -> const WorkerModel& {
+    return *workers_.at(static_cast<size_t>(std::stoi(name.value().substr(1)) - 1));
+  };
   for (int i = 0; i < world.scenario.workers; ++i) {
-    workers_.push_back(
-        std::make_unique<WorkerModel>(world, network_, collective_, i, [this] { return FindCoordinator(); }));
+    workers_.push_back(std::make_unique<WorkerModel>(
+        world, network_, i,
+        Surroundings{.find_coordinator = [this] { return FindCoordinator(); },
+                     .collective = collective,
+                     .worker = worker,
+                     .connected = [this](int a, int b) { return a == b || (a != alone_ && b != alone_); }}));
   }
 }
 
@@ -60,10 +77,15 @@ void Cluster::Run() {
   for (auto& worker : workers_) worker->Start();
   Supervise();
   Tick();
+  Trouble();
+  Drain();
   Operate();
   const Micros end = world_.scenario.faults_us + kResolveUs;
   while (world_.queue.RunOne(end)) {
     const JobRecord* job = world_.store.Job(world_.job->name);
+    // A coordinator that will not lead on a store that was set back is right.
+    CoordinatorModel& newest = *coordinators_.back();
+    if (set_back_ && newest.alive() && !newest.core().Leader().refusing.empty()) return;
     if (job != nullptr && job->state == JobState::kFailed)
       throw Violation("run", absl::StrCat("the job failed: ", job->reason));
     if (!world_.faults() && (!world_.scenario.stop || stop_sent_) && world_.checkers.Unresolved().empty())
@@ -74,8 +96,20 @@ void Cluster::Run() {
     throw Violation("resolve", absl::StrCat(kResolveUs / 1'000'000, " s after the last fault ", open));
 }
 
+void Cluster::SetStoreBack() {
+  for (const auto& worker : workers_) {
+    if (!worker->alive()) return;  // a process that died has forgotten what it knew
+  }
+  if (set_back_ || !old_store_.has_value() || !world_.Trouble(world_.scenario.older_store)) return;
+  set_back_ = true;
+  world_.Say("sim", [] { return "the store is set back"; });
+  world_.store = *old_store_;
+  world_.checkers.OnStoreSetBack();
+}
+
 void Cluster::StartCoordinator() {
   starting_ = false;
+  SetStoreBack();
   for (auto& coordinator : coordinators_) coordinator->Deposed();
   const int number = static_cast<int>(coordinators_.size());
   coordinators_.push_back(std::make_unique<CoordinatorModel>(world_, network_, number));
@@ -97,7 +131,61 @@ void Cluster::Tick() {
   for (auto& coordinator : coordinators_) {
     if (coordinator->alive() && !coordinator->paused()) coordinator->Post(ballast::Tick{});
   }
+  if (world_.scenario.older_store > 0 && !set_back_ && world_.Trouble(0.03)) old_store_ = world_.store;
   world_.queue.In(kTickUs, [this] { Tick(); });
+}
+
+void Cluster::Trouble() {
+  const Scenario& s = world_.scenario;
+  if (s.lose_us == 0) return;
+  if (set_back_ && world_.faults()) return world_.queue.In(100'000, [this] { Trouble(); });
+  if (!world_.faults()) {
+    alone_ = -1;
+    for (auto& worker : workers_) worker->Start();  // those that are not there
+    return;
+  }
+  world_.queue.In(1 + world_.UpTo(2 * s.lose_us), [this] { Trouble(); });
+  const int number = static_cast<int>(world_.rng.Below(workers_.size()));
+  WorkerModel& worker = *workers_[static_cast<size_t>(number)];
+  const double kinds = s.kill + s.pause_worker + s.cut_off + s.partition;
+  double kind = world_.rng.Uniform() * kinds;
+  if ((kind -= s.kill) < 0) {
+    worker.Crash();
+    if (world_.rng.Chance(0.7)) {
+      world_.queue.In(1 + world_.UpTo(2'000'000), [&worker] { worker.Start(); });
+    }
+  } else if ((kind -= s.pause_worker) < 0) {
+    worker.Pause(1 + world_.UpTo(5'000'000));
+  } else if ((kind -= s.cut_off) < 0) {
+    worker.CutOff(1 + world_.UpTo(3'000'000));
+  } else if (alone_ < 0) {
+    alone_ = number;
+    world_.Say("sim", [&] { return absl::StrCat("w", number + 1, " is cut off from the other workers"); });
+    world_.queue.In(1 + world_.UpTo(3'000'000), [this] { alone_ = -1; });
+  }
+}
+
+void Cluster::Drain() {
+  const Scenario& s = world_.scenario;
+  if (s.drain_us == 0) return;
+  CoordinatorModel* leader = Leader();
+  const auto name = [](uint64_t worker) { return WorkerId(absl::StrCat("w", worker + 1)); };
+  if (!world_.faults()) {
+    // All may work again.
+    for (size_t i = 0; leader != nullptr && i < workers_.size(); ++i) {
+      leader->Post(CordonWorker{ReplyToken(++replies_), name(i), false, "operator/sim"});
+    }
+    world_.queue.In(500'000, [this] { Drain(); });
+    return;
+  }
+  world_.queue.In(1 + world_.UpTo(2 * s.drain_us), [this] { Drain(); });
+  if (leader == nullptr) return;
+  const WorkerId worker = name(world_.rng.Below(workers_.size()));
+  if (world_.rng.Chance(0.5)) {
+    leader->Post(DrainWorker{ReplyToken(++replies_), worker, "operator/sim"});
+  } else {
+    leader->Post(CordonWorker{ReplyToken(++replies_), worker, false, "operator/sim"});
+  }
 }
 
 CoordinatorModel* Cluster::Leader() {
@@ -158,6 +246,7 @@ Step Cluster::step() const {
   Step lowest(0);
   for (const auto& worker : workers_) {
     const Step step = worker->step();
+    if (step.value() == 0) continue;
     lowest = lowest.value() == 0 ? step : std::min(lowest, step);
   }
   return lowest;

@@ -2,7 +2,9 @@
 // plans.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,17 +28,26 @@ class Cluster {
   // Sees to it that one process leads; starts another beside one that stands still, as real supervisors do.
   void Supervise();
   void Tick();
+  // Things that happen to workers.
+  void Trouble();
   void Operate();
   void Push(CoordinatorModel& leader);
+  // Drains a worker, or lets one have work again.
+  void Drain();
+  // Sets the store back to what it was some time ago, as a restored volume.
+  void SetStoreBack();
   CoordinatorModel* Leader();
   // The coordinator a worker finds: mostly the newest.
   int FindCoordinator();
 
   World& world_;
   Network network_;
-  Collective collective_;
   std::vector<std::unique_ptr<CoordinatorModel>> coordinators_;
   std::vector<std::unique_ptr<WorkerModel>> workers_;
+  std::map<Generation, std::unique_ptr<Collective>> collectives_;
+  std::optional<MemoryStore> old_store_;
+  bool set_back_ = false;  // once: the workers know more than the store since then
+  int alone_ = -1;         // the worker that tensors do not reach; -1 = none
   bool starting_ = false;  // a coordinator is about to be started
   bool stop_sent_ = false;
   int64_t replies_ = 0;

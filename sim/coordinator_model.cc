@@ -9,6 +9,8 @@ CoreOptions OptionsOf(const World& world) {
   CoreOptions options;
   options.staging_deadline = std::chrono::microseconds(world.scenario.staging_deadline_us);
   options.cool_down = std::chrono::milliseconds(200);
+  options.scale_out_after = std::chrono::seconds(1);
+  options.drain_timeout = std::chrono::seconds(2);
   options.switch_alarm = std::chrono::seconds(3);
   options.bugs = world.bugs;
   return options;

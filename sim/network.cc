@@ -46,7 +46,7 @@ void Network::DeliverToCoordinator(StreamId id, const WorkerMessage& message) {
   if (stream.open_at_coordinator)
     return handlers_.to_coordinator(stream.ends.coordinator, WorkerSaid{id, message});
   if (!world_.scenario.late) return;
-  const StreamId current = CurrentOf(stream.ends.worker);
+  const StreamId current = CurrentOf(stream.ends);
   if (current.value() == 0 || world_.queue.now() <= streams_.at(current).first_to_coordinator) {
     if (!world_.faults()) return;
     return world_.queue.In(1 + world_.UpTo(50'000),
@@ -71,7 +71,7 @@ void Network::ToWorker(StreamId id, const CoordinatorMessage& message) {
 
 void Network::DeliverToWorker(StreamId id, const CoordinatorMessage& message) {
   const Stream& stream = streams_.at(id);
-  if (stream.open_at_worker || world_.scenario.late) handlers_.to_worker(stream.ends.worker, id, message);
+  if (stream.open_at_worker || world_.scenario.late) handlers_.to_worker(stream.ends, id, message);
 }
 
 void Network::Break(StreamId id) {
@@ -82,7 +82,7 @@ void Network::Break(StreamId id) {
   world_.queue.In(1 + world_.UpTo(200'000), [this, id] {
     Stream& closed = streams_.at(id);
     if (!std::exchange(closed.open_at_worker, false)) return;
-    handlers_.closed_at_worker(closed.ends.worker, id);
+    handlers_.closed_at_worker(closed.ends, id);
   });
   world_.queue.In(1 + world_.UpTo(200'000), [this, id] {
     Stream& closed = streams_.at(id);
@@ -99,10 +99,12 @@ void Network::CoordinatorGone(int coordinator) {
   }
 }
 
-StreamId Network::CurrentOf(int worker) const {
+StreamId Network::CurrentOf(const Ends& ends) const {
   for (auto it = streams_.rbegin(); it != streams_.rend(); ++it) {
     const Stream& stream = it->second;
-    if (stream.ends.worker == worker && stream.open_at_worker && stream.open_at_coordinator) return it->first;
+    if (stream.ends.worker == ends.worker && stream.ends.life == ends.life && stream.open_at_worker &&
+        stream.open_at_coordinator)
+      return it->first;
   }
   return StreamId();
 }

@@ -20,14 +20,16 @@ namespace ballast::sim {
 struct Ends {
   int worker = 0;
   int coordinator = 0;
+  int64_t life = 0;  // which process of that worker
 };
 
 class Network {
  public:
   struct Handlers {
     std::function<void(int coordinator, Event)> to_coordinator;
-    std::function<void(int worker, StreamId, const CoordinatorMessage&)> to_worker;
-    std::function<void(int worker, StreamId)> closed_at_worker;
+    // Nothing that was for one process of a worker reaches another one.
+    std::function<void(const Ends&, StreamId, const CoordinatorMessage&)> to_worker;
+    std::function<void(const Ends&, StreamId)> closed_at_worker;
   };
   Network(World& world, Handlers handlers) : world_(world), handlers_(std::move(handlers)) {}
 
@@ -55,8 +57,8 @@ class Network {
   Micros Arrival(Micros& last);
   void DeliverToCoordinator(StreamId stream, const WorkerMessage& message);
   void DeliverToWorker(StreamId stream, const CoordinatorMessage& message);
-  // The newest stream of that worker that is open at both ends; 0 = none.
-  StreamId CurrentOf(int worker) const;
+  // The newest stream of that worker process that is open at both ends; 0 = none.
+  StreamId CurrentOf(const Ends& ends) const;
 
   World& world_;
   const Handlers handlers_;

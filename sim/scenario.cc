@@ -50,6 +50,22 @@ Scenario ScenarioOf(uint64_t seed) {
     s.restart_us_max = rng.Between(20'000, 200'000);
     s.push_us_max = rng.Between(30'000, 200'000);
   }
+  // Other troubles of other seeds, so that what finds a bug of the switch is not hidden by recoveries.
+  Rng members(HashSeed({seed, 3}));
+  s.ranks_min = s.ranks() - s.ranks_per_worker * (members.Chance(0.7) ? 1 : 0);
+  if (members.Chance(0.6)) {
+    s.checkpoint_every = members.Between(2, 12);
+    s.write_us_max = members.Between(1'000, 400'000);
+  }
+  if (members.Chance(0.5)) {
+    s.lose_us = members.Between(400'000, 4'000'000);
+    s.kill = members.Uniform();
+    s.pause_worker = members.Chance(0.5) ? members.Uniform() : 0;
+    s.cut_off = members.Chance(0.5) ? members.Uniform() : 0;
+    s.partition = members.Chance(0.3) ? members.Uniform() : 0;
+  }
+  if (s.checkpoint_every > 0 && members.Chance(0.6)) s.drain_us = members.Between(500'000, 3'000'000);
+  if (members.Chance(0.05)) s.older_store = 0.3;
   return s;
 }
 
@@ -72,9 +88,13 @@ std::shared_ptr<const JobConfig> JobOf(const Scenario& s) {
   job->training.global_batch_sequences = s.ranks();
   job->training.microbatch_sequences = 1;
   job->placement.ranks = s.ranks();
-  job->placement.slots_per_rank = 3;
+  job->placement.ranks_min = s.ranks_min;
+  job->placement.slots_per_rank = 4;
+  job->recovery.max_recoveries = 100;  // what is tested here is that none goes wrong, however many there are
+  if (s.checkpoint_every > 0) job->checkpoint.path = "/checkpoints";
+  job->checkpoint.every_steps = s.checkpoint_every;
   job->placement.block_elements = 16;
-  job->placement.home_elements_per_rank = 1000;
+  job->placement.home_elements_per_rank = 2000;
   job->placement.home_move_bytes_max = 1000;
   job->planner.plan_every_steps = s.planner ? 4 : 1'000'000'000;
   job->planner.warmup_steps = s.planner ? 2 : 1'000'000'000;
@@ -89,10 +109,15 @@ std::string Scenario::ToString() const {
       "duplicate %.3f, "
       "reset %.3f, crash %.3f, pause %.3f of %d us, unknown %.3f, refuse %.3f, staging %d us, restart %d us, "
       "push %d us, "
-      "not before %.1f, planner %d, stop %d, faults end at %d us",
+      "not before %.1f, planner %d, stop %d, ranks min %d, checkpoint every %d (write %d us), trouble of a "
+      "worker "
+      "every %d us (kill %.2f, pause %.2f, cut off %.2f, partition %.2f), drain every %d us, older store "
+      "%.1f, "
+      "faults end at %d us",
       workers, ranks_per_worker, step_us_max, apply_us_max, latency_us_max, store_us_max, in_order, late,
       duplicate, reset, crash, pause, pause_us_max, unknown, refuse, staging_deadline_us, restart_us_max,
-      push_us_max, not_before, planner, stop, faults_us);
+      push_us_max, not_before, planner, stop, ranks_min, checkpoint_every, write_us_max, lose_us, kill,
+      pause_worker, cut_off, partition, drain_us, older_store, faults_us);
 }
 
 }  // namespace ballast::sim

@@ -34,7 +34,18 @@ struct Scenario {
   double not_before = 0;            // share of pushes that set not_before_step
   bool planner = false;             // the planner is on as well
   bool stop = false;                // the operator stops the job in the end
-  Micros faults_us = 6'000'000;     // from then on there is no trouble, and no new plan
+  // Membership.
+  int ranks_min = 2;
+  int64_t checkpoint_every = 0;  // steps
+  Micros write_us_max = 50'000;  // of a rank's part of a checkpoint, and of a manifest
+  Micros lose_us = 0;            // mean time between troubles of a worker; 0 = none
+  double kill = 0;               // shares of those troubles: the process dies,
+  double pause_worker = 0;       // stands still,
+  double cut_off = 0;            // loses the coordinators,
+  double partition = 0;          // or the other workers
+  Micros drain_us = 0;           // mean time between two drains or uncordonings; 0 = none
+  double older_store = 0;        // per new coordinator: it starts on a store that was set back
+  Micros faults_us = 6'000'000;  // from then on there is no trouble, and no new plan
 
   int ranks() const { return workers * ranks_per_worker; }
   std::string ToString() const;

@@ -9,7 +9,7 @@
 namespace ballast::sim {
 namespace {
 
-constexpr std::array<std::pair<PlantedBug, const char*>, 10> kPlants = {{
+constexpr std::array<std::pair<PlantedBug, const char*>, 19> kPlants = {{
     {PlantedBug::kFenceIgnoresOneRank, "fence-ignores-one-rank"},
     {PlantedBug::kCommitBeforeStore, "commit-before-store"},
     {PlantedBug::kTermUnchecked, "term-unchecked"},
@@ -20,6 +20,15 @@ constexpr std::array<std::pair<PlantedBug, const char*>, 10> kPlants = {{
     {PlantedBug::kOwnCellsConsulted, "own-cells-consulted"},
     {PlantedBug::kNotBeforeInCommit, "not-before-in-commit"},
     {PlantedBug::kWithdrawBeforeAborted, "withdraw-before-aborted"},
+    {PlantedBug::kPlanKeptAtAssign, "plan-kept-at-assign"},
+    {PlantedBug::kStepFromStore, "step-from-store"},
+    {PlantedBug::kVersionReused, "version-reused"},
+    {PlantedBug::kUnpublishedLoaded, "unpublished-loaded"},
+    {PlantedBug::kResumedEarlier, "resumed-earlier"},
+    {PlantedBug::kOlderStoreLeads, "older-store-leads"},
+    {PlantedBug::kAssignBeforeStore, "assign-before-store"},
+    {PlantedBug::kDetachedIsLost, "detached-is-lost"},
+    {PlantedBug::kFrozenByAnyone, "frozen-by-anyone"},
 }};
 
 }  // namespace
@@ -40,9 +49,12 @@ SimulationResult Simulate(const SimulationOptions& options) {
   if (result.failed()) {
     world.Say("sim", [&] { return absl::StrCat("VIOLATION of ", result.checker, ": ", result.what); });
   }
-  result.steps = cluster.step().value();
+  if (const JobRecord* job = world.store.Job(world.job->name)) result.generations = job->generation.value();
+  result.pauses = world.pauses.Figures(world.store);
+  result.steps = result.pauses.steps;
   for (const auto& [key, record] : world.store.plans()) {
-    result.plans_active += record.state == PlanState::kActive && record.origin != PlanOrigin::kFirst;
+    result.plans_active += record.state == PlanState::kActive && record.origin != PlanOrigin::kFirst &&
+                           record.origin != PlanOrigin::kRecovery;
   }
   result.transcript = world.transcript.lines();
   return result;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "protocol/planted_bugs.h"
+#include "sim/pauses.h"
 
 namespace ballast::sim {
 
@@ -23,7 +24,9 @@ struct SimulationResult {
   std::string checker;  // whose rule was broken; empty = all held
   std::string what;
   int64_t steps = 0;         // training steps begun by every rank
-  int64_t plans_active = 0;  // that became ACTIVE, without the first
+  int64_t plans_active = 0;  // that became ACTIVE, without the first of a generation
+  int64_t generations = 0;
+  PauseFigures pauses;
   std::vector<std::string> transcript;
   bool failed() const { return !checker.empty(); }
 };

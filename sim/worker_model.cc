@@ -1,3 +1,4 @@
+// The process: its stream, its runs, its end. The steps of its ranks are in worker_steps.cc.
 #include "sim/worker_model.h"
 
 #include <algorithm>
@@ -8,10 +9,15 @@
 namespace ballast::sim {
 namespace {
 
-SessionOptions OptionsOf(World& world, int number) {
+// Until members that do not meet give up.
+constexpr Micros kMeetUs = 4'000'000;
+// Silence that a neighbour takes for death.
+constexpr Micros kSilenceUs = 1'000'000;
+
+SessionOptions OptionsOf(World& world, int number, int64_t life) {
   SessionOptions options;
   options.identity.worker = WorkerId(absl::StrCat("w", number + 1));
-  options.identity.incarnation = Incarnation(static_cast<uint64_t>(number) + 1);
+  options.identity.incarnation = Incarnation(static_cast<uint64_t>(1000 * life + number + 1));
   options.identity.node = absl::StrCat("node", number + 1);
   options.identity.device = "cpu";
   options.identity.ranks = world.scenario.ranks_per_worker;
@@ -28,48 +34,86 @@ SessionOptions OptionsOf(World& world, int number) {
 
 }  // namespace
 
-void Collective::Put(Rank rank, const StepHeader& header) {
-  std::vector<StepHeader>& table = tables_[header.step];
-  table.resize(static_cast<size_t>(ranks_));
-  table[rank.index()] = header;
-  if (++rows_[header.step] < ranks_) return;
-  rows_.erase(header.step);
-  tables_.erase(header.step.Plus(-20));  // no rank is that far behind
-  complete_(header.step);
+WorkerModel::WorkerModel(World& world, Network& network, int number, Surroundings around)
+    : world_(world), network_(network), number_(number), around_(std::move(around)) {}
+
+void WorkerModel::Later(Micros delay, std::function<void()> what) {
+  world_.queue.In(delay, [this, life = life_, what = std::move(what)]() mutable {
+    if (life != life_ || !alive()) return;
+    const Micros paused = paused_until_ - world_.queue.now();
+    if (paused > 0) return Later(paused, std::move(what));
+    what();
+  });
 }
 
-WorkerModel::WorkerModel(World& world, Network& network, Collective& collective, int number,
-                         std::function<int()> find_coordinator)
-    : world_(world),
-      network_(network),
-      collective_(collective),
-      number_(number),
-      find_coordinator_(std::move(find_coordinator)),
-      session_(OptionsOf(world, number)) {
-  world.checkers.Watch(WorkerId(name()), session_);
+void WorkerModel::LaterInRun(Micros delay, std::function<void()> what) {
+  Later(delay, [this, epoch = epoch_, what = std::move(what)] {
+    if (epoch == epoch_ && run_.has_value()) what();
+  });
 }
 
-void WorkerModel::Start() { Attach(); }
+Incarnation WorkerModel::incarnation() const { return session_->MakeHello().incarnation; }
+
+void WorkerModel::Start() {
+  if (alive()) return;
+  ++life_;
+  session_ = std::make_unique<Session>(OptionsOf(world_, number_, life_));
+  paused_until_ = 0;
+  left_.clear();
+  world_.checkers.Watch(WorkerId(name()), session_.get());
+  if (life_ > 1) world_.Say(name(), [] { return "starts again"; });
+  Attach();
+}
+
+void WorkerModel::Crash() {
+  if (!alive()) return;
+  world_.Say(name(), [] { return "dies"; });
+  EndRun();
+  world_.checkers.Watch(WorkerId(name()), nullptr);
+  session_.reset();
+  if (stream_.value() > 0) network_.Break(stream_);
+  stream_ = StreamId();
+}
+
+void WorkerModel::Pause(Micros duration) {
+  if (!alive() || paused_until_ > world_.queue.now()) return;
+  world_.Say(name(), [&] { return absl::StrCat("stands still for ", duration, " us"); });
+  paused_since_ = world_.queue.now();
+  paused_until_ = paused_since_ + duration;
+  // The coordinator's lease.
+  if (stream_.value() > 0 && duration > 2 * kSilenceUs) {
+    world_.queue.In(2 * kSilenceUs, [this, stream = stream_] { network_.Break(stream); });
+  }
+}
+
+void WorkerModel::CutOff(Micros duration) {
+  cut_until_ = world_.queue.now() + duration;
+  world_.Say(name(), [&] { return absl::StrCat("is cut off from the coordinators for ", duration, " us"); });
+  if (stream_.value() > 0) network_.Break(stream_);
+}
 
 void WorkerModel::Attach() {
-  const int coordinator = find_coordinator_();
-  if (coordinator < 0) {
-    world_.queue.In(50'000 + world_.UpTo(100'000), [this] { Attach(); });
-    return;
+  const int coordinator = around_.find_coordinator();
+  if (coordinator < 0 || cut_until_ > world_.queue.now()) {
+    return Later(50'000 + world_.UpTo(100'000), [this] { Attach(); });
   }
-  stream_ = network_.Connect(Ends{number_, coordinator}, session_.MakeHello());
+  stream_ = network_.Connect(Ends{number_, coordinator, life_}, session_->MakeHello());
 }
 
 void WorkerModel::OnStreamClosed(StreamId stream) {
-  if (stream != stream_) return;
+  if (!alive() || stream != stream_) return;
   stream_ = StreamId();
-  world_.queue.In(1 + world_.UpTo(300'000), [this] { Attach(); });
+  Later(1 + world_.UpTo(300'000), [this] { Attach(); });
 }
 
 void WorkerModel::OnMessage(StreamId stream, const CoordinatorMessage& message) {
+  if (!alive()) return;
+  const Micros paused = paused_until_ - world_.queue.now();
+  if (paused > 0) return Later(paused, [this, stream, message] { OnMessage(stream, message); });
   world_.Say(name(), [&] { return "<- " + ToString(message); });
-  SessionActions actions = session_.OnMessage(message);
+  SessionActions actions = session_->OnMessage(message);
   Check();
+  if (actions.start.has_value()) world_.checkers.OnAssigned(actions.start->assign, *session_);
   CarryOut(std::move(actions));
   if (std::holds_alternative<Refused>(message)) network_.Break(stream);
 }
@@ -77,14 +121,15 @@ void WorkerModel::OnMessage(StreamId stream, const CoordinatorMessage& message) 
 void WorkerModel::CarryOut(SessionActions actions) {
   Check();
   for (const std::string& note : actions.notes) world_.Say(name(), [&] { return "note: " + note; });
-  if (actions.abort.has_value()) {
-    ranks_.clear();
-    run_.reset();
-  }
+  if (actions.abort.has_value()) EndRun();
   if (actions.start.has_value()) StartRun(*actions.start);
   for (const RendezvousValue& value : actions.rendezvous) OnRendezvous(value);
+  for (const PublishCheckpoint& publish : actions.publish) Publish(publish);
   for (const WorkerMessage& message : actions.send) {
     world_.Say(name(), [&] { return (stream_.value() > 0 ? "-> " : "drops ") + ToString(message); });
+    if (std::holds_alternative<LostPeer>(message) || std::holds_alternative<JobFailure>(message) ||
+        std::holds_alternative<Finished>(message))
+      world_.checkers.OnLoss(session_->run().generation);
     if (stream_.value() > 0) network_.ToCoordinator(stream_, message);
   }
 }
@@ -92,125 +137,92 @@ void WorkerModel::CarryOut(SessionActions actions) {
 void WorkerModel::StartRun(const StartGeneration& start) {
   run_ = start;
   met_.clear();
-  CarryOut(session_.OnRendezvousPut(session_.run(), name(), "address"));
+  CarryOut(session_->OnRendezvousPut(session_->run(), name(), "address"));
+  LaterInRun(kMeetUs, [this] {
+    if (!ranks_.empty()) return;
+    world_.Say(name(), [] { return "has not met all members"; });
+    CarryOut(session_->OnFailure(session_->run(), Step(), "the members did not meet", /*retry=*/true));
+    EndRun();
+  });
+  LaterInRun(100'000 + world_.UpTo(500'000), [this] { WatchPeers(); });
+}
+
+void WorkerModel::EndRun() {
+  if (run_.has_value()) left_.insert(run_->assign.stamp.generation);
+  ranks_.clear();
+  run_.reset();
+  ++epoch_;
+}
+
+bool WorkerModel::Gone(Incarnation process, const RunId& run) const {
+  if (!alive() || incarnation() != process) return true;
+  const Micros now = world_.queue.now();
+  if (paused_until_ > now && now - paused_since_ > kSilenceUs) return true;
+  return left_.count(run.generation) > 0;
+}
+
+void WorkerModel::WatchPeers() {
+  for (const Member& member : run_->assign.members) {
+    if (member.worker.value() == name()) continue;
+    const WorkerModel& peer = around_.worker(member.worker);
+    if (!peer.Gone(member.incarnation, session_->run()) && around_.connected(number_, peer.number_)) continue;
+    return LosePeer(member.rank, "connection reset");
+  }
+  LaterInRun(100'000 + world_.UpTo(500'000), [this] { WatchPeers(); });
+}
+
+void WorkerModel::LosePeer(Rank peer, const std::string& detail) {
+  const bool finished = !ranks_.empty() && std::all_of(ranks_.begin(), ranks_.end(),
+                                                       [](const RankModel& r) { return r.finished; });
+  if (finished) return;
+  CarryOut(session_->OnLostPeer(session_->run(), peer, detail));
+  EndRun();
 }
 
 void WorkerModel::OnRendezvous(const RendezvousValue& value) {
+  if (!run_.has_value()) return;
   met_.insert(value.key);
-  if (!run_.has_value() || !ranks_.empty() || static_cast<int>(met_.size()) < world_.scenario.workers) return;
-  StartRanks();
+  if (ranks_.empty()) StartRanks();
 }
 
 void WorkerModel::StartRanks() {
   const Assign& assign = run_->assign;
-  const RunId run = session_.run();
+  for (const Member& member : assign.members) {
+    if (met_.count(member.worker.value()) == 0) return;
+    if (!around_.connected(number_, around_.worker(member.worker).number_)) {
+      return LaterInRun(100'000, [this] {
+        if (ranks_.empty()) StartRanks();
+      });
+    }
+  }
+  const RunId run = session_->run();
+  const int64_t epoch = epoch_;
   for (Rank rank : run_->local_ranks) {
     RankModel& model = ranks_.emplace_back(rank, static_cast<int>(assign.members.size()), assign.plan,
                                            assign.start_step, world_.bugs);
     model.applied = assign.start_step.Plus(-1);
     model.version = assign.plan->stamp.version;
+    Load(model, assign);
   }
-  for (Rank rank : run_->local_ranks) CarryOut(session_.OnStarted(run, rank));
-  for (RankModel& rank : ranks_) MayBegin(rank);
+  for (Rank rank : run_->local_ranks) CarryOut(session_->OnStarted(run, rank));
+  for (size_t i = 0; epoch == epoch_ && i < ranks_.size(); ++i) MayBegin(ranks_[i]);
 }
 
-// A step begins when the table two steps before has been looked at: it says which plan the step has.
-void WorkerModel::MayBegin(RankModel& rank) {
-  if (rank.computing || rank.finished || rank.applied < rank.step.Plus(-2)) return;
-  if (rank.stop_after.has_value() && rank.step > *rank.stop_after) {
-    if (rank.applied < *rank.stop_after) return;
-    rank.finished = true;
-    CarryOut(session_.OnFinished(session_.run(), rank.rank, rank.applied, true));
-    return;
-  }
-  const PlanPtr& plan = rank.fence.PlanFor(rank.step);
-  world_.checkers.OnStep(rank.rank, rank.step, plan);
-  if (plan->stamp.version != rank.version) {
-    rank.version = plan->stamp.version;
-    world_.Say(name(), [&] {
-      return absl::StrCat("rank ", rank.rank.value(), " begins step ", rank.step.value(), " with plan ",
-                          rank.version.value());
-    });
-    CarryOut(session_.OnActive(session_.run(), rank.rank, rank.version, rank.step));
-  }
-  rank.computing = true;
-  const Micros most = world_.scenario.step_us_max;
-  world_.queue.In(most / 2 + world_.UpTo(most / 2), [this, &rank, run = session_.run()] {
-    if (!ranks_.empty() && run == session_.run()) PutHeader(rank);
-  });
-}
-
-void WorkerModel::PutHeader(RankModel& rank) {
-  const HeaderCells cells = session_.Cells();
-  StepHeader header;
-  header.generation = session_.run().generation;
-  header.step = rank.step;
-  if (cells.staged != nullptr) {
-    header.staged = cells.staged->stamp.version;
-    header.staged_digest = cells.staged_digest;
-  }
-  header.committed = cells.committed;
-  header.request = cells.request;
-  header.request_kind = cells.request_kind;
-  header.attached = stream_.value() > 0;
-  rank.computing = false;
-  rank.step = rank.step.Next();
-  collective_.Put(rank.rank, header);
-  MayBegin(rank);
-}
-
-void WorkerModel::OnTable(Step step) {
-  for (RankModel& rank : ranks_) {
-    const Micros after = world_.faults() ? world_.scenario.apply_us_max : 1'000;
-    world_.queue.In(1 + world_.UpTo(after), [this, &rank, step, run = session_.run()] {
-      if (ranks_.empty() || run != session_.run()) return;
-      rank.tables.insert(step);
-      ApplyTables(rank);
-    });
-  }
-}
-
-void WorkerModel::ApplyTables(RankModel& rank) {
-  while (rank.tables.erase(rank.applied.Next()) > 0) {
-    const Step step = rank.applied.Next();
-    const Fence::HeldPlan held = [&](PlanVersion version, PlanDigest digest) {
-      PlanPtr plan = session_.Held(version, digest);
-      world_.checkers.OnDecided(rank.rank, version, digest, plan);
-      return plan;
-    };
-    const absl::StatusOr<FenceDecision> decision = rank.fence.Apply(step, collective_.Table(step), held);
-    BALLAST_CHECK_OK(decision.status());
-    rank.applied = step;
-    if (decision->decided.has_value()) {
-      world_.Say(name(), [&] {
-        return absl::StrCat("rank ", rank.rank.value(), ": table ", step.value(), " decides plan ",
-                            decision->decided->value(), " for step ", decision->switch_step.value());
-      });
-      CarryOut(session_.OnDecided(session_.run(), rank.rank, *decision->decided, decision->switch_step));
+void WorkerModel::Load(RankModel& rank, const Assign& assign) {
+  const StoredCheckpoint* stored = nullptr;
+  if (assign.checkpoint.has_value()) {
+    stored = world_.disk.Find(assign.checkpoint->directory);
+    if (stored == nullptr || !stored->complete) {
+      throw Violation("load", absl::StrCat("generation ", assign.stamp.generation.value(), " loads ",
+                                           assign.checkpoint->directory, ", which is not complete"));
     }
-    if (decision->request_kind == RequestKind::kStop) rank.stop_after = decision->request_step;
-    CarryOut(session_.OnStepDone(session_.run(), rank.rank, step));
-    if (rank.rank == ReporterOf(collective_.Table(step))) Report(rank);
   }
-  MayBegin(rank);
-}
-
-// A load that wanders: now and then another expert is hot.
-void WorkerModel::Report(const RankModel& rank) {
-  if (stream_.value() == 0 || !world_.faults() || !world_.scenario.planner) return;
-  StepReport report;
-  report.job = session_.run().job;
-  report.generation = session_.run().generation;
-  report.step = rank.applied;
-  report.plan = rank.version;
-  report.loss = 1;
-  report.step_seconds = 0.1;
-  report.tokens = 100;
-  report.load.step = rank.applied;
-  report.load.tokens.assign(1, std::vector<int64_t>(4, 10));
-  report.load.tokens[0][static_cast<size_t>(rank.applied.value() / 20 % 4)] = 70;
-  report.rank_tokens.assign(1, std::vector<int64_t>(static_cast<size_t>(world_.scenario.ranks()), 1));
-  network_.ToCoordinator(stream_, report);
+  const std::vector<Rank>& homes = assign.plan->body.homes;
+  for (size_t b = 0; b < homes.size(); ++b) {
+    if (homes[b] != rank.rank) continue;
+    const BlockId block(static_cast<int32_t>(b));
+    rank.homes[block] = stored != nullptr ? stored->blocks.at(block) : Step(0);
+  }
 }
 
 Step WorkerModel::step() const {

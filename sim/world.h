@@ -10,7 +10,9 @@
 #include "coordinator/memory_store.h"
 #include "protocol/planted_bugs.h"
 #include "sim/checkers.h"
+#include "sim/disk.h"
 #include "sim/event_queue.h"
+#include "sim/pauses.h"
 #include "sim/scenario.h"
 
 namespace ballast::sim {
@@ -46,7 +48,9 @@ struct World {
   Rng rng;
   const PlantedBugs bugs;
   MemoryStore store;
+  Disk disk;
   Checkers checkers;
+  Pauses pauses;
   Transcript transcript;
 
   bool faults() const { return queue.now() < scenario.faults_us; }

@@ -199,7 +199,7 @@ absl::StatusOr<WorkerMessage> Read(const v1::WorkerMessage& message, IdReader& i
     }
     case v1::WorkerMessage::kJobFailure: {
       const v1::JobFailure& in = message.job_failure();
-      return JobFailure{ids.GetStamp(in.stamp()), ids.Get<Step>("step", in.step()), in.cause()};
+      return JobFailure{ids.GetStamp(in.stamp()), ids.Get<Step>("step", in.step()), in.cause(), in.retry()};
     }
     case v1::WorkerMessage::kFinished: {
       const v1::Finished& in = message.finished();
@@ -292,6 +292,7 @@ v1::WorkerMessage ToProto(const WorkerMessage& message) {
                    SetStamp(m.stamp, to->mutable_stamp());
                    to->set_step(m.step.value());
                    to->set_cause(m.cause);
+                   to->set_retry(m.retry);
                  },
                  [&](const Finished& m) {
                    v1::Finished* to = out.mutable_finished();

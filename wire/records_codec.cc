@@ -218,6 +218,19 @@ absl::StatusOr<PlanRecord> DecodePlanRecord(const std::string& bytes) {
   return out;
 }
 
+std::string EncodeRecord(const WorkerRecord& record) {
+  v1::WorkerRecord out;
+  out.set_worker(record.worker.value());
+  out.set_cordoned(record.cordoned);
+  return Serialize(out);
+}
+
+absl::StatusOr<WorkerRecord> DecodeWorkerRecord(const std::string& bytes) {
+  v1::WorkerRecord in;
+  BALLAST_RETURN_IF_ERROR(Parse("worker", bytes, &in));
+  return WorkerRecord{WorkerId(in.worker()), in.cordoned()};
+}
+
 std::string EncodeRecord(const GenerationRecord& record) {
   v1::GenerationRecord out;
   out.set_job(record.job.value());

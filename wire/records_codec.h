@@ -11,6 +11,8 @@ namespace ballast {
 // Equal records have equal bytes.
 std::string EncodeRecord(const JobRecord& record);
 std::string EncodeRecord(const PlanRecord& record);
+std::string EncodeRecord(const WorkerRecord& record);
+absl::StatusOr<WorkerRecord> DecodeWorkerRecord(const std::string& bytes);
 std::string EncodeRecord(const GenerationRecord& record);
 std::string EncodeRecord(const CheckpointRecord& record);
 std::string EncodeRecord(const JobEvent& record);

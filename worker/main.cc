@@ -95,6 +95,17 @@ absl::StatusOr<RankDevice> OpenDevice(const WorkerSettings& settings, int& ranks
   return CudaDevice(*plugin, devices, settings.memory_max);
 }
 
+// Asks the coordinator to move this worker's ranks, and waits until they are not needed any more.
+void Drain(SessionHost& host, double seconds, const std::string& reason) {
+  if (host.run().job.empty() || seconds <= 0) return;
+  host.OnLeaving(reason);
+  SteadyClock clock;
+  const Time deadline = clock.Now() + Seconds(seconds);
+  while (!host.run().job.empty() && clock.Now() < deadline) {
+    if (WaitForStop(Seconds(0.05))) return;  // told again: at once
+  }
+}
+
 absl::Status Run(const WorkerSettings& settings) {
   // Before certificates, connections and other threads.
   int ranks = 0;
@@ -184,7 +195,8 @@ absl::Status Run(const WorkerSettings& settings) {
   WaitForStop();
   Log(LogLevel::kInfo, "stopping", {{"worker", name}});
   std::string reason = absl::StrCat("worker ", name, " was stopped");
-  host.OnFailure(host.run(), Step(), reason);  // ignored when no rank runs
+  Drain(host, settings.drain_timeout_s, reason);
+  host.OnFailure(host.run(), Step(), reason, /*retry=*/true);  // ignored when no rank runs
   generations.Shutdown(reason);
   agent.Stop();
   agent_thread.join();

@@ -111,6 +111,7 @@ SessionActions Session::OnWelcome(const Welcome& welcome) {
   if (auto ignored = ObeyTerm(welcome.term)) return Noted(*ignored);
   SessionActions actions;
   actions.send = lasting_;
+  if (!leaving_.empty()) actions.send.push_back(Leaving{options_.identity.incarnation, leaving_});
   for (WorkerMessage& message : actions.send) SetTerm(message, highest_term_);
   return actions;
 }
@@ -152,6 +153,10 @@ SessionActions Session::OnAssign(const Assign& assign) {
   limits_ = LimitsFor(*job_, layout_, static_cast<int>(assign.members.size()));
   local_ranks_ = *std::move(local_ranks);
   active_ = assign.plan;
+  if (planted_kept_.plan != nullptr && planted_kept_.plan->body.speeds.size() == assign.members.size()) {
+    active_ = planted_kept_.plan;
+  }
+  if (Planted(options_.bugs, PlantedBug::kPlanKeptAtAssign)) committed_ = planted_kept_.committed;
   for (Rank rank : local_ranks_) {
     RankState& state = ranks_[rank];
     state.step = assign.start_step.Plus(-1);
@@ -249,13 +254,40 @@ SessionActions Session::OnAbort(const Abort& abort) {
   Generation& newest = newest_[run.job];
   newest = std::max(newest, run.generation);
   SessionActions actions;
-  if (run != run_) return actions;
-  actions.abort = AbortGeneration{run, abort.reason};
-  Clear();
+  if (run == run_) {
+    actions.abort = AbortGeneration{run, abort.reason};
+    frozen_[run.job] = Freeze();
+    Clear();
+  }
+  // Whatever this process did in that generation before, it does nothing in it any more.
+  auto known = frozen_.find(run.job);
+  Frozen frozen;
+  if (known != frozen_.end() && known->second.stamp.generation == run.generation) frozen = known->second;
+  frozen.stamp = abort.stamp;
+  frozen.incarnation = options_.identity.incarnation;
+  actions.send.push_back(std::move(frozen));
   return actions;
 }
 
+Frozen Session::Freeze() const {
+  Frozen frozen;
+  frozen.stamp = CurrentStamp();
+  bool first = true;
+  for (const auto& [rank, state] : ranks_) {
+    frozen.ranks.push_back({rank, state.step});
+    frozen.step = first ? state.step : std::min(frozen.step, state.step);
+    first = false;
+    if (state.decided > state.active) {
+      frozen.pending = state.decided;
+      frozen.switch_step = state.pending_step;
+    }
+  }
+  if (active_ != nullptr) frozen.plan = active_->stamp.version;
+  return frozen;
+}
+
 void Session::Clear() {
+  if (Planted(options_.bugs, PlantedBug::kPlanKeptAtAssign)) planted_kept_ = {active_, committed_};
   run_ = RunId();
   running_ = false;
   job_ = nullptr;

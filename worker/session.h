@@ -93,10 +93,13 @@ class Session {
   SessionActions OnDecided(const RunId& run, Rank rank, PlanVersion version, Step switch_step);
   SessionActions OnActive(const RunId& run, Rank rank, PlanVersion version, Step switch_step);
   SessionActions OnStepDone(const RunId& run, Rank rank, Step step);
-  SessionActions OnFinished(const RunId& run, Rank rank, Step step, bool stopped);
+  SessionActions OnFinished(const RunId& run, Rank rank, Step step, bool stopped, bool drained = false);
   // The communicator lost `peer`; the daemon has aborted its ranks itself.
   SessionActions OnLostPeer(const RunId& run, Rank peer, const std::string& detail);
-  SessionActions OnFailure(const RunId& run, Step step, const std::string& cause);
+  // `retry`: JobFailure's.
+  SessionActions OnFailure(const RunId& run, Step step, const std::string& cause, bool retry = false);
+  // This process wants to end; said again after every Welcome until it does.
+  SessionActions OnLeaving(const std::string& reason);
   SessionActions OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value);
 
   // ---- checkpoints: from whoever writes them; ignored unless `run` was accepted last, also after its ranks
@@ -132,7 +135,8 @@ class Session {
     Step step;            // last completed
     PlanVersion decided;  // highest
     PlanVersion active;
-    Step switch_step;  // of `active`
+    Step switch_step;   // of `active`
+    Step pending_step;  // switch step of `decided`
   };
 
   SessionActions OnWelcome(const Welcome& welcome);
@@ -142,6 +146,8 @@ class Session {
   SessionActions OnWithdraw(const Withdraw& withdraw);
   SessionActions OnRequest(const StepRequest& request);
   SessionActions OnAbort(const Abort& abort);
+  // What the ranks of the running generation did, before it is forgotten.
+  Frozen Freeze() const;
 
   // Learn the message's term and compare its generation; an explanation when the message must be ignored.
   std::optional<std::string> ObeyTerm(Term term);
@@ -164,6 +170,9 @@ class Session {
   // Highest generation accepted or aborted, of every job this process has worked for: those up to it are
   // over.
   std::map<JobId, Generation> newest_;
+  // The answer to the newest Abort that ended a run here, of every job; given again when it is said again.
+  std::map<JobId, Frozen> frozen_;
+  std::string leaving_;  // why this process wants to end; empty = it does not
   // The generation.
   RunId run_;
   bool running_ = false;  // its ranks were started, and have not failed, been aborted or all finished
@@ -182,6 +191,12 @@ class Session {
   PlanVersion committed_;
   RequestId request_;
   RequestKind request_kind_ = RequestKind::kNone;
+  // Only the planted bug F5 fills it: what Clear should have dropped.
+  struct Kept {
+    PlanPtr plan;
+    PlanVersion committed;
+  };
+  Kept planted_kept_;
   // Said once and repeated after every Welcome of this generation.
   std::vector<WorkerMessage> lasting_;
   // What some local ranks have written and others have not yet.

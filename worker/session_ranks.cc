@@ -36,8 +36,8 @@ SessionActions Session::OnStarted(const RunId& run, Rank rank) {
 SessionActions Session::OnDecided(const RunId& run, Rank rank, PlanVersion version, Step switch_step) {
   RankState* state = Find(run, rank);
   if (state == nullptr) return {};
-  (void)switch_step;  // told again by OnActive
   state->decided = version;
+  state->pending_step = switch_step;
   if (staged_ != nullptr && staged_->stamp.version == version) pending_ = staged_;
   return {};
 }
@@ -78,7 +78,7 @@ SessionActions Session::OnStepDone(const RunId& run, Rank rank, Step step) {
   return {};
 }
 
-SessionActions Session::OnFinished(const RunId& run, Rank rank, Step step, bool stopped) {
+SessionActions Session::OnFinished(const RunId& run, Rank rank, Step step, bool stopped, bool drained) {
   RankState* state = Find(run, rank);
   if (state == nullptr || state->finished) return {};
   state->finished = true;
@@ -88,7 +88,7 @@ SessionActions Session::OnFinished(const RunId& run, Rank rank, Step step, bool 
   if (!all) return {};
   // What goes wrong from here on (peers that leave, this process being stopped) takes nothing back.
   running_ = false;
-  return Say(Finished{CurrentStamp(), step, stopped}, /*lasting=*/true);
+  return Say(Finished{CurrentStamp(), step, stopped, drained}, /*lasting=*/true);
 }
 
 SessionActions Session::OnLostPeer(const RunId& run, Rank peer, const std::string& detail) {
@@ -97,10 +97,15 @@ SessionActions Session::OnLostPeer(const RunId& run, Rank peer, const std::strin
   return Say(LostPeer{CurrentStamp(), peer, detail}, /*lasting=*/true);
 }
 
-SessionActions Session::OnFailure(const RunId& run, Step step, const std::string& cause) {
+SessionActions Session::OnLeaving(const std::string& reason) {
+  leaving_ = reason;
+  return Say(Leaving{options_.identity.incarnation, reason}, /*lasting=*/false);
+}
+
+SessionActions Session::OnFailure(const RunId& run, Step step, const std::string& cause, bool retry) {
   if (!running_ || run != run_) return {};
   running_ = false;
-  return Say(JobFailure{CurrentStamp(), step, cause}, /*lasting=*/true);
+  return Say(JobFailure{CurrentStamp(), step, cause, retry}, /*lasting=*/true);
 }
 
 SessionActions Session::OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value) {

@@ -37,6 +37,9 @@ void AddWorkerOptions(CLI::App& app, WorkerSettings& settings) {
   AddOption(app, "--exchange-timeout", settings.exchange_timeout_s,
             "Seconds for one exchange among the ranks, waiting for slower ones included")
       ->check(CLI::PositiveNumber);
+  AddOption(app, "--drain-timeout", settings.drain_timeout_s,
+            "Seconds that a stopped worker waits for its ranks to be moved away; 0: leave at once")
+      ->check(CLI::NonNegativeNumber);
   AddOption(app, "--protocol-version", settings.protocol_version, "For tests: says another version in Hello")
       ->group("");
 }

@@ -23,6 +23,7 @@ struct WorkerSettings {
   std::string data_address;
   double rendezvous_timeout_s = 60;
   double exchange_timeout_s = 300;
+  double drain_timeout_s = 30;
   int protocol_version = 0;
 };
 

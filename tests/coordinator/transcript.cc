@@ -154,6 +154,10 @@ class Runner {
       return RollbackPlan{ReplyToken(c.number(1)), JobId(c.word(2)), PlanVersion(c.option("to", 0)),
                           "operator/anna"};
     }
+    if (verb == "drain") return DrainWorker{ReplyToken(c.number(1)), WorkerId(c.word(2)), "operator/anna"};
+    if (verb == "cordon" || verb == "uncordon") {
+      return CordonWorker{ReplyToken(c.number(1)), WorkerId(c.word(2)), verb == "cordon", "operator/anna"};
+    }
     if (verb == "adopt") return Adopt{ReplyToken(c.number(1)), "operator/anna"};
     return WorkerSaid{StreamId(c.number(1)), Message(c)};
   }
@@ -184,9 +188,21 @@ class Runner {
       return CheckpointFailed{stamp, IncarnationOf(c), Step(c.number(3)), c.option("skipped", 0) != 0,
                               c.rest(4)};
     if (verb == "published") return CheckpointPublished{stamp, IncarnationOf(c), Step(c.number(3))};
+    if (verb == "drained") return Finished{stamp, Step(c.number(3)), /*stopped=*/false, /*drained=*/true};
+    if (verb == "leaving") return Leaving{IncarnationOf(c), c.rest(3)};
     if (verb == "put") return RendezvousPut{stamp, c.word(3), c.word(4)};
     if (verb == "lost") return LostPeer{stamp, Rank(static_cast<int>(c.number(3))), c.rest(4)};
     if (verb == "failure") return JobFailure{stamp, Step(c.number(3)), c.rest(4)};
+    if (verb == "gives-up") return JobFailure{stamp, Step(c.number(3)), c.rest(4), /*retry=*/true};
+    if (verb == "frozen") {
+      return Frozen{.stamp = stamp,
+                    .incarnation = IncarnationOf(c),
+                    .step = Step(c.number(3)),
+                    .plan = {},
+                    .pending = {},
+                    .switch_step = {},
+                    .ranks = {}};
+    }
     if (verb == "evaluation") {
       return EvaluationReport{job, stamp.generation, Step(c.number(3)), "text",
                               static_cast<double>(c.number(4))};
@@ -230,6 +246,9 @@ class Runner {
     auto job = SmallJob(c.word(2), static_cast<int>(c.option("ranks", 1)));
     job->placement.slots_per_rank = static_cast<int>(c.option("slots", 4));
     job->placement.home_move_bytes_max = c.option("move_bytes", 0);
+    job->placement.ranks_min = static_cast<int>(c.option("ranks_min", 0));
+    if (c.has("checkpoints")) job->checkpoint.path = "/checkpoints";
+    job->recovery.max_recoveries = static_cast<int>(c.option("recoveries", 5));
     job->training.steps = c.option("steps", job->training.steps);
     job->planner.plan_every_steps = c.option("plan_every", 1000);
     if (c.has("strategy")) job->planner.strategy = c.options.at("strategy");

@@ -7,20 +7,24 @@
 //   > lead                                  a (new) core wins leadership of the store
 //   > attach STREAM WORKER [ranks=1] [incarnation=1] [protocol=1] [highest_term=N] [job=J gen=G active=V
 //   staged=V digest=D step=S] > close STREAM > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N] [steps=N]
-//   [plan_every=N] > stop TOKEN JOB [now] > push TOKEN JOB base=V [move=EXPERT:FROM:TO] [drop=EXPERT]
-//   [slot=RANK:INDEX:EXPERT] [schedule=NAME]
+//   [plan_every=N] [ranks_min=N] [recoveries=N] [checkpoints] > stop TOKEN JOB [now] > push TOKEN JOB base=V
+//   [move=EXPERT:FROM:TO] [drop=EXPERT] [slot=RANK:INDEX:EXPERT] [schedule=NAME]
 //          [homes=RANK] [not_before=S] [dry]
 //   > rollback TOKEN JOB [to=V]
+//   > drain|cordon|uncordon TOKEN WORKER
 //   > adopt TOKEN
 //   > staged STREAM JOB V [term=T] [incarnation=I] [digest=D]     (digest: that of the store unless given)
 //   > rejected STREAM JOB V [lasting=1] REASON...
 //   > active STREAM JOB V STEP
-//   > started|finished|stopped STREAM JOB [STEP]
+//   > started|finished|stopped|drained STREAM JOB [STEP]
+//   > leaving STREAM - REASON...            the worker wants to end
 //   > report STREAM JOB STEP LOADS...       tokens of the experts
 //   > evaluation STREAM JOB STEP LOSS
 //   > put STREAM JOB KEY VALUE
 //   > lost STREAM JOB RANK DETAIL...
 //   > failure STREAM JOB STEP CAUSE...
+//   > gives-up STREAM JOB STEP CAUSE...     the same, and another generation may do better
+//   > frozen STREAM JOB STEP [incarnation=I] [gen=G]
 //   > time SECONDS                          the clock goes on and ticks
 //   > store fenced|unknown|full             how the next write of the following command ends
 //   > crash-before N                        the next command's actions from the Nth on never happen, and the

@@ -43,7 +43,7 @@ INSTANTIATE_TEST_SUITE_P(PlantedBugs, Plant, testing::ValuesIn(PlantNames()),
                            return name;
                          });
 
-TEST(PlantNames, AreTen) { EXPECT_EQ(PlantNames().size(), 10u); }
+TEST(PlantNames, AreNineteen) { EXPECT_EQ(PlantNames().size(), 19u); }
 
 }  // namespace
 }  // namespace ballast::sim

@@ -239,7 +239,7 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
     case 8:
       return LostPeer{stamp, Rank(static_cast<int32_t>(Small(rng))), text};
     case 9:
-      return JobFailure{stamp, step, text};
+      return JobFailure{stamp, step, text, rng.Chance(0.5)};
     case 10:
       return Finished{stamp, step, rng.Chance(0.5), rng.Chance(0.5)};
     case 11: {

@@ -96,7 +96,10 @@ void GenerationRun::RunRank(Rank rank, int local_rank) {
          {"stopped", result->stopped}});
     host_->OnFinished(id_, rank, result->step, result->stopped);
   } else {
-    Fail(rank, communicator.get(), result.status());
+    // That the members did not meet, or that one is too slow, is no fault of the job: with others, or later,
+    // it may do.
+    bool retry = communicator == nullptr || absl::IsDeadlineExceeded(result.status());
+    Fail(rank, communicator.get(), result.status(), retry);
   }
   Forget(communicator.get());
 }
@@ -112,7 +115,7 @@ absl::StatusOr<RankResult> GenerationRun::ConnectAndTrain(RankContext& context,
   {
     MutexLock lock(mutex_);
     if (aborted_) return absl::AbortedError(reason_);
-    communicators_.push_back(communicator.get());
+    communicators_.push_back(&communicator);
   }
   host_->OnStarted(id_, context.rank);
   Log(LogLevel::kInfo, "rank started",
@@ -159,7 +162,7 @@ void GenerationRun::LosePeer(Rank peer, const std::string& detail) {
   host_->OnLostPeer(id_, peer, detail);
 }
 
-void GenerationRun::Fail(Rank rank, Communicator* communicator, const absl::Status& status) {
+void GenerationRun::Fail(Rank rank, Communicator* communicator, const absl::Status& status, bool retry) {
   std::string cause = absl::StrCat("rank ", rank.value(), ": ", std::string(status.message()));
   Forget(communicator);
   bool first = AbortFirst(cause);
@@ -180,7 +183,7 @@ void GenerationRun::Fail(Rank rank, Communicator* communicator, const absl::Stat
   if (lost.has_value()) {
     host_->OnLostPeer(id_, *lost, cause);
   } else {
-    host_->OnFailure(id_, Step(last_step_.load() + 1), cause);
+    host_->OnFailure(id_, Step(last_step_.load() + 1), cause, retry);
   }
 }
 

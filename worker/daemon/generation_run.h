@@ -74,8 +74,8 @@ class GenerationRun {
   absl::StatusOr<RankResult> ConnectAndTrain(RankContext& context,
                                              std::unique_ptr<Communicator>& communicator) EXCLUDES(mutex_);
   // One local rank could not go on: aborts the others, then its own communicator (null before it connected),
-  // and says why, unless the run was aborted before.
-  void Fail(Rank rank, Communicator* communicator, const absl::Status& status) EXCLUDES(mutex_);
+  // and says why, unless the run was aborted before. `retry`: JobFailure's.
+  void Fail(Rank rank, Communicator* communicator, const absl::Status& status, bool retry) EXCLUDES(mutex_);
   // An abort no longer reaches it: it may be closed.
   void Forget(const Communicator* communicator) EXCLUDES(mutex_);
   // True for the first.

@@ -161,14 +161,17 @@ bool SessionHost::Breaking() const {
 void SessionHost::OnStarted(const RunId& run, Rank rank) {
   Apply([&](Session& session) { return session.OnStarted(run, rank); });
 }
-void SessionHost::OnFinished(const RunId& run, Rank rank, Step step, bool stopped) {
-  Apply([&](Session& session) { return session.OnFinished(run, rank, step, stopped); });
+void SessionHost::OnFinished(const RunId& run, Rank rank, Step step, bool stopped, bool drained) {
+  Apply([&](Session& session) { return session.OnFinished(run, rank, step, stopped, drained); });
 }
 void SessionHost::OnLostPeer(const RunId& run, Rank peer, const std::string& detail) {
   Apply([&](Session& session) { return session.OnLostPeer(run, peer, detail); });
 }
-void SessionHost::OnFailure(const RunId& run, Step step, const std::string& cause) {
-  Apply([&](Session& session) { return session.OnFailure(run, step, cause); });
+void SessionHost::OnFailure(const RunId& run, Step step, const std::string& cause, bool retry) {
+  Apply([&](Session& session) { return session.OnFailure(run, step, cause, retry); });
+}
+void SessionHost::OnLeaving(const std::string& reason) {
+  Apply([&](Session& session) { return session.OnLeaving(reason); });
 }
 void SessionHost::OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value) {
   Apply([&](Session& session) { return session.OnRendezvousPut(run, key, value); });

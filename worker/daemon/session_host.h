@@ -64,9 +64,10 @@ class SessionHost {
 
   // ---- rank threads and whoever watches them ----
   void OnStarted(const RunId& run, Rank rank);
-  void OnFinished(const RunId& run, Rank rank, Step step, bool stopped);
+  void OnFinished(const RunId& run, Rank rank, Step step, bool stopped, bool drained = false);
   void OnLostPeer(const RunId& run, Rank peer, const std::string& detail);
-  void OnFailure(const RunId& run, Step step, const std::string& cause);
+  void OnFailure(const RunId& run, Step step, const std::string& cause, bool retry = false);
+  void OnLeaving(const std::string& reason);
   void OnRendezvousPut(const RunId& run, const std::string& key, const std::string& value);
   void OnCheckpointPublished(const RunId& run, Step step);
   void OnCheckpointFailed(const RunId& run, Step step, const std::string& cause);

@@ -1,0 +1,170 @@
+#include "coordinator/generation.h"
+
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "coordinator/jobs.h"
+#include "coordinator/plan_account.h"
+#include "coordinator/rollout.h"
+#include "plan/contiguous.h"
+
+namespace ballast {
+namespace {
+
+// Nothing when `ranks` ranks cannot hold the model.
+std::optional<PlanBody> FirstPlan(const JobEntry& job, int ranks) {
+  absl::StatusOr<PlanBody> body = ContiguousPlan(job.config(), job.layout, ranks);
+  if (!body.ok()) return std::nullopt;
+  if (!ValidatePlan(*body, job.layout, LimitsFor(job.config(), job.layout, ranks)).ok()) return std::nullopt;
+  return *std::move(body);
+}
+
+}  // namespace
+
+int RanksNeeded(JobEntry& job) {
+  // The highest number was checked at submission.
+  if (job.ranks_needed == 0) {
+    job.ranks_needed = job.config().ranks_min();
+    while (job.ranks_needed < job.config().ranks_max() && !FirstPlan(job, job.ranks_needed).has_value())
+      ++job.ranks_needed;
+  }
+  return job.ranks_needed;
+}
+
+std::optional<Placed> Place(JobEntry& job, const std::vector<const WorkerEntry*>& workers) {
+  int ranks = 0;
+  for (const WorkerEntry* worker : workers) ranks += worker->hello.ranks;
+  for (ranks = std::min(ranks, job.config().ranks_max()); ranks >= RanksNeeded(job); --ranks) {
+    // A job that goes on from a checkpoint has its plan, if that is of as many ranks.
+    const PlanBody* given = job.record.first_plan.get();
+    std::optional<PlanBody> body = given != nullptr && static_cast<int>(given->speeds.size()) == ranks
+                                       ? std::optional(*given)
+                                       : FirstPlan(job, ranks);
+    if (body.has_value()) return Placed{AssignRanks(workers, ranks), *std::move(body)};
+  }
+  return std::nullopt;
+}
+
+std::optional<CheckpointRef> CheckpointToLoad(const JobEntry& job) {
+  const CheckpointRecord* newest = job.newest_checkpoint();
+  if (newest != nullptr) return CheckpointRef{newest->directory, newest->step};
+  return job.record.resume;
+}
+
+void BeginGeneration(Env& env, JobEntry& job, Placed placed) {
+  const bool first = job.record.generation.value() == 0;
+  GenerationRecord generation;
+  generation.job = job.name();
+  generation.generation = std::max(job.record.generation, job.record.resume_generation).Next();
+  generation.members = std::move(placed.members);
+  const PlantedBugs& bugs = env.options.bugs;
+  generation.plan = Planted(bugs, PlantedBug::kVersionReused) && !first ? job.record.active
+                                                                        : job.record.last_version.Next();
+  generation.checkpoint = CheckpointToLoad(job);
+  if (Planted(bugs, PlantedBug::kUnpublishedLoaded) && job.record.last_request_kind == RequestKind::kDrain &&
+      job.drained_step.value() > 0) {
+    generation.checkpoint =
+        CheckpointRef{absl::StrFormat("%s/step-%09d-g%d", job.name().value(), job.drained_step.value(),
+                                      job.record.generation.value()),
+                      job.drained_step};
+  }
+  const Step completed = generation.checkpoint.has_value() ? generation.checkpoint->step : Step(0);
+  generation.start_step = completed.Next();
+  if (Planted(bugs, PlantedBug::kStepFromStore)) generation.start_step = job.record.step.Next();
+  if (Planted(bugs, PlantedBug::kResumedEarlier) && completed.value() > 1 &&
+      job.record.last_request_kind == RequestKind::kDrain)
+    generation.start_step = completed;
+
+  auto plan = std::make_shared<Plan>();
+  plan->stamp =
+      PlanStamp{job.name(), generation.generation, generation.plan, PlanVersion(), generation.start_step};
+  plan->body = std::move(placed.body);
+  PlanRecord record;
+  record.plan = plan;
+  record.digest = Digest(*plan);
+  record.state = PlanState::kCommitted;
+  record.origin = first ? PlanOrigin::kFirst : PlanOrigin::kRecovery;
+  record.proposed_unix_ms = env.now.unix_ms;
+
+  const int ranks = static_cast<int>(generation.members.size());
+  job.record.state = first ? JobState::kStarting : JobState::kRecovering;
+  if (first) {
+    job.record.reason.clear();
+  } else {
+    job.record.reason = absl::StrCat(
+        job.generation.reason, "; generation ", generation.generation.value(), " goes on with step ",
+        generation.start_step.value(), " on ", ranks, " ranks, from ",
+        generation.checkpoint.has_value() ? generation.checkpoint->directory : "initial weights");
+  }
+  job.record.generation = generation.generation;
+  job.record.last_version = std::max(job.record.last_version, generation.plan);
+  job.record.active = generation.plan;
+  // What was asked of the generation before is not asked of this one, but for a stop.
+  if (job.record.last_request_kind != RequestKind::kStop) job.record.last_request_kind = RequestKind::kNone;
+  job.telemetry.ForgetAfter(completed, job.record);
+  job.last_look = completed;
+  job.freeze.reset();
+  job.record.first_plan = nullptr;
+  const StoreWrite durable{{env.term, {job.record, record, generation}}};
+  if (!Planted(bugs, PlantedBug::kAssignBeforeStore)) env.actions.push_back(durable);
+  job.plans[generation.plan] = std::move(record);
+  UseGeneration(job, std::move(generation));
+  std::set<WorkerId> names;
+  std::set<std::string> told;
+  for (const Member& member : job.generation.members) {
+    names.insert(member.worker);
+    told.insert(member.worker.value());
+  }
+  env.Tell(
+      job, JobEvent::Kind::kMember,
+      absl::StrCat("generation ", job.record.generation.value(), ": ", ranks, " ranks on ", FirstOf(told)),
+      job.record.step);
+  TellState(env, job);
+  for (const WorkerId& worker : names) ResendJob(env, job, *env.workers.Find(worker));
+  if (Planted(bugs, PlantedBug::kAssignBeforeStore)) env.actions.push_back(durable);
+}
+
+std::string FirstOf(const std::set<std::string>& names) {
+  constexpr size_t kNamed = 8;
+  const size_t named = std::min(names.size(), kNamed);
+  std::string text =
+      absl::StrJoin(names.begin(), std::next(names.begin(), static_cast<ptrdiff_t>(named)), ", ");
+  if (named < names.size()) absl::StrAppend(&text, " and ", names.size() - named, " more");
+  return text;
+}
+
+void TellDropped(Env& env, JobEntry& job, PlanVersion dropped) {
+  if (dropped.value() == 0) return;
+  const PlanRecord& plan = job.plans.at(dropped);
+  env.Tell(job, JobEvent::Kind::kPlan,
+           absl::StrCat("plan ", dropped.value(),
+                        plan.state == PlanState::kSuperseded ? " superseded: " : " aborted: ", plan.outcome),
+           job.record.step, dropped);
+}
+
+std::vector<RecordWrite> EndGeneration(JobEntry& job, const std::string& outcome) {
+  job.record.wanted_homes.clear();
+  std::vector<RecordWrite> writes = EndRollout(job, outcome);
+  for (RecordWrite& measured : CompleteMeasure(job)) writes.push_back(std::move(measured));
+  if (!job.assigned()) return writes;
+  job.generation.ended = true;
+  job.generation.reason = outcome;
+  writes.push_back(job.generation);
+  PlanRecord& first = job.plans.at(job.generation.plan);
+  if (first.state == PlanState::kCommitted) {
+    first.state = PlanState::kSuperseded;
+    first.outcome = outcome;
+    writes.push_back(first);
+  }
+  job.rendezvous = Rendezvous();
+  job.rejected.clear();
+  return writes;
+}
+
+}  // namespace ballast

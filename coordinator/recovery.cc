@@ -1,0 +1,177 @@
+#include "coordinator/recovery.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "coordinator/generation.h"
+
+namespace ballast {
+namespace {
+
+// Recoveries that began from the checkpoint which the next one would begin from too, within the window.
+std::vector<const RecoveryPoint*> WithoutProgress(const JobEntry& job, Step from, int64_t unix_ms) {
+  std::vector<const RecoveryPoint*> points;
+  for (const RecoveryPoint& point : job.record.recoveries) {
+    if (point.from == from && point.unix_ms > unix_ms - job.config().recovery.window_s * 1000)
+      points.push_back(&point);
+  }
+  return points;
+}
+
+std::string History(const std::vector<const RecoveryPoint*>& points) {
+  return absl::StrJoin(points, "; ", [](std::string* out, const RecoveryPoint* point) {
+    absl::StrAppend(out, "generation ", point->lost.value(), ": ", point->cause);
+  });
+}
+
+// Members, each process once.
+std::vector<const Member*> Processes(const JobEntry& job) {
+  std::vector<const Member*> processes;
+  std::set<WorkerId> seen;
+  for (const Member& member : job.generation.members) {
+    if (seen.insert(member.worker).second) processes.push_back(&member);
+  }
+  return processes;
+}
+
+bool IsOut(const Membership& workers, const Freeze& freeze, const Member& member) {
+  if (freeze.frozen.count(member.worker) > 0 || freeze.gone.count(member.worker) > 0) return true;
+  return freeze.reported.count(member.worker) > 0 &&
+         workers.StreamOf(member.worker, member.incarnation).value() == 0;
+}
+
+std::vector<const Member*> NotOut(const Membership& workers, const JobEntry& job) {
+  std::vector<const Member*> left;
+  for (const Member* member : Processes(job)) {
+    if (!IsOut(workers, *job.freeze, *member)) left.push_back(member);
+  }
+  return left;
+}
+
+std::string Names(const std::vector<const Member*>& members) {
+  return absl::StrJoin(members, ", ",
+                       [](std::string* out, const Member* member) { out->append(member->worker.value()); });
+}
+
+// Durable, then sent: the generation is over.
+void FreezeAll(Env& env, JobEntry& job, const std::string& cause) {
+  const PlanVersion dropped = job.in_flight.has_value() ? job.in_flight->version : PlanVersion();
+  std::vector<RecordWrite> writes = EndGeneration(job, cause);
+  job.record.state = JobState::kRecovering;
+  job.record.reason = cause;
+  writes.insert(writes.begin(), job.record);
+  env.Store(std::move(writes));
+  TellDropped(env, job, dropped);
+  env.Tell(job, JobEvent::Kind::kRecovery,
+           absl::StrCat("generation ", job.record.generation.value(), " ends: ", cause), job.record.step);
+  job.freeze = Freeze{.deadline = env.now.time + env.options.freeze_timeout};
+  env.SendToMembers(job, Abort{env.StampOf(job), cause});
+  TellState(env, job);
+}
+
+}  // namespace
+
+void BeginRecovery(Env& env, JobEntry& job, const std::string& cause, const std::optional<WorkerId>& lost) {
+  if (job.freeze.has_value()) {
+    if (lost.has_value()) job.freeze->reported.insert(*lost);
+    return;
+  }
+  const std::optional<CheckpointRef> checkpoint = CheckpointToLoad(job);
+  const Step from = checkpoint.has_value() ? checkpoint->step : Step(0);
+  const std::vector<const RecoveryPoint*> earlier = WithoutProgress(job, from, env.now.unix_ms);
+  const RecoveryConfig& config = job.config().recovery;
+  if (static_cast<int>(earlier.size()) >= config.max_recoveries) {
+    return FailJob(env, job,
+                   earlier.empty()
+                       ? cause
+                       : absl::StrCat(cause, "; it has recovered ", earlier.size(), " times from step ",
+                                      from.value(), " in the last ", config.window_s,
+                                      " s (recovery.max_recoveries): ", History(earlier)));
+  }
+  job.record.recoveries.push_back({env.now.unix_ms, job.record.generation, from, cause});
+  if (job.record.recoveries.size() > kRecoveriesMax)
+    job.record.recoveries.erase(job.record.recoveries.begin());
+  FreezeAll(env, job, cause);
+  if (lost.has_value()) job.freeze->reported.insert(*lost);
+}
+
+void ChangeMembers(Env& env, JobEntry& job) { FreezeAll(env, job, job.record.reason); }
+
+void ResumeRecovery(Env& env, JobEntry& job) {
+  if (job.record.state != JobState::kRecovering || job.assigned()) return;
+  job.freeze = Freeze{.deadline = env.now.time + env.options.freeze_timeout};
+}
+
+void OnFrozen(Env& env, JobEntry& job, const WorkerEntry& worker, const Frozen& message) {
+  if (!job.freeze.has_value() || message.incarnation != worker.hello.incarnation) return;
+  if (Planted(env.options.bugs, PlantedBug::kFrozenByAnyone)) {
+    for (const Member* member : Processes(job)) job.freeze->frozen.insert(member->worker);
+  }
+  for (const Member* member : Processes(job)) {
+    if (member->worker != worker.hello.worker || member->incarnation != message.incarnation) continue;
+    if (!job.freeze->frozen.insert(member->worker).second) return;
+    env.Log(absl::StrCat("job ", job.name().value(), ": ", ToString(WorkerMessage(message)), " from ",
+                         member->worker.value()));
+  }
+}
+
+void OnMemberAttached(Env& env, JobEntry& job, const WorkerEntry& worker) {
+  if (!job.freeze.has_value()) return;
+  for (const Member* member : Processes(job)) {
+    if (member->worker != worker.hello.worker) continue;
+    if (member->incarnation != worker.hello.incarnation) {
+      job.freeze->gone.insert(member->worker);
+    } else if (job.freeze->frozen.count(member->worker) == 0 &&
+               (worker.hello.job != job.name() || worker.hello.generation != job.record.generation)) {
+      // It may not have heard of the generation yet, or of its end. One that is in it was told with the rest.
+      env.Send(worker.stream, Abort{env.StampOf(job), job.generation.reason});
+    }
+  }
+}
+
+void OnReportedLost(JobEntry& job, const WorkerId& lost) {
+  if (job.freeze.has_value()) job.freeze->reported.insert(lost);
+}
+
+void GoOn(Env& env, JobTable& jobs, JobEntry& job) {
+  Freeze& freeze = *job.freeze;
+  for (const Member* member : NotOut(env.workers, job)) {
+    if (env.now.time < freeze.deadline) return;
+    if (freeze.frozen.empty() && freeze.gone.empty()) {
+      if (std::exchange(freeze.alarmed, true)) return;
+      return env.Tell(job, JobEvent::Kind::kAlarm,
+                      absl::StrCat("job ", job.name().value(), ": no member of generation ",
+                                   job.record.generation.value(),
+                                   " answers, so they may train on: ", Names(Processes(job)),
+                                   "; restart them, or end the job with `ballastctl job stop --now ",
+                                   job.name().value(), "`"),
+                      job.record.step);
+    }
+    freeze.gone.insert(member->worker);
+    WorkerEntry* worker = env.workers.Find(member->worker);
+    if (worker != nullptr && worker->hello.incarnation == member->incarnation) worker->silent = true;
+    env.Log(absl::StrCat("job ", job.name().value(), ": worker ", member->worker.value(),
+                         " did not leave generation ", job.record.generation.value(), " within ",
+                         ToSeconds(env.options.freeze_timeout), " s and is left behind"),
+            /*warning=*/true);
+  }
+  std::optional<Placed> placed = Place(job, IdleWorkers(jobs, env.workers, &job));
+  if (placed.has_value()) return BeginGeneration(env, job, *std::move(placed));
+  std::string waits = WaitsFor(jobs, env.workers, job);
+  if (waits == freeze.told) return;
+  freeze.told = waits;
+  env.Tell(job, JobEvent::Kind::kAlarm,
+           absl::StrCat("job ", job.name().value(), " is RECOVERING and ", waits), job.record.step);
+}
+
+std::string WaitsFor(const JobTable& jobs, const Membership& workers, const JobEntry& job) {
+  const std::vector<const Member*> left = NotOut(workers, job);
+  if (!left.empty()) return absl::StrCat("waits for the answer of ", Names(left));
+  return QueueReason(jobs, workers, job);
+}
+
+}  // namespace ballast

@@ -1,0 +1,183 @@
+// The steps of a worker's ranks.
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "sim/worker_model.h"
+
+namespace ballast::sim {
+
+// A step begins when the table two steps before has been looked at: it says which plan the step has.
+void WorkerModel::MayBegin(RankModel& rank) {
+  if (rank.computing || rank.finished || rank.applied < rank.step.Plus(-2)) return;
+  if (rank.stop_after.has_value() && rank.step > *rank.stop_after) {
+    if (rank.applied < *rank.stop_after) return;
+    rank.finished = true;
+    CarryOut(
+        session_->OnFinished(session_->run(), rank.rank, rank.applied, /*stopped=*/!rank.drain, rank.drain));
+    return;
+  }
+  const PlanPtr& plan = rank.fence.PlanFor(rank.step);
+  world_.checkers.OnStep(rank.rank, rank.step, plan);
+  if (plan->stamp.version != rank.version) {
+    rank.version = plan->stamp.version;
+    world_.Say(name(), [&] {
+      return absl::StrCat("rank ", rank.rank.value(), " begins step ", rank.step.value(), " with plan ",
+                          rank.version.value());
+    });
+    CarryOut(session_->OnActive(session_->run(), rank.rank, rank.version, rank.step));
+  }
+  rank.computing = true;
+  const Micros most = world_.scenario.step_us_max;
+  LaterInRun(most / 2 + world_.UpTo(most / 2), [this, &rank] { PutHeader(rank); });
+}
+
+// The header leaves when all reduced gradients are in place: behind update and refresh of the step before.
+void WorkerModel::PutHeader(RankModel& rank) {
+  Collective& collective =
+      around_.collective(session_->run().generation, static_cast<int>(run_->assign.members.size()));
+  const Step before = rank.step.Plus(-1);
+  rank.waiting = before >= run_->assign.start_step && !collective.Complete(before);
+  if (rank.waiting) return;
+  Complete(rank, before);
+  const HeaderCells cells = session_->Cells();
+  StepHeader header;
+  header.generation = session_->run().generation;
+  header.step = rank.step;
+  if (cells.staged != nullptr) {
+    header.staged = cells.staged->stamp.version;
+    header.staged_digest = cells.staged_digest;
+  }
+  header.committed = cells.committed;
+  header.request = cells.request;
+  header.request_kind = cells.request_kind;
+  header.attached = stream_.value() > 0;
+  rank.computing = false;
+  rank.step = rank.step.Next();
+  const int64_t epoch = epoch_;
+  collective.Put(rank.rank, header);
+  if (epoch == epoch_) MayBegin(rank);
+}
+
+void WorkerModel::OnTable(Generation generation, Step step) {
+  if (!alive() || !run_.has_value() || run_->assign.stamp.generation != generation) return;
+  for (RankModel& rank : ranks_) {
+    const Micros after = world_.faults() ? world_.scenario.apply_us_max : 1'000;
+    if (rank.waiting && rank.step == step.Next()) {
+      LaterInRun(1, [this, &rank] {
+        if (rank.waiting) PutHeader(rank);
+      });
+    }
+    LaterInRun(1 + world_.UpTo(after), [this, &rank, step] {
+      rank.tables.insert(step);
+      ApplyTables(rank);
+    });
+  }
+}
+
+void WorkerModel::ApplyTables(RankModel& rank) {
+  const int64_t epoch = epoch_;
+  while (epoch == epoch_ && rank.tables.erase(rank.applied.Next()) > 0) {
+    const Step step = rank.applied.Next();
+    const Fence::HeldPlan held = [&](PlanVersion version, PlanDigest digest) {
+      PlanPtr plan = session_->Held(version, digest);
+      world_.checkers.OnDecided(rank.rank, version, digest, plan);
+      return plan;
+    };
+    Collective& collective =
+        around_.collective(session_->run().generation, static_cast<int>(run_->assign.members.size()));
+    const absl::StatusOr<FenceDecision> decision = rank.fence.Apply(step, collective.Table(step), held);
+    BALLAST_CHECK_OK(decision.status());
+    rank.applied = step;
+    if (decision->decided.has_value()) {
+      world_.Say(name(), [&] {
+        return absl::StrCat("rank ", rank.rank.value(), ": table ", step.value(), " decides plan ",
+                            decision->decided->value(), " for step ", decision->switch_step.value());
+      });
+      CarryOut(session_->OnDecided(session_->run(), rank.rank, *decision->decided, decision->switch_step));
+    }
+    if (decision->request_kind == RequestKind::kStop || decision->request_kind == RequestKind::kDrain) {
+      rank.stop_after = decision->request_step;
+      rank.drain = decision->request_kind == RequestKind::kDrain;
+    }
+    if (decision->request_kind == RequestKind::kCheckpoint || decision->request_kind == RequestKind::kDrain) {
+      rank.checkpoints[decision->request_step] = decision->request;
+    }
+    Complete(rank, step);
+    CarryOut(session_->OnStepDone(session_->run(), rank.rank, step));
+    if (rank.rank == ReporterOf(collective.Table(step))) Report(rank);
+  }
+  if (epoch == epoch_) MayBegin(rank);
+}
+
+void WorkerModel::Complete(RankModel& rank, Step step) {
+  if (step <= rank.done) return;
+  rank.done = step;
+  Collective& collective =
+      around_.collective(session_->run().generation, static_cast<int>(run_->assign.members.size()));
+  const std::vector<Rank>& homes = rank.fence.PlanFor(step)->body.homes;
+  const std::vector<Rank>& next = rank.fence.PlanFor(step.Next())->body.homes;
+  BlockStates updated;
+  for (size_t b = 0; b < homes.size(); ++b) {
+    if (homes[b] != rank.rank) continue;
+    const BlockId block(static_cast<int32_t>(b));
+    auto it = rank.homes.find(block);
+    if (it == rank.homes.end()) {
+      const std::optional<Step> arrived = collective.Take(step.Plus(-1), block);
+      world_.checkers.OnArrived(rank.rank, block, step, arrived);
+      it = rank.homes.emplace(block, *arrived).first;
+    }
+    world_.checkers.OnUpdate(rank.rank, block, it->second, step);
+    it->second = step;
+    updated[block] = step;
+    if (next[b] == rank.rank) continue;
+    collective.Send(step, block, it->second);
+    rank.homes.erase(it);
+  }
+  auto asked = rank.checkpoints.find(step);
+  const int64_t every = world_.job->checkpoint.every_steps;
+  if (asked == rank.checkpoints.end() && (every == 0 || step.value() % every != 0)) return;
+  const RequestId request = asked == rank.checkpoints.end() ? RequestId() : asked->second;
+  // A thread of its own writes; what it writes was copied now.
+  const Generation generation = session_->run().generation;
+  const PlanVersion plan = rank.fence.PlanFor(step.Next())->stamp.version;
+  Later(1 + world_.UpTo(world_.scenario.write_us_max),
+        [this, run = session_->run(), generation, step, request, plan, self = rank.rank,
+         updated = std::move(updated)] {
+          StoredCheckpoint& stored = world_.disk.Of(generation, step);
+          stored.blocks.insert(updated.begin(), updated.end());
+          const CheckpointFile file{absl::StrCat("rank-", self.value()), 1, std::string(64, '0')};
+          CarryOut(session_->OnCheckpointWritten(
+              run, self, WrittenCheckpoint{.step = step, .plan = plan, .request = request, .files = {file}}));
+        });
+}
+
+void WorkerModel::Publish(const PublishCheckpoint& message) {
+  Later(1 + world_.UpTo(world_.scenario.write_us_max), [this, message] {
+    StoredCheckpoint& stored = world_.disk.Of(message.stamp.generation, message.step);
+    world_.checkers.OnPublished(message.step, stored.blocks);
+    stored.complete = true;
+    CarryOut(
+        session_->OnCheckpointPublished(RunId{message.stamp.job, message.stamp.generation}, message.step));
+  });
+}
+
+// A load that wanders: now and then another expert is hot.
+void WorkerModel::Report(const RankModel& rank) {
+  if (stream_.value() == 0 || !world_.faults() || !world_.scenario.planner) return;
+  StepReport report;
+  report.job = session_->run().job;
+  report.generation = session_->run().generation;
+  report.step = rank.applied;
+  report.plan = rank.version;
+  report.loss = 1;
+  report.step_seconds = 0.1;
+  report.tokens = 100;
+  report.load.step = rank.applied;
+  report.load.tokens.assign(1, std::vector<int64_t>(4, 10));
+  report.load.tokens[0][static_cast<size_t>(rank.applied.value() / 20 % 4)] = 70;
+  report.rank_tokens.assign(1, std::vector<int64_t>(run_->assign.members.size(), 1));
+  network_.ToCoordinator(stream_, report);
+}
+
+}  // namespace ballast::sim

@@ -1,0 +1,141 @@
+// A worker is lost in mid-run: the job goes on in another generation, from a checkpoint, and its losses are
+// those of a run that nothing happened to.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+
+#include "absl/strings/match.h"
+#include "tests/e2e/cluster.h"
+#include "tests/e2e/reference_run.h"
+
+namespace ballast {
+namespace {
+
+using SteadyPoint = std::chrono::steady_clock::time_point;
+
+double SecondsSince(SteadyPoint begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+auto AtStep(int64_t step) {
+  return [step](const v1::JobStatus& job) { return job.step() >= step; };
+}
+auto InGeneration(int64_t generation) {
+  return [generation](const v1::JobStatus& job) {
+    return job.generation() == generation && job.state() == v1::JOB_STATE_RUNNING;
+  };
+}
+
+constexpr int64_t kSteps = 400;
+
+// Four ranks are wanted, three do; a checkpoint after every tenth step.
+JobConfig ElasticJob(Cluster& cluster) {
+  JobConfig job = SmallJob("demo", 4, kSteps);
+  job.placement.ranks_min = 3;
+  job.checkpoint.path = cluster.dir() / "checkpoints";
+  job.checkpoint.every_steps = 10;
+  return job;
+}
+
+// The steps that `status` tells of have the losses of an undisturbed run on four ranks.
+void ExpectUndisturbed(Cluster& cluster, JobConfig job, const v1::JobStatus& status) {
+  for (DataSource& source : job.data.sources) source.prefix = cluster.data_prefix();
+  const std::vector<double> reference = ReferenceLosses(job, status.step());
+  ASSERT_GE(static_cast<int64_t>(reference.size()), status.step());
+  double worst = 0;
+  for (const v1::StepStatus& step : status.recent_steps()) {
+    const double expected = reference[static_cast<size_t>(step.step() - 1)];
+    worst = std::max(worst, std::abs(step.loss() - expected) / expected);
+    EXPECT_NEAR(step.loss(), expected, 1e-4 * expected) << "step " << step.step();
+  }
+  std::printf("%d steps compared, largest relative difference %.2g\n", status.recent_steps_size(), worst);
+}
+
+TEST(Recovery, KilledInMidRunTheJobGoesOnFromACheckpointOnThreeRanks) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(4);
+  const JobConfig job = ElasticJob(cluster);
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(45)));
+  cluster.worker(2).Kill();
+  const SteadyPoint killed = std::chrono::steady_clock::now();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 15, InGeneration(2)));
+  const double running_s = SecondsSince(killed);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 15, AtStep(31)));
+  const double step_s = SecondsSince(killed);
+  v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.workers_size(), 3);
+  ASSERT_GT(status.recent_steps_size(), 0);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
+  status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  EXPECT_EQ(status.step(), kSteps);
+  EXPECT_EQ(status.recent_steps_size(), kSteps)
+      << "one point of each step, also of those that were trained twice";
+  ExpectUndisturbed(cluster, job, status);
+  std::printf("kill -9 of a worker: running again after %.2f s, next step after %.2f s\n", running_s, step_s);
+  EXPECT_LT(step_s, 3 * 5);
+}
+
+TEST(Recovery, AFrozenWorkerIsLeftBehindAndComesBackWhenItWakesUp) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(4);
+  const JobConfig job = ElasticJob(cluster);
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(25)));
+  cluster.worker(1).Signal(SIGSTOP);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 30, InGeneration(2)));
+  cluster.worker(1).Signal(SIGCONT);
+  EXPECT_TRUE(cluster.WaitForWorkers(4, 20)) << "refused in the old generation, it attaches and is free";
+  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  ExpectUndisturbed(cluster, job, status);
+}
+
+TEST(Recovery, WithTooFewRanksItWaitsAndGoesOnByItself) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(2);
+  JobConfig job = SmallJob("demo", 2, 60);
+  job.checkpoint.path = cluster.dir() / "checkpoints";
+  job.checkpoint.every_steps = 5;
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(12)));
+  cluster.worker(0).Kill();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 20, [](const v1::JobStatus& status) {
+    return status.state() == v1::JOB_STATE_RECOVERING &&
+           absl::StrContains(status.reason(), "waits for 2 idle ranks; 1 are attached");
+  }));
+  cluster.StartWorker(0);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  EXPECT_EQ(status.generation(), 2);
+  ExpectUndisturbed(cluster, job, status);
+}
+
+TEST(Recovery, ACoordinatorThatDiesMeanwhileDoesNotMatter) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(4);
+  const JobConfig job = ElasticJob(cluster);
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(25)));
+  cluster.coordinator().Kill();
+  cluster.worker(3).Kill();
+  cluster.StartCoordinator();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 30, InGeneration(2)));
+  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  ExpectUndisturbed(cluster, job, status);
+}
+
+}  // namespace
+}  // namespace ballast
