@@ -174,7 +174,8 @@ void StartWaiting(Env& env, JobTable& jobs) {
   std::vector<JobEntry*> waiting;
   for (auto& [name, job] : jobs) {
     const JobState state = job.record.state;
-    if (state == JobState::kQueued || state == JobState::kRunning || job.freeze.has_value())
+    if (state == JobState::kQueued || state == JobState::kRunning || state == JobState::kStopping ||
+        job.freeze.has_value())
       waiting.push_back(&job);
   }
   std::sort(waiting.begin(), waiting.end(), [](const JobEntry* a, const JobEntry* b) {
@@ -259,6 +260,13 @@ void EndFinished(Env& env, JobEntry& job) {
           ? absl::StrCat("stopped after step ", job.finished_step.value(), ": ", job.record.reason)
           : "";
   EndJob(env, job, JobState::kSucceeded, reason);
+}
+
+void EndStopped(Env& env, JobEntry& job) {
+  job.stopped_early = true;
+  job.finished_step = job.drained_step;
+  if (!job.end_by.has_value()) job.end_by = env.now.time + env.options.staging_deadline;
+  EndFinished(env, job);
 }
 
 void OnRendezvousPut(Env& env, JobEntry& job, const RendezvousPut& message) {

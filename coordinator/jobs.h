@@ -31,6 +31,9 @@ void TellState(Env& env, JobEntry& job);
 // The job ends FAILED; its members are told to abort.
 void FailJob(Env& env, JobEntry& job, const std::string& reason);
 
+// All ranks have ended after job.drained_step, and the job is to end, too.
+void EndStopped(Env& env, JobEntry& job);
+
 // From members of the job's generation.
 void OnStarted(Env& env, JobEntry& job, const WorkerId& worker);
 void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished& message);

@@ -49,6 +49,7 @@ void Checkers::OnStep(Rank rank, Step step, const PlanPtr& plan) {
                                        " runs plan ", seen.version.value(),
                                        it->second.version == seen.version ? " with another digest" : ""));
   }
+  if (set_back_) return;
   const PlanRecord* record = store_.Plan(job_, seen.version);
   if (record == nullptr || (record->state != PlanState::kCommitted && record->state != PlanState::kActive &&
                             record->state != PlanState::kSuperseded)) {
@@ -124,6 +125,7 @@ void Checkers::OnPublished(Step step, const std::map<BlockId, Step>& blocks) con
 }
 
 void Checkers::OnStoreSetBack() {
+  set_back_ = true;
   stored_.clear();
   aborted_.clear();
 }

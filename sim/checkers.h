@@ -89,6 +89,7 @@ class Checkers {
   std::map<std::pair<Generation, Step>, Seen> steps_;
   std::map<WorkerId, Cells> cells_;
   std::map<WorkerId, const Session*> sessions_;
+  bool set_back_ = false;  // what the store says of plans may be older than what ranks run
   std::set<PlanVersion> aborted_;
   std::map<PlanVersion, PlanDigest> stored_;
   std::set<Generation> losses_;

@@ -100,7 +100,7 @@ void WorkerModel::ApplyTables(RankModel& rank) {
       rank.stop_after = decision->request_step;
       rank.drain = decision->request_kind == RequestKind::kDrain;
     }
-    if (decision->request_kind == RequestKind::kCheckpoint || decision->request_kind == RequestKind::kDrain) {
+    if (decision->request_kind == RequestKind::kCheckpoint) {
       rank.checkpoints[decision->request_step] = decision->request;
     }
     Complete(rank, step);
@@ -135,8 +135,10 @@ void WorkerModel::Complete(RankModel& rank, Step step) {
     rank.homes.erase(it);
   }
   auto asked = rank.checkpoints.find(step);
-  const int64_t every = world_.job->checkpoint.every_steps;
-  if (asked == rank.checkpoints.end() && (every == 0 || step.value() % every != 0)) return;
+  const CheckpointConfig& config = world_.job->checkpoint;
+  const bool due = config.every_steps > 0 && step.value() % config.every_steps == 0;
+  const bool last = rank.stop_after == step;
+  if (config.path.empty() || !(due || last || asked != rank.checkpoints.end())) return;
   const RequestId request = asked == rank.checkpoints.end() ? RequestId() : asked->second;
   // A thread of its own writes; what it writes was copied now.
   const Generation generation = session_->run().generation;

@@ -247,7 +247,6 @@ class Runner {
     job->placement.slots_per_rank = static_cast<int>(c.option("slots", 4));
     job->placement.home_move_bytes_max = c.option("move_bytes", 0);
     job->placement.ranks_min = static_cast<int>(c.option("ranks_min", 0));
-    if (c.has("checkpoints")) job->checkpoint.path = "/checkpoints";
     job->recovery.max_recoveries = static_cast<int>(c.option("recoveries", 5));
     job->training.steps = c.option("steps", job->training.steps);
     job->planner.plan_every_steps = c.option("plan_every", 1000);

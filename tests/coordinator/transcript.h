@@ -7,7 +7,7 @@
 //   > lead                                  a (new) core wins leadership of the store
 //   > attach STREAM WORKER [ranks=1] [incarnation=1] [protocol=1] [highest_term=N] [job=J gen=G active=V
 //   staged=V digest=D step=S] > close STREAM > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N] [steps=N]
-//   [plan_every=N] [ranks_min=N] [recoveries=N] [checkpoints] > stop TOKEN JOB [now] > push TOKEN JOB base=V
+//   [plan_every=N] [ranks_min=N] [recoveries=N] > stop TOKEN JOB [now] > push TOKEN JOB base=V
 //   [move=EXPERT:FROM:TO] [drop=EXPERT] [slot=RANK:INDEX:EXPERT] [schedule=NAME]
 //          [homes=RANK] [not_before=S] [dry]
 //   > rollback TOKEN JOB [to=V]

@@ -137,5 +137,56 @@ TEST(Recovery, ACoordinatorThatDiesMeanwhileDoesNotMatter) {
   ExpectUndisturbed(cluster, job, status);
 }
 
+// A drain and the way back: no step is lost and none is trained twice.
+TEST(Drain, AWorkerLeavesAtAStepBoundaryAndComesBack) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(4);
+  JobConfig job = ElasticJob(cluster);
+  job.training.steps = 100000;  // stopped by request
+  job.checkpoint.every_steps = 0;
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(20)));
+
+  v1::DrainWorkerRequest drain;
+  v1::DrainWorkerResponse drained;
+  drain.set_name("w1");
+  grpc::Status asked = cluster.control().DrainWorker(Cluster::Within(10).get(), drain, &drained);
+  ASSERT_TRUE(asked.ok()) << asked.error_message();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 40, InGeneration(2)));
+  EXPECT_EQ(cluster.Job("demo")->workers_size(), 3);
+  for (const v1::WorkerStatus& worker : cluster.Workers()) {
+    EXPECT_EQ(worker.job().empty(), worker.name() == "w1") << worker.ShortDebugString();
+    EXPECT_EQ(worker.cordoned(), worker.name() == "w1") << worker.ShortDebugString();
+  }
+  // It may work again: the job takes it when it has settled.
+  v1::CordonWorkerRequest uncordon;
+  v1::CordonWorkerResponse uncordoned;
+  uncordon.set_name("w1");
+  uncordon.set_uncordon(true);
+  ASSERT_TRUE(cluster.control().CordonWorker(Cluster::Within(10).get(), uncordon, &uncordoned).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, InGeneration(3)));
+  EXPECT_EQ(cluster.Job("demo")->workers_size(), 4);
+  // A worker that is stopped is drained, too, and exits with 0.
+  cluster.worker(2).Signal(SIGTERM);
+  EXPECT_EQ(cluster.worker(2).Wait(40), 0);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 40, InGeneration(4)));
+  const int64_t step = cluster.Job("demo")->step();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 40, AtStep(step + 5)));
+
+  v1::StopJobRequest stop;
+  v1::StopJobResponse stopping;
+  stop.set_name("demo");
+  ASSERT_TRUE(cluster.control().StopJob(Cluster::Within(10).get(), stop, &stopping).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  EXPECT_EQ(status.generation(), 4);
+  for (int i = 1; i < status.recent_steps_size(); ++i) {
+    EXPECT_EQ(status.recent_steps(i).step(), status.recent_steps(i - 1).step() + 1);
+  }
+  ExpectUndisturbed(cluster, job, status);
+}
+
 }  // namespace
 }  // namespace ballast

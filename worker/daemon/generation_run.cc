@@ -93,8 +93,9 @@ void GenerationRun::RunRank(Rank rank, int local_rank) {
         {{"job", id_.job.value()},
          {"rank", rank.value()},
          {"step", result->step.value()},
-         {"stopped", result->stopped}});
-    host_->OnFinished(id_, rank, result->step, result->stopped);
+         {"stopped", result->stopped},
+         {"drained", result->drained}});
+    host_->OnFinished(id_, rank, result->step, result->stopped, result->drained);
   } else {
     // That the members did not meet, or that one is too slow, is no fault of the job: with others, or later,
     // it may do.
@@ -115,7 +116,7 @@ absl::StatusOr<RankResult> GenerationRun::ConnectAndTrain(RankContext& context,
   {
     MutexLock lock(mutex_);
     if (aborted_) return absl::AbortedError(reason_);
-    communicators_.push_back(&communicator);
+    communicators_.push_back(communicator.get());
   }
   host_->OnStarted(id_, context.rank);
   Log(LogLevel::kInfo, "rank started",

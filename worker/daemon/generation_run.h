@@ -23,6 +23,7 @@ class CheckpointLoader;
 struct RankResult {
   Step step;             // the last one
   bool stopped = false;  // by a stop request, before the job's last step
+  bool drained = false;  // by a drain request, the same
 };
 
 // What one rank is given.

@@ -92,7 +92,7 @@ absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& d
                                           .fill_state = std::move(fill)}));
   TrainResult result = trainer->Run();
   if (!result.status.ok()) return result.status;
-  return RankResult{.step = result.last_step, .stopped = result.stopped};
+  return RankResult{.step = result.last_step, .stopped = result.stopped, .drained = result.drained};
 }
 
 // The buffers that a rank's checkpoints are written from, in the host's memory.

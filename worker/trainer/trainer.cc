@@ -80,12 +80,14 @@ absl::Status Trainer::RunSteps(TrainResult& result) {
     bool stop = false;
     BALLAST_RETURN_IF_ERROR(RunStep(step, stop));
     result.last_step = step;
-    if (EvaluationIsDue(step, stop || step == last)) {
+    const bool moves = stop && drain_ && step < last;
+    if (EvaluationIsDue(step, (stop && !moves) || step == last)) {
       // The slots are those of the next step already.
       BALLAST_RETURN_IF_ERROR(EvaluateAfter(step, fence_.PlanFor(step.Next())->body));
     }
     if (stop) {
-      result.stopped = true;
+      result.stopped = !drain_;
+      result.drained = moves;
       break;
     }
   }
@@ -236,7 +238,10 @@ absl::StatusOr<FenceDecision> Trainer::Decide(Step step, const StepTable& table,
   }
   if (decision.request_kind == RequestKind::kCheckpoint && checkpoints_ != nullptr)
     checkpoints_->Request(decision.request, decision.request_step);
-  if (decision.request_kind == RequestKind::kStop) stop_step_ = decision.request_step;
+  if (decision.request_kind == RequestKind::kStop || decision.request_kind == RequestKind::kDrain) {
+    stop_step_ = decision.request_step;
+    drain_ = decision.request_kind == RequestKind::kDrain;
+  }
   return decision;
 }
 

@@ -42,6 +42,7 @@ struct TrainResult {
   absl::Status status;
   Step last_step;  // last completed
   bool stopped = false;
+  bool drained = false;  // ended by a drain: the job goes on elsewhere
 };
 
 // Everything but construction by the rank's thread; only the communicator's Abort() may come from elsewhere.
@@ -90,7 +91,8 @@ class Trainer {
   PlanVersion running_;  // plan of the last step
   Rank reporter_{0};     // of the last table; before the first every daemon has just been assigned its ranks
   bool failed_together_ = false;
-  Step stop_step_;  // carry out a stop after this step; 0 = none
+  Step stop_step_;      // carry out a stop after this step; 0 = none
+  bool drain_ = false;  // that stop is a drain
 };
 
 }  // namespace ballast
