@@ -164,6 +164,17 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     }
     return;
   }
+  if (const auto* frozen = std::get_if<Frozen>(&message)) {
+    // Only an Abort makes a worker say so, and that leaves when the end of the generation is durable.
+    const bool member =
+        std::any_of(job.generation.members.begin(), job.generation.members.end(), [&](const Member& m) {
+          return m.worker == worker.hello.worker && m.incarnation == frozen->incarnation;
+        });
+    if (!member || adopted || Planted(options.bugs, PlantedBug::kOlderStoreLeads)) return;
+    return RefuseToLead(
+        env, absl::StrCat(who, " knows that generation ", frozen->stamp.generation.value(), " of job ",
+                          job.name().value(), " is over, which this store does not"));
+  }
   if (const auto* staged = std::get_if<Staged>(&message)) {
     OnStaged(env, job, worker, *staged);
   } else if (const auto* rejected = std::get_if<Rejected>(&message)) {

@@ -55,6 +55,18 @@ absl::Status Known(const Env& env, const WorkerId& worker) {
   return absl::NotFoundError(absl::StrCat("no worker ", worker.value()));
 }
 
+// The job has enough ranks without `worker`.
+absl::Status FitsWithout(Env& env, const JobTable& jobs, JobEntry& job, const WorkerId& worker) {
+  std::vector<const WorkerEntry*> others = IdleWorkers(jobs, env.workers, &job);
+  std::erase_if(others, [&](const WorkerEntry* other) { return other->hello.worker == worker; });
+  if (Place(job, others).has_value()) return absl::OkStatus();
+  int ranks = 0;
+  for (const WorkerEntry* other : others) ranks += other->hello.ranks;
+  return absl::FailedPreconditionError(absl::StrCat("job ", job.name().value(), " needs ", RanksNeeded(job),
+                                                    " ranks; without worker ", worker.value(), " it has ",
+                                                    ranks));
+}
+
 void Cordon(Env& env, const WorkerId& worker, bool cordoned) {
   if (env.workers.cordoned(worker) == cordoned) return;
   env.workers.SetCordoned(worker, cordoned);
@@ -78,6 +90,7 @@ void OnDrain(Env& env, JobTable& jobs, const DrainWorker& drain) {
   absl::Status status = Known(env, drain.worker);
   JobEntry* job = JobOf(jobs, drain.worker);
   if (status.ok() && job != nullptr && !Changing(*job)) status = MayChange(*job);
+  if (status.ok() && job != nullptr) status = FitsWithout(env, jobs, *job, drain.worker);
   if (status.ok()) {
     Cordon(env, drain.worker, true);
     env.Log(absl::StrCat("worker ", drain.worker.value(), " is drained by ", drain.who));

@@ -334,7 +334,7 @@ void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker) {
   }
   for (const auto& [key, value] : job.rendezvous.values)
     env.Send(worker.stream, RendezvousValue{stamp, key, value});
-  if (job.record.last_request.value() > 0) {
+  if (job.record.last_request_kind != RequestKind::kNone) {
     env.Send(worker.stream, StepRequest{stamp, job.record.last_request, job.record.last_request_kind});
   }
 }

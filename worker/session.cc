@@ -122,8 +122,12 @@ SessionActions Session::OnAssign(const Assign& assign) {
   if (run == run_) return {};  // said again by a new leader
   Generation& newest = newest_[run.job];
   if (run.generation <= newest) {
-    return Noted(absl::StrCat("ignored the assignment to generation ", run.generation.value(), " of job ",
-                              run.job.value(), ": it is over"));
+    SessionActions actions =
+        Noted(absl::StrCat("ignored the assignment to generation ", run.generation.value(), " of job ",
+                           run.job.value(), ": it is over"));
+    // A leader that does not know so leads with an older store, or with this one's Assign delayed.
+    actions.send.push_back(FrozenIn(assign.stamp));
+    return actions;
   }
   for (const Member& member : assign.members) {
     if (member.worker != options_.identity.worker || member.incarnation == options_.identity.incarnation)
@@ -259,14 +263,18 @@ SessionActions Session::OnAbort(const Abort& abort) {
     frozen_[run.job] = Freeze();
     Clear();
   }
-  // Whatever this process did in that generation before, it does nothing in it any more.
-  auto known = frozen_.find(run.job);
-  Frozen frozen;
-  if (known != frozen_.end() && known->second.stamp.generation == run.generation) frozen = known->second;
-  frozen.stamp = abort.stamp;
-  frozen.incarnation = options_.identity.incarnation;
-  actions.send.push_back(std::move(frozen));
+  actions.send.push_back(FrozenIn(abort.stamp));
   return actions;
+}
+
+// Whatever this process did in that generation before, it does nothing in it any more.
+Frozen Session::FrozenIn(const Stamp& stamp) const {
+  auto known = frozen_.find(stamp.job);
+  Frozen frozen;
+  if (known != frozen_.end() && known->second.stamp.generation == stamp.generation) frozen = known->second;
+  frozen.stamp = stamp;
+  frozen.incarnation = options_.identity.incarnation;
+  return frozen;
 }
 
 Frozen Session::Freeze() const {
@@ -287,7 +295,8 @@ Frozen Session::Freeze() const {
 }
 
 void Session::Clear() {
-  if (Planted(options_.bugs, PlantedBug::kPlanKeptAtAssign)) planted_kept_ = {active_, committed_};
+  if (Planted(options_.bugs, PlantedBug::kPlanKeptAtAssign) && active_ != nullptr)
+    planted_kept_ = {active_, committed_};
   run_ = RunId();
   running_ = false;
   job_ = nullptr;

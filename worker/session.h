@@ -148,6 +148,8 @@ class Session {
   SessionActions OnAbort(const Abort& abort);
   // What the ranks of the running generation did, before it is forgotten.
   Frozen Freeze() const;
+  // The answer to who says that a generation is over, or does not know that it is.
+  Frozen FrozenIn(const Stamp& stamp) const;
 
   // Learn the message's term and compare its generation; an explanation when the message must be ignored.
   std::optional<std::string> ObeyTerm(Term term);
