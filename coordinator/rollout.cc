@@ -118,6 +118,10 @@ absl::Status MayPropose(const JobEntry& job, const CoreOptions& options) {
                                                       ToString(job.record.state),
                                                       "; plans can be pushed to a RUNNING job"));
   }
+  if (job.record.last_request_kind == RequestKind::kDrain) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", job.name().value(), " is about to go on with other members"));
+  }
   const bool overlap = Planted(options.bugs, PlantedBug::kStageWhilePending) && job.in_flight.has_value() &&
                        job.in_flight->committed;
   if (job.in_flight.has_value() && !overlap) {

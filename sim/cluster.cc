@@ -102,6 +102,10 @@ void Cluster::SetStoreBack() {
   for (const auto& worker : workers_) {
     if (!worker->alive()) return;  // a process that died has forgotten what it knew
   }
+  // It cannot be set back under a process that uses it.
+  for (const auto& coordinator : coordinators_) {
+    if (coordinator->alive()) return;
+  }
   if (set_back_ || !old_store_.has_value() || !world_.Trouble(world_.scenario.older_store)) return;
   set_back_ = true;
   world_.Say("sim", [] { return "the store is set back"; });
