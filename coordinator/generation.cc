@@ -126,7 +126,12 @@ void BeginGeneration(Env& env, JobEntry& job, Placed placed) {
       absl::StrCat("generation ", job.record.generation.value(), ": ", ranks, " ranks on ", FirstOf(told)),
       job.record.step);
   TellState(env, job);
-  for (const WorkerId& worker : names) ResendJob(env, job, *env.workers.Find(worker));
+  for (const WorkerId& name : names) {
+    WorkerEntry& worker = *env.workers.Find(name);
+    worker.step = completed;
+    worker.active = job.generation.plan;
+    ResendJob(env, job, worker);
+  }
   if (Planted(bugs, PlantedBug::kAssignBeforeStore)) env.actions.push_back(durable);
 }
 
