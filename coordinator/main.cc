@@ -20,7 +20,9 @@ absl::Status Run(const CoordinatorSettings& settings) {
 
   std::atomic<bool> must_end{false};
   CoordinatorMetrics metrics;
-  Driver driver(std::move(store), {.core = {}, .failpoint = failpoint, .observer = &metrics},
+  CoreOptions core;
+  core.scale_out_after = Seconds(settings.scale_out_after_s);
+  Driver driver(std::move(store), {.core = core, .failpoint = failpoint, .observer = &metrics},
                 [&must_end](const std::string&) {
                   must_end = true;
                   RequestStop();

@@ -15,6 +15,9 @@ void AddCoordinatorOptions(CLI::App& app, CoordinatorSettings& settings) {
       ->required();
   AddOption(app, "--port-file", settings.port_file,
             "File to write the ports to that were taken: grpc=PORT, http=PORT, metrics=PORT");
+  AddOption(app, "--scale-out-after", settings.scale_out_after_s,
+            "Seconds that a job runs before it takes more ranks, up to its ranks.max")
+      ->check(CLI::NonNegativeNumber);
   AddOption(app, "--failpoint", settings.failpoint, "For tests: die-after-first-commit")->group("");
 }
 

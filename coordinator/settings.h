@@ -15,6 +15,7 @@ struct CoordinatorSettings {
   std::string http;
   std::string data_dir;
   std::string port_file;
+  double scale_out_after_s = 10;
   std::string failpoint;
 };
 

@@ -26,6 +26,8 @@ const std::map<std::string, std::set<Role>>& RoleTable() {
       {"/ballast.v1.Control/GetTelemetry", {Role::kOperator}},
       {"/ballast.v1.Control/GetLoad", {Role::kOperator}},
       {"/ballast.v1.Control/ListWorkers", {Role::kOperator}},
+      {"/ballast.v1.Control/DrainWorker", {Role::kOperator}},
+      {"/ballast.v1.Control/CordonWorker", {Role::kOperator}},
       {"/ballast.v1.Control/Adopt", {Role::kOperator}},
       {"/ballast.v1.Control/ListStrategies", {Role::kOperator, Role::kWorker}},
       {"/ballast.v1.Control/GetVersion", {Role::kOperator, Role::kWorker}},

