@@ -50,11 +50,12 @@ TEST(SqliteStore, KeepsEverythingOverAReopening) {
   Rng rng(4);
   GenerationRecord generation = RandomGenerationRecord(rng);
   CheckpointRecord checkpoint = RandomCheckpointRecord(rng);
+  const WorkerRecord worker{WorkerId("w1"), true};
   Term term;
   {
     std::unique_ptr<StateStore> store = MustOpen(dir / "data");
     term = store->Acquire(Term(0)).value();
-    ASSERT_TRUE(store->Commit({term, {second, first, plan, generation, checkpoint}}).ok());
+    ASSERT_TRUE(store->Commit({term, {second, first, plan, generation, checkpoint, worker}}).ok());
     first.reason = "replaced";
     ASSERT_TRUE(store->Commit({term, {first}}).ok());
   }
@@ -70,6 +71,9 @@ TEST(SqliteStore, KeepsEverythingOverAReopening) {
   EXPECT_EQ(EncodeRecord(contents.generations[0]), EncodeRecord(generation));
   ASSERT_EQ(contents.checkpoints.size(), 1u);
   EXPECT_EQ(EncodeRecord(contents.checkpoints[0]), EncodeRecord(checkpoint));
+  ASSERT_EQ(contents.workers.size(), 1u);
+  EXPECT_EQ(contents.workers[0].worker, worker.worker);
+  EXPECT_TRUE(contents.workers[0].cordoned);
 }
 
 // What the first version's program has left: everything but the checkpoints.
@@ -80,11 +84,10 @@ TEST(SqliteStore, AnOlderStoreIsBroughtUpToDate) {
     std::unique_ptr<StateStore> store = MustOpen(dir.path());
     ASSERT_TRUE(store->Commit({store->Acquire(Term(4)).value(), {job}}).ok());
   }
-  ASSERT_TRUE(
-      SqliteDatabase::Open(dir / "ballast.db")
-          ->Execute(
-              "DROP TABLE checkpoints; DROP TABLE events; DROP TABLE explanations; PRAGMA user_version=1")
-          .ok());
+  ASSERT_TRUE(SqliteDatabase::Open(dir / "ballast.db")
+                  ->Execute("DROP TABLE checkpoints; DROP TABLE events; DROP TABLE explanations; "
+                            "DROP TABLE workers; PRAGMA user_version=1")
+                  .ok());
   std::unique_ptr<StateStore> store = MustOpen(dir.path());
   Rng rng(4);
   CheckpointRecord checkpoint = RandomCheckpointRecord(rng);

@@ -98,8 +98,9 @@ void GenerationRun::RunRank(Rank rank, int local_rank) {
     host_->OnFinished(id_, rank, result->step, result->stopped, result->drained);
   } else {
     // That the members did not meet, or that one is too slow, is no fault of the job: with others, or later,
-    // it may do.
-    bool retry = communicator == nullptr || absl::IsDeadlineExceeded(result.status());
+    // it may do. What is wrong with its files stays wrong.
+    const absl::Status& status = result.status();
+    bool retry = absl::IsDeadlineExceeded(status) || (communicator == nullptr && absl::IsUnavailable(status));
     Fail(rank, communicator.get(), result.status(), retry);
   }
   Forget(communicator.get());
