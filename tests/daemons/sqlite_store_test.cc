@@ -225,7 +225,7 @@ TEST(SqliteStore, ANewerSchemaIsRefused) {
   absl::StatusOr<std::unique_ptr<StateStore>> store = OpenSqliteStore(dir.path());
   EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(std::string(store.status().message()),
-            dir / "ballast.db: schema version 7, this program knows 4; start the newer program again");
+            dir / "ballast.db: schema version 7, this program knows 5; start the newer program again");
 }
 
 TEST(SqliteStore, AFileThatIsNoDatabaseIsAnError) {
