@@ -12,10 +12,17 @@
 namespace ballast {
 namespace {
 
-std::set<WorkerId> MemberNames(const JobEntry& job) {
-  std::set<WorkerId> names;
-  for (const Member& member : job.generation.members) names.insert(member.worker);
-  return names;
+// How many workers host the generation's ranks. Asked for every answer of every worker: no list of names.
+size_t MemberWorkers(const JobEntry& job) {
+  return static_cast<size_t>(std::count_if(job.generation.members.begin(), job.generation.members.end(),
+                                           [](const Member& member) { return member.local_rank == 0; }));
+}
+
+bool AllStaged(const JobEntry& job) {
+  const std::set<WorkerId>& staged = job.in_flight->staged;
+  if (staged.size() < MemberWorkers(job)) return false;
+  return std::all_of(job.generation.members.begin(), job.generation.members.end(),
+                     [&](const Member& member) { return staged.count(member.worker) > 0; });
 }
 
 // "w1, w2": the members that are not in `answered`.
@@ -190,7 +197,7 @@ void OnStaged(Env& env, JobEntry& job, const WorkerEntry& worker, const Staged& 
       !Planted(env.options.bugs, PlantedBug::kDigestUnchecked))
     return;
   job.in_flight->staged.insert(worker.hello.worker);
-  if (job.in_flight->staged == MemberNames(job)) CommitPlan(env, job);
+  if (AllStaged(job)) CommitPlan(env, job);
 }
 
 void OnRejected(Env& env, JobEntry& job, const WorkerEntry& worker, const Rejected& message) {
@@ -225,7 +232,7 @@ std::string OnActive(Env& env, JobEntry& job, const WorkerEntry& worker, const A
                         message.switch_step.value());
   }
   active[worker.hello.worker] = message.switch_step;
-  if (active.size() == MemberNames(job).size()) FinishSwitch(env, job, message.switch_step);
+  if (active.size() == MemberWorkers(job)) FinishSwitch(env, job, message.switch_step);
   return "";
 }
 

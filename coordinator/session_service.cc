@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/status_macros.h"
 #include "coordinator/access.h"
 #include "net/grpc_status.h"
 #include "net/limits.h"
@@ -23,12 +24,14 @@ int Milliseconds(Duration d) {
 
 // One stream. gRPC's callbacks, the driver's Send and Close, and its KeepAlive come from different threads:
 // the mutex guards what waits and what is under way, and is never held while gRPC is called.
-class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>,
+class AttachStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                            public WorkerStream,
                            public std::enable_shared_from_this<AttachStream> {
  public:
-  AttachStream(Driver* driver, const SessionServiceOptions& options, Identity identity, std::string peer)
+  AttachStream(Driver* driver, MessageBytes* bytes, const SessionServiceOptions& options, Identity identity,
+               std::string peer)
       : driver_(driver),
+        bytes_(bytes),
         options_(options),
         id_(driver->NewStreamId()),
         identity_(std::move(identity)),
@@ -48,16 +51,13 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
 
   void Send(const CoordinatorMessage& message) override {
     bool last = std::holds_alternative<Refused>(message);
-    v1::CoordinatorMessage proto = ToProto(message);
-    if (proto.has_welcome()) {
-      proto.mutable_welcome()->set_heartbeat_ms(Milliseconds(options_.heartbeat_period));
-      proto.mutable_welcome()->set_lease_ms(Milliseconds(options_.lease));
-    }
     bool fits = true;
+    grpc::ByteBuffer bytes =
+        std::holds_alternative<Welcome>(message) ? ToBytes(WithTimes(ToProto(message))) : bytes_->Of(message);
     {
       MutexLock lock(mutex_);
       if (ending_) return;
-      fits = outbox_.PushControl(std::move(proto));
+      fits = outbox_.PushControl(std::move(bytes));
     }
     if (!fits)
       return End(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "the worker does not read"),
@@ -79,7 +79,7 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
       if (!silent && welcomed_ && now - sent_ > options_.heartbeat_period) {
         v1::CoordinatorMessage heartbeat;
         heartbeat.mutable_heartbeat();
-        outbox_.PushLatest(kHeartbeatKey, std::move(heartbeat));
+        outbox_.PushLatest(kHeartbeatKey, ToBytes(heartbeat));
       }
     }
     if (silent)
@@ -123,14 +123,21 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
   }
 
  private:
+  v1::CoordinatorMessage WithTimes(v1::CoordinatorMessage welcome) const {
+    welcome.mutable_welcome()->set_heartbeat_ms(Milliseconds(options_.heartbeat_period));
+    welcome.mutable_welcome()->set_lease_ms(Milliseconds(options_.lease));
+    return welcome;
+  }
+
   // Takes what was read to the driver.
   absl::Status Receive() {
     {
       MutexLock lock(mutex_);
       heard_ = SteadyClock().Now();
     }
-    if (incoming_.has_heartbeat()) return absl::OkStatus();
-    absl::StatusOr<WorkerMessage> message = FromProto(incoming_);
+    BALLAST_ASSIGN_OR_RETURN(v1::WorkerMessage proto, FromBytes(incoming_));
+    if (proto.has_heartbeat()) return absl::OkStatus();
+    absl::StatusOr<WorkerMessage> message = FromProto(proto);
     if (!message.ok()) return message.status();
     if (auto* hello = std::get_if<Hello>(&*message)) return Greet(std::move(*hello));
     if (!greeted_) return absl::InvalidArgumentError("the first message of a session must be a Hello");
@@ -178,7 +185,7 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
       MutexLock lock(mutex_);
       if (writing_ || finished_) return;
       bool deliver = !ending_ || status_.ok() || status_.error_code() == grpc::StatusCode::UNAVAILABLE;
-      std::optional<v1::CoordinatorMessage> next;
+      std::optional<grpc::ByteBuffer> next;
       if (deliver) next = outbox_.Take();
       if (next.has_value()) {
         writing_ = true;
@@ -200,6 +207,7 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
 
   // Constant after construction.
   Driver* const driver_;
+  MessageBytes* const bytes_;
   const SessionServiceOptions options_;
   const StreamId id_;
   const Identity identity_;
@@ -208,11 +216,11 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
   std::shared_ptr<AttachStream> self_;  // from Begin to OnDone
 
   // Of the reading callbacks, one at a time.
-  v1::WorkerMessage incoming_;
+  grpc::ByteBuffer incoming_;
   bool greeted_ = false;
 
   mutable Mutex mutex_;
-  Outbox<v1::CoordinatorMessage> outbox_ GUARDED_BY(mutex_);
+  Outbox<grpc::ByteBuffer> outbox_ GUARDED_BY(mutex_);
   bool writing_ GUARDED_BY(mutex_) = false;
   bool welcomed_ GUARDED_BY(mutex_) = false;  // a Hello came: heartbeats make sense
   bool ending_ GUARDED_BY(mutex_) = false;
@@ -220,12 +228,12 @@ class AttachStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1:
   Time heard_ GUARDED_BY(mutex_);
   Time sent_ GUARDED_BY(mutex_);
 
-  v1::CoordinatorMessage outgoing_;  // of the write under way
-  grpc::Status status_;              // written once, before ending_ is seen
+  grpc::ByteBuffer outgoing_;  // of the write under way
+  grpc::Status status_;        // written once, before ending_ is seen
 };
 
 // Ends a stream before it begins.
-class RefusingStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage> {
+class RefusingStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   explicit RefusingStream(const grpc::Status& status) { Finish(status); }
   void OnDone() override { delete this; }
@@ -233,11 +241,12 @@ class RefusingStream final : public grpc::ServerBidiReactor<v1::WorkerMessage, v
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* SessionService::Attach(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* SessionService::Attach(
     grpc::CallbackServerContext* context) {
   absl::StatusOr<Identity> identity = Admit(*context, kAttach, options_.insecure);
   if (!identity.ok()) return new RefusingStream(ToGrpc(identity.status()));
-  auto stream = std::make_shared<AttachStream>(driver_, options_, *std::move(identity), context->peer());
+  auto stream =
+      std::make_shared<AttachStream>(driver_, &bytes_, options_, *std::move(identity), context->peer());
   stream->Begin();
   return stream.get();  // it owns itself until OnDone
 }

@@ -5,6 +5,7 @@
 
 #include "ballast/v1/session.grpc.pb.h"
 #include "coordinator/driver.h"
+#include "coordinator/message_bytes.h"
 #include "net/limits.h"
 
 namespace ballast {
@@ -16,16 +17,18 @@ struct SessionServiceOptions {
 };
 
 // Thread-safe. `driver` must outlive the server.
-class SessionService final : public v1::Session::CallbackService {
+// Streams carry bytes, so that what goes to many workers is converted once.
+class SessionService final : public v1::Session::WithRawCallbackMethod_Attach<v1::Session::Service> {
  public:
   SessionService(Driver* driver, SessionServiceOptions options) : driver_(driver), options_(options) {}
 
-  grpc::ServerBidiReactor<v1::WorkerMessage, v1::CoordinatorMessage>* Attach(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Attach(
       grpc::CallbackServerContext* context) override;
 
  private:
   Driver* const driver_;
   const SessionServiceOptions options_;
+  MessageBytes bytes_;
 };
 
 }  // namespace ballast
