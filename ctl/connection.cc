@@ -40,6 +40,13 @@ absl::Status FromCoordinator(const grpc::Status& status, const std::string& addr
         absl::StrCat("no answer from the coordinator at ", address, " in time; --timeout allows more"));
   }
   if (code != absl::StatusCode::kUnavailable) return absl::Status(code, text);
+  if (Mentions(text, {"handshaker shutdown", "handshake read failed"})) {
+    return absl::UnavailableError(
+        absl::StrCat("the coordinator at ", address,
+                     " accepts connections, but did not end the TLS handshake: it is "
+                     "overloaded or stopping, or no coordinator listens there (",
+                     text, ")"));
+  }
   if (Mentions(text, {"handshake", "certificate", "peer name"})) {
     return absl::PermissionDeniedError(absl::StrCat(
         "the coordinator at ", address,

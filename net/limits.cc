@@ -7,6 +7,8 @@ namespace {
 
 constexpr int kClientKeepaliveMs = 20'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
+// gRPC calls it a minimum back-off, but it is how long an attempt may take, TLS handshake included.
+constexpr int kConnectTimeoutMs = 5'000;
 constexpr int kServerMinimumPingMs = 10'000;
 static_assert(kServerMinimumPingMs < kClientKeepaliveMs);
 
@@ -21,7 +23,7 @@ void ApplyLimits(grpc::ChannelArguments& arguments) {
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Re-attaching has its own back-off; a channel that waits longer than that would only add to it.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
 }
 

@@ -26,7 +26,7 @@ inline constexpr size_t kControlWaitingMax = 4096;    // messages of one stream
 inline constexpr size_t kTelemetryWaitingMax = 1024;  // step and evaluation reports of one stream
 
 // Client: keepalive every 20 s, 10 s to answer, also without calls. The server's minimum interval must be
-// strictly lower, or jitter counts as abuse and closes the connection.
+// strictly lower, or jitter counts as abuse and closes the connection. Connecting may take 5 s.
 void ApplyLimits(grpc::ChannelArguments& arguments);
 void ApplyLimits(grpc::ServerBuilder& builder);
 

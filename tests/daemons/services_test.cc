@@ -22,11 +22,13 @@
 #include "coordinator/server.h"
 #include "coordinator/strategies.h"
 #include "ctl/certs.h"
+#include "net/limits.h"
 #include "plan/layout.h"
 #include "plan/validate.h"
 #include "protocol/version.h"
 #include "tests/base/temp_dir.h"
 #include "tests/coordinator/small_job.h"
+#include "tests/daemons/slow_relay.h"
 #include "wire/job_reader.h"
 
 namespace ballast {
@@ -126,6 +128,18 @@ struct Stream {
   grpc::ClientContext context;
   std::unique_ptr<grpc::ClientReaderWriter<v1::WorkerMessage, v1::CoordinatorMessage>> stream;
 };
+
+// On a slow link, or a machine that is busy, connecting takes its time: the first attempt must wait for it.
+TEST_F(Services, AConnectionMayTakeLonger) {
+  SlowRelay relay(server_->port(), std::chrono::milliseconds(600));
+  grpc::ChannelArguments limits;
+  ApplyLimits(limits);
+  limits.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  grpc::Status status =
+      List(grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", relay.port()),
+                                     MakeChannelCredentials(Files(certs(), "operator-me")).value(), limits));
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
 
 TEST_F(Services, AnOperatorIsServedAndNobodyElse) {
   EXPECT_TRUE(List(As("operator-me")).ok());
