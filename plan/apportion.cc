@@ -31,17 +31,4 @@ std::vector<int64_t> Apportion(int64_t amount, const std::vector<int64_t>& weigh
   return parts;
 }
 
-std::vector<std::vector<int64_t>> ApportionTable(const std::vector<int64_t>& rows,
-                                                 const std::vector<int64_t>& columns) {
-  std::vector<std::vector<int64_t>> cells;
-  cells.reserve(rows.size());
-  std::vector<int64_t> left = columns;
-  for (int64_t row : rows) {
-    cells.push_back(Apportion(row, left));
-    for (size_t j = 0; j < left.size(); ++j) left[j] -= cells.back()[j];
-  }
-  for (int64_t rest : left) BALLAST_CHECK(rest == 0) << "rows and columns differ by " << rest;
-  return cells;
-}
-
 }  // namespace ballast

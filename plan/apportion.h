@@ -6,15 +6,43 @@
 
 namespace ballast {
 
+// floor(amount * weight / sum). Peeling parts off one by one, each from what is left of `amount` and of
+// `sum`, gives whole parts that add up to `amount`, and none above its weight where amount <= sum. Requires 0
+// <= weight <= sum, sum > 0, 0 <= amount, all below 2^62.
+inline int64_t ProportionalPart(int64_t amount, int64_t weight, int64_t sum) {
+  if (((amount | weight) >> 31) == 0) return amount * weight / sum;
+  return static_cast<int64_t>(static_cast<__int128>(amount) * weight / sum);
+}
+
 // Parts that sum to `amount`, each floor or ceiling of amount * weight / sum of weights; the larger
 // remainders are rounded up, a tie goes to the lower index. A part of weight 0 is 0, and no part exceeds its
 // weight when amount <= sum. Requires amount >= 0, weights >= 0, both sums below 2^62, and a weight above 0
 // unless amount is 0.
 std::vector<int64_t> Apportion(int64_t amount, const std::vector<int64_t>& weights);
 
-// cells[row][column] with exactly these row and column sums, close to rows[i] * columns[j] / total: each row
-// is apportioned by what is left of the columns. Requires equal sums of rows and columns, below 2^62.
-std::vector<std::vector<int64_t>> ApportionTable(const std::vector<int64_t>& rows,
-                                                 const std::vector<int64_t>& columns);
+// `part` of `whole`, dealt along a row of pieces that sum to `whole`: the first pieces that sum to r have got
+// part * r / whole, rounded. Each piece gets no more than itself, and all together exactly `part`: the ratio
+// is rounded up by less than 2^-48, and sums are at most kTokensMax = 2^48.
+class RunningShare {
+ public:
+  // 0 <= part <= whole <= 2^48.
+  RunningShare(int64_t part, int64_t whole)
+      : ratio_(whole == 0 ? 0
+                          : static_cast<uint64_t>(((static_cast<unsigned __int128>(part) << 48) +
+                                                   static_cast<uint64_t>(whole) - 1) /
+                                                  static_cast<uint64_t>(whole))) {}
+  int64_t Next(int64_t piece) {
+    seen_ += static_cast<uint64_t>(piece);
+    const uint64_t due = static_cast<uint64_t>(static_cast<unsigned __int128>(seen_) * ratio_ >> 48);
+    const uint64_t got = due - given_;
+    given_ = due;
+    return static_cast<int64_t>(got);
+  }
+
+ private:
+  const uint64_t ratio_;  // parts of 2^48
+  uint64_t seen_ = 0;
+  uint64_t given_ = 0;
+};
 
 }  // namespace ballast

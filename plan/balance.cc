@@ -1,7 +1,6 @@
 #include "plan/balance.h"
 
 #include <algorithm>
-#include <deque>
 
 #include "base/check.h"
 #include "plan/apportion.h"
@@ -50,16 +49,13 @@ Ratio LeastBound(int64_t tokens, const std::vector<int>& ranks, const std::vecto
   return bound;
 }
 
+// Experts with several hosts alone; the others' tokens are fixed. A copy is one (expert, host) pair; all
+// copies of all split experts lie in one row, so that nothing is allocated while the flow is searched.
 class Solver {
  public:
   Solver(const std::vector<int64_t>& tokens, const std::vector<std::vector<Rank>>& hosts,
          const std::vector<uint32_t>& speeds, const TokenSources* sources)
-      : tokens_(tokens),
-        hosts_(hosts),
-        speeds_(speeds),
-        sources_(sources),
-        fixed_(speeds.size(), 0),
-        residents_(speeds.size()) {
+      : tokens_(tokens), hosts_(hosts), speeds_(speeds), sources_(sources), fixed_(speeds.size(), 0) {
     BALLAST_CHECK(speeds.size() <= kRanksMax) << speeds.size() << " ranks";
     for (size_t e = 0; e < tokens.size(); ++e) {
       total_ += tokens[e];
@@ -71,228 +67,241 @@ class Solver {
         fixed_[hosts[e][0].index()] += tokens[e];
         continue;
       }
+      for (Rank host : hosts[e]) copies_.push_back({.split = splits(), .rank = host.value()});
       split_.push_back(static_cast<int>(e));
-      for (size_t i = 0; i < hosts[e].size(); ++i) {
-        residents_[hosts[e][i].index()].push_back({static_cast<int>(e), static_cast<int>(i)});
-      }
+      first_.push_back(static_cast<int>(copies_.size()));
     }
+    flow_.resize(copies_.size());
+    spare_.resize(speeds.size());
+    left_.resize(split_.size());
+    ListResidents();
+    if (sources_ != nullptr && !split_.empty()) SumNodes();
   }
 
   Quotas Solve() {
-    Quotas quotas = Empty();
+    if (!split_.empty()) {
+      Ratio bound = FirstBound();
+      while (true) {
+        Route(bound);
+        Ratio next = bound;
+        for (int k = 0; k < splits(); ++k) {
+          if (left_[k] == 0) continue;
+          const Ratio needed = BoundOfCut(k);
+          if (Less(next, needed)) next = needed;
+        }
+        if (!Less(bound, next)) break;
+        bound = next;
+      }
+    }
+    Quotas quotas(tokens_.size());
     for (size_t e = 0; e < tokens_.size(); ++e) {
+      quotas[e].assign(hosts_[e].size(), 0);
       if (hosts_[e].size() == 1) quotas[e][0] = tokens_[e];
     }
-    if (split_.empty()) return quotas;
-    Ratio bound = FirstBound();
-    flow_ = quotas;
-    while (true) {
-      const std::vector<int64_t> unrouted = Route(bound);
-      Ratio next = bound;
-      for (int e : split_) {
-        if (unrouted[e] == 0) continue;
-        const Ratio needed = BoundOfCut(e);
-        if (Less(next, needed)) next = needed;
-      }
-      if (!Less(bound, next)) break;
-      bound = next;
-      flow_ = quotas;
-    }
-    return std::move(flow_);
-  }
-
- private:
-  struct Resident {  // an expert that has other hosts too
-    int expert = 0;
-    int host = 0;  // index into hosts_[expert]
-  };
-
-  Quotas Empty() const {
-    Quotas quotas(tokens_.size());
-    for (size_t e = 0; e < tokens_.size(); ++e) quotas[e].assign(hosts_[e].size(), 0);
+    for (int k = 0; k < splits(); ++k)
+      std::copy(flow_.begin() + first_[k], flow_.begin() + first_[k + 1], quotas[split_[k]].begin());
     return quotas;
   }
 
+ private:
+  struct Copy {
+    int split = 0;  // index into split_
+    int rank = 0;
+  };
+
+  int splits() const { return static_cast<int>(split_.size()); }
+
+  void ListResidents() {
+    resident_begin_.assign(speeds_.size() + 1, 0);
+    for (const Copy& copy : copies_) ++resident_begin_[copy.rank + 1];
+    for (size_t g = 0; g < speeds_.size(); ++g) resident_begin_[g + 1] += resident_begin_[g];
+    residents_.resize(copies_.size());
+    std::vector<int> next = resident_begin_;
+    for (size_t c = 0; c < copies_.size(); ++c) residents_[next[copies_[c].rank]++] = static_cast<int>(c);
+  }
+
+  // Tokens of the split experts that start on each node.
+  void SumNodes() {
+    const Topology& topology = sources_->topology;
+    node_tokens_.assign(static_cast<size_t>(topology.nodes()) * split_.size(), 0);
+    for (size_t g = 0; g < speeds_.size(); ++g) {
+      int64_t* const sums = node_tokens_.data() + topology.node_of_rank[g].index() * split_.size();
+      const std::vector<int64_t>& row = sources_->counts[g];
+      for (size_t k = 0; k < split_.size(); ++k) sums[k] += row[split_[k]];
+    }
+  }
+
   // Every bound that is seen without a flow: single hosts, each expert on its hosts, everything on all hosts.
-  Ratio FirstBound() const {
+  Ratio FirstBound() {
     Ratio bound;
     std::vector<char> hosting(speeds_.size(), 0);
     for (size_t g = 0; g < speeds_.size(); ++g) {
       if (Less(bound, {fixed_[g], speeds_[g]})) bound = {fixed_[g], speeds_[g]};
-      hosting[g] = fixed_[g] > 0;
+      hosting[g] = fixed_[g] > 0 || resident_begin_[g] < resident_begin_[g + 1];
     }
-    for (int e : split_) {
-      std::vector<int> ranks;
-      for (Rank host : hosts_[e]) {
-        ranks.push_back(host.value());
-        hosting[host.index()] = 1;
-      }
-      const Ratio alone = LeastBound(tokens_[e], ranks, speeds_);
+    for (int k = 0; k < splits(); ++k) {
+      ranks_.clear();
+      for (int c = first_[k]; c < first_[k + 1]; ++c) ranks_.push_back(copies_[c].rank);
+      const Ratio alone = LeastBound(tokens_[split_[k]], ranks_, speeds_);
       if (Less(bound, alone)) bound = alone;
     }
-    std::vector<int> all;
+    ranks_.clear();
     for (size_t g = 0; g < speeds_.size(); ++g) {
-      if (hosting[g]) all.push_back(static_cast<int>(g));
+      if (hosting[g]) ranks_.push_back(static_cast<int>(g));
     }
-    const Ratio together = LeastBound(total_, all, speeds_);
+    const Ratio together = LeastBound(total_, ranks_, speeds_);
     return Less(bound, together) ? together : bound;
   }
 
-  // Routes as much as the bound allows into flow_; returns what is left, by expert.
-  std::vector<int64_t> Route(const Ratio& bound) {
-    spare_.resize(speeds_.size());
+  // Routes as much as the bound allows into flow_; what is not routed is in left_.
+  void Route(const Ratio& bound) {
+    std::fill(flow_.begin(), flow_.end(), 0);
     for (size_t g = 0; g < speeds_.size(); ++g) spare_[g] = Capacity(bound, speeds_[g], total_) - fixed_[g];
-    std::vector<int64_t> left(tokens_.size(), 0);
-    for (int e : split_) left[e] = tokens_[e];
-    if (sources_) {
-      for (int e : split_) FillFromOwnRank(e, left);
-      for (int e : split_) FillFromOwnNode(e, left);
+    for (int k = 0; k < splits(); ++k) left_[k] = tokens_[split_[k]];
+    if (sources_ != nullptr) {
+      for (size_t c = 0; c < copies_.size(); ++c)
+        Put(static_cast<int>(c),
+            std::min(sources_->counts[copies_[c].rank][split_[copies_[c].split]], spare_[copies_[c].rank]));
+      for (int k = 0; k < splits(); ++k) FillFromOwnNode(k);
     }
-    for (int e : split_) {
-      std::vector<size_t> all(hosts_[e].size());
-      for (size_t i = 0; i < all.size(); ++i) all[i] = i;
-      FillBySpare(e, all, left[e], left);
+    for (int k = 0; k < splits(); ++k) {
+      chosen_.clear();
+      for (int c = first_[k]; c < first_[k + 1]; ++c) chosen_.push_back(c);
+      FillChosen(left_[k]);
     }
-    for (int e : split_) {
-      while (left[e] > 0 && Augment(e, left)) {
+    for (int k = 0; k < splits(); ++k) {
+      while (left_[k] > 0 && Augment(k)) {
       }
     }
-    return left;
   }
 
-  void Put(int e, size_t host, int64_t amount, std::vector<int64_t>& left) {
-    flow_[e][host] += amount;
-    spare_[hosts_[e][host].index()] -= amount;
-    left[e] -= amount;
+  void Put(int copy, int64_t amount) {
+    flow_[copy] += amount;
+    spare_[copies_[copy].rank] -= amount;
+    left_[copies_[copy].split] -= amount;
   }
 
-  void FillFromOwnRank(int e, std::vector<int64_t>& left) {
-    for (size_t i = 0; i < hosts_[e].size(); ++i) {
-      const size_t g = hosts_[e][i].index();
-      Put(e, i, std::min(sources_->counts[g][e], spare_[g]), left);
-    }
-  }
-
-  void FillFromOwnNode(int e, std::vector<int64_t>& left) {
+  // What a node's hosts have not kept of the tokens that start on the node.
+  void FillFromOwnNode(int k) {
     const Topology& topology = sources_->topology;
-    std::vector<int64_t> open(static_cast<size_t>(topology.nodes()),
-                              0);  // [node] tokens not yet kept on the node
-    std::vector<std::vector<size_t>> hosts(open.size());
-    for (size_t g = 0; g < speeds_.size(); ++g) {
-      open[topology.node_of_rank[g].index()] += sources_->counts[g][e];
-    }
-    for (size_t i = 0; i < hosts_[e].size(); ++i) {
-      const size_t node = topology.node(hosts_[e][i]).index();
-      open[node] -= flow_[e][i];
-      hosts[node].push_back(i);
-    }
-    for (size_t node = 0; node < open.size(); ++node) {
-      if (!hosts[node].empty()) FillBySpare(e, hosts[node], open[node], left);
+    for (int first = first_[k]; first < first_[k + 1]; ++first) {
+      const NodeId node = topology.node(Rank(copies_[first].rank));
+      chosen_.clear();
+      int64_t open = node_tokens_[node.index() * split_.size() + static_cast<size_t>(k)];
+      bool seen = false;
+      for (int c = first_[k]; c < first_[k + 1]; ++c) {
+        if (topology.node(Rank(copies_[c].rank)) != node) continue;
+        seen |= c < first;
+        open -= flow_[c];
+        chosen_.push_back(c);
+      }
+      if (!seen) FillChosen(open);
     }
   }
 
-  // Gives up to `amount` to the hosts in proportion to what each can still take.
-  void FillBySpare(int e, const std::vector<size_t>& hosts, int64_t amount, std::vector<int64_t>& left) {
-    std::vector<int64_t> spare;
-    __int128 sum = 0;
-    for (size_t i : hosts) {
-      spare.push_back(spare_[hosts_[e][i].index()]);
-      sum += spare.back();
+  // Gives up to `amount` to the chosen copies in proportion to what their ranks can still take.
+  void FillChosen(int64_t amount) {
+    int64_t spare = 0;  // at most total_ for each rank, and kTokensMax * kRanksMax fits
+    for (int c : chosen_) spare += spare_[copies_[c].rank];
+    amount = std::min(amount, spare);
+    for (int c : chosen_) {
+      const int64_t own = spare_[copies_[c].rank];
+      const int64_t part = own == 0 ? 0 : ProportionalPart(amount, own, spare);
+      Put(c, part);
+      amount -= part;
+      spare -= own;
     }
-    if (amount >= sum) {
-      for (size_t i = 0; i < hosts.size(); ++i) Put(e, hosts[i], spare[i], left);
-      return;
-    }
-    const std::vector<int64_t> parts = Apportion(amount, spare);
-    for (size_t i = 0; i < hosts.size(); ++i) Put(e, hosts[i], parts[i], left);
   }
 
-  // Breadth-first search over ranks: from `expert` to its hosts, from a full rank to the other hosts of its
-  // residents. Returns the first rank with room, or -1; then the ranks seen are full and closed under this
-  // step.
+  // Breadth-first search over ranks: from a split expert to its hosts, from a full rank to the other hosts of
+  // its residents. Returns the first rank with room, or -1; then the ranks seen are full and closed under
+  // this step.
   int Search(int expert) {
-    from_.assign(speeds_.size(), Resident{-1, -1});
-    to_host_.assign(speeds_.size(), -1);
-    seen_expert_.assign(tokens_.size(), 0);
+    entered_.assign(speeds_.size(), Step{});
+    seen_split_.assign(split_.size(), 0);
     queue_.clear();
-    auto visit = [&](int e, int via) {
-      seen_expert_[e] = 1;
-      for (size_t i = 0; i < hosts_[e].size(); ++i) {
-        const size_t g = hosts_[e][i].index();
-        if (to_host_[g] >= 0) continue;
-        from_[g] = {e, via};
-        to_host_[g] = static_cast<int>(i);
-        queue_.push_back(static_cast<int>(g));
-        if (spare_[g] > 0) return static_cast<int>(g);
+    auto visit = [&](int k, int via) {
+      seen_split_[k] = 1;
+      for (int c = first_[k]; c < first_[k + 1]; ++c) {
+        const int g = copies_[c].rank;
+        if (entered_[g].copy >= 0) continue;
+        entered_[g] = {.copy = c, .via = via};
+        queue_.push_back(g);
+        if (spare_[g] > 0) return g;
       }
       return -1;
     };
     int found = visit(expert, -1);
-    while (found < 0 && !queue_.empty()) {
-      const int g = queue_.front();
-      queue_.pop_front();
-      for (const Resident& resident : residents_[g]) {
-        if (seen_expert_[resident.expert] || flow_[resident.expert][resident.host] == 0) continue;
-        found = visit(resident.expert, resident.host);
-        if (found >= 0) break;
+    for (size_t head = 0; found < 0 && head < queue_.size(); ++head) {
+      const int g = queue_[head];
+      for (int i = resident_begin_[g]; i < resident_begin_[g + 1] && found < 0; ++i) {
+        const int c = residents_[i];
+        if (!seen_split_[copies_[c].split] && flow_[c] > 0) found = visit(copies_[c].split, c);
       }
     }
     return found;
   }
 
-  // Moves tokens along one path from `expert` to a rank with room. False when there is none.
-  bool Augment(int expert, std::vector<int64_t>& left) {
-    const int end = Search(expert);
+  // Moves tokens along one path from split expert `k` to a rank with room. False when there is none.
+  bool Augment(int k) {
+    const int end = Search(k);
     if (end < 0) return false;
-    // A path enters rank g by expert from_[g].expert, which gives up its flow at its host from_[g].host.
-    int64_t amount = std::min(left[expert], spare_[end]);
-    for (int g = end; from_[g].host >= 0; g = Previous(g)) {
-      amount = std::min(amount, flow_[from_[g].expert][from_[g].host]);
-    }
-    for (int g = end;; g = Previous(g)) {
-      const Resident& entered = from_[g];
-      flow_[entered.expert][to_host_[g]] += amount;
-      if (entered.host < 0) break;
-      flow_[entered.expert][entered.host] -= amount;
+    int64_t amount = std::min(left_[k], spare_[end]);
+    for (int via = entered_[end].via; via >= 0; via = entered_[copies_[via].rank].via)
+      amount = std::min(amount, flow_[via]);
+    for (int g = end;;) {
+      flow_[entered_[g].copy] += amount;
+      const int via = entered_[g].via;
+      if (via < 0) break;
+      flow_[via] -= amount;
+      g = copies_[via].rank;
     }
     spare_[end] -= amount;
-    left[expert] -= amount;
+    left_[k] -= amount;
     return true;
   }
 
-  int Previous(int g) const { return hosts_[from_[g].expert][from_[g].host].value(); }
-
-  // `expert` cannot be routed: the experts and ranks that a search from it sees are a minimum cut. Their
-  // tokens have no other place, which gives the next bound.
-  Ratio BoundOfCut(int expert) {
-    BALLAST_CHECK(Search(expert) < 0) << "expert " << expert << " can still be routed";
+  // Split expert `k` cannot be routed: the experts and ranks that a search from it sees are a minimum cut.
+  // Their tokens have no other place, which gives the next bound.
+  Ratio BoundOfCut(int k) {
+    BALLAST_CHECK(Search(k) < 0) << "expert " << split_[k] << " can still be routed";
     int64_t tokens = 0;
-    for (int e : split_) tokens += seen_expert_[e] ? tokens_[e] : 0;
-    std::vector<int> ranks;
+    for (int j = 0; j < splits(); ++j) tokens += seen_split_[j] ? tokens_[split_[j]] : 0;
+    ranks_.clear();
     for (size_t g = 0; g < speeds_.size(); ++g) {
-      if (to_host_[g] < 0) continue;
-      ranks.push_back(static_cast<int>(g));
+      if (entered_[g].copy < 0) continue;
+      ranks_.push_back(static_cast<int>(g));
       tokens += fixed_[g];
     }
-    return LeastBound(tokens, ranks, speeds_);
+    return LeastBound(tokens, ranks_, speeds_);
   }
 
   const std::vector<int64_t>& tokens_;
   const std::vector<std::vector<Rank>>& hosts_;
   const std::vector<uint32_t>& speeds_;
   const TokenSources* const sources_;
-  int64_t total_ = 0;                             // tokens of all experts
-  std::vector<int> split_;                        // experts with tokens and several hosts, rising
-  std::vector<int64_t> fixed_;                    // [rank] tokens of experts with one host
-  std::vector<std::vector<Resident>> residents_;  // [rank]
-  Quotas flow_;
-  std::vector<int64_t> spare_;  // [rank]
-  // Of the last Search.
-  std::vector<Resident>
-      from_;  // [rank] the expert that reached it, and from which of its hosts (-1: the start)
-  std::vector<int> to_host_;       // [rank] index of the rank among that expert's hosts; -1 = not seen
-  std::vector<char> seen_expert_;  // [expert]
-  std::deque<int> queue_;
+  int64_t total_ = 0;                 // tokens of all experts
+  std::vector<int64_t> fixed_;        // [rank] tokens of experts with one host
+  std::vector<int> split_;            // experts with tokens and several hosts, rising
+  std::vector<int> first_ = {0};      // [k] first copy of split_[k]; one more at the end
+  std::vector<Copy> copies_;          // by split expert, then by rising rank
+  std::vector<int> resident_begin_;   // [rank] into residents_; one more at the end
+  std::vector<int> residents_;        // copies by rank
+  std::vector<int64_t> node_tokens_;  // [node][k]; empty without sources
+  std::vector<int64_t> flow_;         // [copy]
+  std::vector<int64_t> spare_;        // [rank]
+  std::vector<int64_t> left_;         // [k] tokens not routed
+  std::vector<int> chosen_;           // copies that FillChosen gives to
+  std::vector<int> ranks_;            // of a bound
+  // Of the last Search: how a rank was reached, by which of its copies and from which copy, on the rank
+  // before it, of the same expert (-1: the start).
+  struct Step {
+    int copy = -1;
+    int via = -1;
+  };
+  std::vector<Step> entered_;     // [rank]
+  std::vector<char> seen_split_;  // [k]
+  std::vector<int> queue_;
 };
 
 }  // namespace

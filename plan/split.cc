@@ -1,12 +1,12 @@
 #include "plan/split.h"
 
 #include <algorithm>
-#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
 #include "plan/apportion.h"
+#include "plan/deal.h"
 
 namespace ballast {
 namespace {
@@ -79,83 +79,18 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> Fractions(const LayerPlan& lay
   return weights;
 }
 
-// Sources `rows` of one expert's tokens to its hosts `columns`: takes from both what it hands out.
-class Dealer {
- public:
-  Dealer(std::vector<int64_t> rows, std::vector<int64_t> columns)
-      : rows_(std::move(rows)),
-        columns_(std::move(columns)),
-        cells_(rows_.size(), std::vector<int64_t>(columns_.size(), 0)) {}
-
-  void Deal(size_t row, size_t column, int64_t amount) {
-    rows_[row] -= amount;
-    columns_[column] -= amount;
-    cells_[row][column] += amount;
+uint64_t Hash(const std::vector<Share>& shares) {
+  uint64_t hash = HashSeed({shares.size()});
+  for (const Share& share : shares) {
+    // A sum, so that the shares' terms do not wait for each other; each names its place.
+    uint64_t term = static_cast<uint64_t>(share.source.value()) << 48 ^
+                    static_cast<uint64_t>(share.expert.value()) << 32 ^
+                    static_cast<uint64_t>(share.host.value()) << 16 ^ static_cast<uint64_t>(share.slot);
+    term = term * 0x9e3779b97f4a7c15ull + static_cast<uint64_t>(share.count);
+    term = (term ^ term >> 32) * 0xd6e8feb86659fd93ull;
+    hash += term ^ term >> 32;
   }
-
-  // As much as both sides have, in proportion to what each row and column has.
-  void DealInProportion(const std::vector<size_t>& rows, const std::vector<size_t>& columns) {
-    std::vector<int64_t> supply, demand;
-    int64_t supplied = 0, demanded = 0;
-    for (size_t row : rows) supplied += supply.emplace_back(rows_[row]);
-    for (size_t column : columns) demanded += demand.emplace_back(columns_[column]);
-    const int64_t amount = std::min(supplied, demanded);
-    if (amount == 0) return;
-    if (amount < supplied) supply = Apportion(amount, supply);
-    if (amount < demanded) demand = Apportion(amount, demand);
-    const auto cells = ApportionTable(supply, demand);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      for (size_t j = 0; j < columns.size(); ++j) Deal(rows[i], columns[j], cells[i][j]);
-    }
-  }
-
-  int64_t row(size_t i) const { return rows_[i]; }
-  int64_t column(size_t j) const { return columns_[j]; }
-  int64_t cell(size_t i, size_t j) const { return cells_[i][j]; }
-
- private:
-  std::vector<int64_t> rows_;     // [source] tokens not dealt yet
-  std::vector<int64_t> columns_;  // [host index] tokens it still takes
-  std::vector<std::vector<int64_t>> cells_;
-};
-
-// Deals one expert's tokens: own rank, then own node, then the rest.
-Dealer DealExpert(const CountMatrix& counts, size_t expert, const std::vector<Rank>& hosts,
-                  const std::vector<int64_t>& quota, const Topology& topology) {
-  std::vector<int64_t> rows;
-  for (const auto& row : counts) rows.push_back(row[expert]);
-  Dealer dealer(std::move(rows), quota);
-  for (size_t j = 0; j < hosts.size(); ++j) {
-    const size_t own = hosts[j].index();
-    dealer.Deal(own, j, std::min(dealer.row(own), dealer.column(j)));
-  }
-  std::map<NodeId, std::vector<size_t>> hosts_of_node;
-  for (size_t j = 0; j < hosts.size(); ++j) {
-    if (dealer.column(j) > 0) hosts_of_node[topology.node(hosts[j])].push_back(j);
-  }
-  for (const auto& [node, columns] : hosts_of_node) {
-    std::vector<size_t> sources;
-    for (Rank rank : topology.RanksOf(node)) sources.push_back(rank.index());
-    dealer.DealInProportion(sources, columns);
-  }
-  std::vector<size_t> sources(counts.size()), columns(hosts.size());
-  for (size_t i = 0; i < sources.size(); ++i) sources[i] = i;
-  for (size_t j = 0; j < columns.size(); ++j) columns[j] = j;
-  dealer.DealInProportion(sources, columns);
-  return dealer;
-}
-
-uint64_t Hash(const Split& split) {
-  uint64_t hash = HashSeed({split.shares.size()});
-  for (size_t s = 0; s < split.shares.size(); ++s) {
-    for (size_t e = 0; e < split.shares[s].size(); ++e) {
-      for (const Share& share : split.shares[s][e]) {
-        hash = HashSeed({hash, s, e, static_cast<uint64_t>(share.host.value()),
-                         static_cast<uint64_t>(share.slot), static_cast<uint64_t>(share.count)});
-      }
-    }
-  }
-  return hash;
+  return HashSeed({hash});
 }
 
 }  // namespace
@@ -200,26 +135,9 @@ absl::StatusOr<Split> ComputeSplit(const CountMatrix& counts, const LayerPlan& l
   BALLAST_ASSIGN_OR_RETURN(const Quotas quotas, ComputeQuotas(tokens, layer, hosts, speeds, &sources));
 
   Split split;
-  split.shares.assign(counts.size(), std::vector<std::vector<Share>>(hosts.size()));
-  for (size_t e = 0; e < hosts.size(); ++e) {
-    if (tokens[e] == 0) continue;
-    std::vector<int> slots;
-    for (Rank host : hosts[e]) slots.push_back(*layer.SlotIndex(host, ExpertId(static_cast<int32_t>(e))));
-    if (hosts[e].size() == 1) {
-      for (size_t s = 0; s < counts.size(); ++s) {
-        if (counts[s][e] > 0) split.shares[s][e].push_back({hosts[e][0], slots[0], counts[s][e]});
-      }
-      continue;
-    }
-    const Dealer dealt = DealExpert(counts, e, hosts[e], quotas[e], topology);
-    for (size_t s = 0; s < counts.size(); ++s) {
-      for (size_t j = 0; j < hosts[e].size(); ++j) {
-        if (dealt.cell(s, j) > 0) split.shares[s][e].push_back({hosts[e][j], slots[j], dealt.cell(s, j)});
-      }
-    }
-  }
+  split.shares = DealShares(counts, layer, hosts, quotas, topology);
   split.rank_tokens = RankTokens(quotas, hosts, static_cast<int>(speeds.size()));
-  split.hash = Hash(split);
+  split.hash = Hash(split.shares);
   return split;
 }
 

@@ -17,16 +17,18 @@ namespace ballast {
 
 // How many assignments of one source rank to one expert go to one host.
 struct Share {
+  Rank source;
+  ExpertId expert;
   Rank host;
-  int slot = 0;  // index of the expert's slot on the host
+  int32_t slot = 0;  // index of the expert's slot on the host
   int64_t count = 0;
+  friend bool operator==(const Share&, const Share&) = default;
 };
 
 struct Split {
-  // [source][expert] -> shares in the order of rising host; a source's assignments to the expert, in
-  // canonical order (sequence, position, k), are dealt to the shares as contiguous runs in this order. Shares
-  // of 0 are left out.
-  std::vector<std::vector<std::vector<Share>>> shares;
+  // By rising (source, expert, host); none is 0. A source's assignments to an expert, in canonical order
+  // (sequence, position, k), are dealt to its shares as contiguous runs in this order.
+  std::vector<Share> shares;
   std::vector<int64_t> rank_tokens;  // [rank] assignments that the rank computes
   // Over all shares: equal on all ranks or something is wrong (it rides in the step header).
   uint64_t hash = 0;

@@ -4,5 +4,5 @@
 
 namespace ballast {
 inline constexpr char kVersion[] = "0.1.0";
-inline constexpr int kProtocolVersion = 1;
+inline constexpr int kProtocolVersion = 2;
 }  // namespace ballast

@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "absl/strings/str_cat.h"
 #include "ctl/exit_code.h"
+#include "protocol/version.h"
 #include "tests/base/temp_dir.h"
 #include "wire/job_reader.h"
 
@@ -129,12 +131,12 @@ TEST(Cli, VariablesAndConfigFileAreRead) {
   setenv("BALLAST_OUTPUT", "json", 1);
   Result variable = Ctl({"version"});
   unsetenv("BALLAST_OUTPUT");
-  EXPECT_EQ(nlohmann::json::parse(variable.out)["protocol_version"], 1);
+  EXPECT_EQ(nlohmann::json::parse(variable.out)["protocol_version"], kProtocolVersion);
 
   std::string config =
       folder.Write("ballast.toml", "output=\"yaml\"\ncoordinator=\"127.0.0.1:2\"\ninsecure=true\n");
   Result file = Ctl({"version", "--config", config});
-  EXPECT_NE(file.out.find("protocol_version: 1\n"), std::string::npos) << file.out;
+  EXPECT_NE(file.out.find(absl::StrCat("protocol_version: ", kProtocolVersion, "\n")), std::string::npos) << file.out;
   Result reached = Ctl({"--config", config, "job", "list"});
   EXPECT_EQ(reached.code, kExitUnavailable) << reached.err;
   EXPECT_NE(reached.err.find("127.0.0.1:2"), std::string::npos) << reached.err;

@@ -39,32 +39,54 @@ TEST(Apportion, RandomPartsAreQuotasRoundedUpOrDown) {
   }
 }
 
-TEST(Apportion, TablesKeepRowAndColumnSums) {
+// Amounts up to the largest that splits know, and small ones, where rounding shows.
+int64_t SomeAmount(Rng& rng) {
+  return rng.Chance(0.2) ? 0 : rng.Between(0, int64_t{1} << (rng.Chance(0.5) ? 4 : 44));
+}
+
+TEST(ProportionalPart, PeeledPartsFitAndAddUp) {
   Rng rng(20240502);
-  for (int round = 0; round < 3000; ++round) {
-    std::vector<int64_t> rows(static_cast<size_t>(rng.Between(1, 7)));
-    std::vector<int64_t> columns(static_cast<size_t>(rng.Between(1, 7)), 0);
-    for (int64_t& row : rows) row = rng.Chance(0.2) ? 0 : rng.Between(0, 200);
-    const int64_t total = std::accumulate(rows.begin(), rows.end(), int64_t{0});
-    for (int64_t i = 0; i < total; ++i) ++columns[rng.Below(rng.Chance(0.5) ? 1 : columns.size())];
-    const auto cells = ApportionTable(rows, columns);
-    std::vector<int64_t> column_sums(columns.size(), 0);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      int64_t sum = 0;
-      for (size_t j = 0; j < columns.size(); ++j) {
-        EXPECT_GE(cells[i][j], 0);
-        sum += cells[i][j];
-        column_sums[j] += cells[i][j];
-        if (total > 0) {
-          // Close to proportional: off by rounding alone, which the rows before may have left behind.
-          EXPECT_NEAR(static_cast<double>(cells[i][j]), static_cast<double>(rows[i]) * columns[j] / total,
-                      7.0);
-        }
-      }
-      EXPECT_EQ(sum, rows[i]);
+  for (int round = 0; round < 5000; ++round) {
+    SCOPED_TRACE(round);
+    std::vector<int64_t> weights(static_cast<size_t>(rng.Between(1, 9)));
+    for (int64_t& weight : weights) weight = SomeAmount(rng);
+    int64_t sum = std::accumulate(weights.begin(), weights.end(), int64_t{0});
+    int64_t amount = rng.Between(0, sum);
+    for (int64_t weight : weights) {
+      if (weight == 0) continue;
+      const int64_t part = ProportionalPart(amount, weight, sum);
+      EXPECT_EQ(part, static_cast<int64_t>(static_cast<__int128>(amount) * weight / sum));
+      EXPECT_LE(part, weight);
+      amount -= part;
+      sum -= weight;
     }
-    EXPECT_EQ(column_sums, columns);
+    EXPECT_EQ(amount, 0);
   }
+}
+
+TEST(RunningShare, PiecesGetTheirProportionAndThePartIsDealtWhole) {
+  Rng rng(20240503);
+  for (int round = 0; round < 5000; ++round) {
+    SCOPED_TRACE(round);
+    std::vector<int64_t> pieces(static_cast<size_t>(rng.Between(1, 9)));
+    for (int64_t& piece : pieces) piece = SomeAmount(rng);
+    const int64_t whole = std::accumulate(pieces.begin(), pieces.end(), int64_t{0});
+    const int64_t part = rng.Chance(0.1) ? whole : rng.Between(0, whole);
+    RunningShare share(part, whole);
+    int64_t dealt = 0;
+    for (int64_t piece : pieces) {
+      const int64_t got = share.Next(piece);
+      EXPECT_GE(got, 0);
+      EXPECT_LE(got, piece);
+      const int64_t fair = whole == 0 ? 0 : static_cast<int64_t>(static_cast<__int128>(piece) * part / whole);
+      EXPECT_GE(got, fair) << "of " << piece;
+      EXPECT_LE(got, fair + 2) << "of " << piece;
+      dealt += got;
+    }
+    EXPECT_EQ(dealt, part);
+  }
+  RunningShare all(int64_t{1} << 48, int64_t{1} << 48);
+  EXPECT_EQ(all.Next(int64_t{1} << 48), int64_t{1} << 48);
 }
 
 }  // namespace

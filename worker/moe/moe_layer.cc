@@ -68,7 +68,7 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   BALLAST_ASSIGN_OR_RETURN(const CountMatrix counts, GatherCounts(context, routing_.counts, scratch_.counts));
   BALLAST_ASSIGN_OR_RETURN(const Split split, ComputeSplit(counts, context.plan, config_.experts,
                                                            context.speeds, context.topology));
-  const Route route = MakeRoute(split, context.plan, config_.experts);
+  const Route route = MakeRoute(split, context.plan);
   CheckConserved(route, counts, self);
   chunks_ = CutIntoChunks(route, context.plan.schedule.chunks);
   slot_rows_ = route.slot_rows[self.index()];

@@ -45,7 +45,7 @@ struct Route {
 };
 
 // From the split of the gathered counts. `slots` are the layer's.
-Route MakeRoute(const Split& split, const LayerPlan& layer, int experts);
+Route MakeRoute(const Split& split, const LayerPlan& layer);
 
 enum class Direction { kDispatch, kCombine };  // source -> host, host -> source
 

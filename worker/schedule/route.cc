@@ -1,13 +1,10 @@
-#include "base/check.h"
 #include "worker/schedule/all_to_all.h"
 
 namespace ballast {
 
-Route MakeRoute(const Split& split, const LayerPlan& layer, int experts) {
+Route MakeRoute(const Split& split, const LayerPlan& layer) {
   Route route;
   const int ranks = static_cast<int>(layer.slots.size());
-  BALLAST_CHECK(static_cast<int>(split.shares.size()) == ranks)
-      << split.shares.size() << " sources, " << ranks << " ranks";
   route.ranks = ranks;
   route.hash = split.hash;
   route.source_rows.assign(ranks, 0);
@@ -16,21 +13,19 @@ Route MakeRoute(const Split& split, const LayerPlan& layer, int experts) {
   for (int r = 0; r < ranks; ++r) route.slot_rows[r].assign(layer.slots[r].size(), 0);
 
   // A source's order is (expert, canonical order), and an expert's shares are runs of it.
-  for (int source = 0; source < ranks; ++source) {
-    for (int expert = 0; expert < experts; ++expert) {
-      for (const Share& share : split.shares[source][expert]) {
-        route.segments.push_back({.source = Rank(source),
-                                  .host = share.host,
-                                  .slot = share.slot,
-                                  .expert = ExpertId(expert),
-                                  .rows = share.count,
-                                  .source_offset = route.source_rows[source],
-                                  .host_offset = 0});
-        route.source_rows[source] += share.count;
-        route.slot_rows[share.host.index()][share.slot] += share.count;
-        route.host_rows[share.host.index()] += share.count;
-      }
-    }
+  route.segments.reserve(split.shares.size());
+  for (const Share& share : split.shares) {
+    int64_t& sent = route.source_rows[share.source.index()];
+    route.segments.push_back({.source = share.source,
+                              .host = share.host,
+                              .slot = share.slot,
+                              .expert = share.expert,
+                              .rows = share.count,
+                              .source_offset = sent,
+                              .host_offset = 0});
+    sent += share.count;
+    route.slot_rows[share.host.index()][share.slot] += share.count;
+    route.host_rows[share.host.index()] += share.count;
   }
 
   // A host's order is (slot, source): the segments come by rising source already.

@@ -146,12 +146,12 @@ TEST(AllToAll, EveryAlgorithmMovesEveryRowBothWays) {
 RandomRoute FullRoute(int ranks) {
   RandomRoute full;
   full.layer.slots.resize(ranks);
-  full.split.shares.assign(ranks, std::vector<std::vector<Share>>(ranks));
   for (int host = 0; host < ranks; ++host) full.layer.slots[host] = {ExpertId(host)};
   for (int source = 0; source < ranks; ++source) {
-    for (int e = 0; e < ranks; ++e) full.split.shares[source][e] = {{Rank(e), 0, 1 + source + 2 * e}};
+    for (int e = 0; e < ranks; ++e)
+      full.split.shares.push_back({Rank(source), ExpertId(e), Rank(e), 0, 1 + source + 2 * e});
   }
-  full.route = MakeRoute(full.split, full.layer, ranks);
+  full.route = MakeRoute(full.split, full.layer);
   return full;
 }
 

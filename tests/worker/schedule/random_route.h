@@ -32,7 +32,6 @@ inline RandomRoute MakeRandomRoute(Rng& rng, int ranks, int experts) {
       if (slot.has_value()) hosts[slot->index()].push_back(Rank(rank));
     }
   }
-  r.split.shares.assign(ranks, std::vector<std::vector<Share>>(experts));
   for (int source = 0; source < ranks; ++source) {
     for (int e = 0; e < experts; ++e) {
       for (Rank host : hosts[e]) {
@@ -40,11 +39,11 @@ inline RandomRoute MakeRandomRoute(Rng& rng, int ranks, int experts) {
         if (count == 0) continue;
         int slot = 0;
         while (r.layer.slots[host.index()][slot] != Slot(ExpertId(e))) ++slot;
-        r.split.shares[source][e].push_back({host, slot, count});
+        r.split.shares.push_back({Rank(source), ExpertId(e), host, slot, count});
       }
     }
   }
-  r.route = MakeRoute(r.split, r.layer, experts);
+  r.route = MakeRoute(r.split, r.layer);
   return r;
 }
 

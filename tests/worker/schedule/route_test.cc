@@ -14,9 +14,13 @@ TEST(Route, SmallCaseByHand) {
   layer.slots = {{ExpertId(1), ExpertId(0)}, {Slot(), ExpertId(0)}};
   Split split;
   split.hash = 99;
-  split.shares = {{{{Rank(0), 1, 2}, {Rank(1), 1, 3}}, {{Rank(0), 0, 4}}},
-                  {{{Rank(1), 1, 5}}, {{Rank(0), 0, 6}}}};
-  Route route = MakeRoute(split, layer, 2);
+  const ExpertId a(0), b(1);
+  split.shares = {{Rank(0), a, Rank(0), 1, 2},
+                  {Rank(0), a, Rank(1), 1, 3},
+                  {Rank(0), b, Rank(0), 0, 4},
+                  {Rank(1), a, Rank(1), 1, 5},
+                  {Rank(1), b, Rank(0), 0, 6}};
+  Route route = MakeRoute(split, layer);
   EXPECT_EQ(route.hash, 99u);
   EXPECT_EQ(route.source_rows, (std::vector<int64_t>{9, 11}));
   EXPECT_EQ(route.host_rows, (std::vector<int64_t>{12, 8}));
