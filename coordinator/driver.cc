@@ -1,6 +1,5 @@
 #include "coordinator/driver.h"
 
-#include <csignal>
 #include <utility>
 
 #include "base/log.h"
@@ -166,6 +165,7 @@ bool Driver::CarryOut(Action& action) {
 }
 
 bool Driver::CarryOutOne(const StoreWrite& write) {
+  PassFailpoint(write);
   const Time begin = SteadyNow();
   absl::Status status = store_->Commit(write.transaction);
   if (options_.observer != nullptr) options_.observer->OnStoreCommit(SteadyNow() - begin, status.ok());
@@ -279,16 +279,28 @@ absl::StatusOr<LeadershipWon> Driver::Lead(Term at_least) {
 }
 
 void Driver::PassFailpoint(const CoordinatorMessage& message) {
-  if (options_.failpoint != Failpoint::kDieAfterFirstCommit) return;
-  const auto* commit = std::get_if<Commit>(&message);
-  if (commit == nullptr) return;
-  if (committing_ != commit->version) {
-    committing_ = commit->version;  // the first one leaves
-    return;
+  const auto pass = [this](PlanVersion version, PlanVersion& sent, const char* before, const char* after) {
+    if (sent != version) {
+      sent = version;
+      return options_.failpoint.Pass(before);
+    }
+    if (!options_.failpoint.At(after)) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));  // for the first to be on its way
+    options_.failpoint.Pass(after);
+  };
+  if (const auto* stage = std::get_if<Stage>(&message))
+    pass(stage->plan->stamp.version, staging_, "before-stage", "after-stage");
+  if (const auto* commit = std::get_if<Commit>(&message))
+    pass(commit->version, committing_, "before-commit", "after-commit");
+}
+
+void Driver::PassFailpoint(const StoreWrite& write) const {
+  for (const RecordWrite& record : write.transaction.writes) {
+    const auto* plan = std::get_if<PlanRecord>(&record);
+    if (plan == nullptr || plan->state != PlanState::kActive) continue;
+    if (plan->origin != PlanOrigin::kFirst && plan->origin != PlanOrigin::kRecovery)
+      options_.failpoint.Pass("before-active");
   }
-  Log(LogLevel::kWarning, "failpoint: dying after the first Commit", {{"plan", commit->version.value()}});
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));  // for the first to be on its way
-  raise(SIGKILL);
 }
 
 void Driver::EndAll() {

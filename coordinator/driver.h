@@ -16,10 +16,10 @@
 
 #include "absl/status/status.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/mailbox.h"
 #include "coordinator/core.h"
 #include "coordinator/events.h"
-#include "coordinator/failpoint.h"
 #include "coordinator/store.h"
 #include "coordinator/streams.h"
 
@@ -33,12 +33,19 @@ class DriverObserver {
   virtual void OnPublish(const WatchEvent& event, const Core& core, Time now) = 0;
 };
 
+// Of a plan's rollout: before and after the first message of a kind, and before it is known to be ACTIVE.
+inline const std::vector<std::string>& DriverPlaces() {
+  static const auto& places = *new std::vector<std::string>{"before-stage", "after-stage", "before-commit",
+                                                            "after-commit", "before-active"};
+  return places;
+}
+
 struct DriverOptions {
   CoreOptions core;
   Duration tick = Seconds(0.2);
   Duration reply_deadline = Seconds(10);
   size_t mailbox_max = 1 << 16;
-  Failpoint failpoint = Failpoint::kNone;
+  Failpoint failpoint;                 // at one of DriverPlaces
   DriverObserver* observer = nullptr;  // outlives the driver; null = none
 };
 
@@ -128,6 +135,7 @@ class Driver {
   void TellWatchers(const JobEvent& event);
   absl::StatusOr<LeadershipWon> Lead(Term at_least);
   void PassFailpoint(const CoordinatorMessage& message);
+  void PassFailpoint(const StoreWrite& write) const;
   void EndAll();
   Now ReadClocks() const;
 
@@ -147,7 +155,8 @@ class Driver {
   Time next_tick_;
   bool exited_ = false;
   std::vector<Event> queued_;  // results of actions, fed before the mailbox's next item
-  PlanVersion committing_;     // for the failpoint
+  PlanVersion staging_;        // for the failpoint
+  PlanVersion committing_;     // the same
 
   std::thread thread_;
 };

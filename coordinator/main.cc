@@ -14,7 +14,7 @@ namespace ballast {
 namespace {
 
 absl::Status Run(const CoordinatorSettings& settings) {
-  BALLAST_ASSIGN_OR_RETURN(Failpoint failpoint, ParseFailpoint(settings.failpoint));
+  BALLAST_ASSIGN_OR_RETURN(Failpoint failpoint, Failpoint::Parse(settings.failpoint, DriverPlaces()));
   BALLAST_RETURN_IF_ERROR(CheckCertificateFiles(settings.daemon.certificates));
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<StateStore> store, OpenSqliteStore(settings.data_dir));
 

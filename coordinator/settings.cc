@@ -18,7 +18,7 @@ void AddCoordinatorOptions(CLI::App& app, CoordinatorSettings& settings) {
   AddOption(app, "--scale-out-after", settings.scale_out_after_s,
             "Seconds that a job runs before it takes more ranks, up to its ranks.max")
       ->check(CLI::NonNegativeNumber);
-  AddOption(app, "--failpoint", settings.failpoint, "For tests: die-after-first-commit")->group("");
+  AddOption(app, "--failpoint", settings.failpoint, "For tests: PLACE:die or PLACE:stop")->group("");
 }
 
 absl::Status WritePortFile(const std::string& path, const std::vector<std::pair<std::string, int>>& ports) {

@@ -107,6 +107,7 @@ void Drain(SessionHost& host, double seconds, const std::string& reason) {
 }
 
 absl::Status Run(const WorkerSettings& settings) {
+  BALLAST_ASSIGN_OR_RETURN(Failpoint failpoint, Failpoint::Parse(settings.failpoint, SessionPlaces()));
   // Before certificates, connections and other threads.
   int ranks = 0;
   BALLAST_ASSIGN_OR_RETURN(RankDevice device, OpenDevice(settings, ranks));
@@ -174,6 +175,7 @@ absl::Status Run(const WorkerSettings& settings) {
                                               device),
                                 &host, watch.get(), prober.get());
   host.SetRanks(&generations);
+  host.SetFailpoint(std::move(failpoint));
   CheckpointKeeper checkpoints(&host);
   host.SetCheckpoints(&checkpoints);
   WorkerMetrics metrics(hello);

@@ -42,6 +42,7 @@ void AddWorkerOptions(CLI::App& app, WorkerSettings& settings) {
       ->check(CLI::NonNegativeNumber);
   AddOption(app, "--protocol-version", settings.protocol_version, "For tests: says another version in Hello")
       ->group("");
+  AddOption(app, "--failpoint", settings.failpoint, "For tests: PLACE:die or PLACE:stop")->group("");
 }
 
 absl::StatusOr<std::map<std::string, std::string>> ParseLabels(const std::vector<std::string>& labels) {

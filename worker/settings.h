@@ -25,6 +25,7 @@ struct WorkerSettings {
   double exchange_timeout_s = 300;
   double drain_timeout_s = 30;
   int protocol_version = 0;
+  std::string failpoint;
 };
 
 // Declares the options; `settings` must outlive the parsing.

@@ -110,7 +110,7 @@ TEST(CoordinatorCrash, KilledInMidRunNoStepWaitsAndAPlanCanBePushedAfterwards) {
 
 TEST(CoordinatorCrash, KilledForGoodAfterOneCommitEveryRankSwitchesAtOneStep) {
   Cluster cluster;
-  cluster.StartCoordinator({"--failpoint", "die-after-first-commit"});
+  cluster.StartCoordinator({"--failpoint", "after-commit:die"});
   cluster.StartWorkers(4);
   ASSERT_TRUE(cluster.Submit(SmallJob("demo", 4, 200)).ok());
   ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(5)));

@@ -32,9 +32,11 @@ class SessionHost::RunCoordination final : public StepCoordination {
     return cells;
   }
   void OnDecided(Rank rank, PlanVersion version, Step switch_step) override {
+    host_->failpoint_.Pass("decided");
     host_->Apply([&](Session& session) { return session.OnDecided(run_, rank, version, switch_step); });
   }
   void OnActive(Rank rank, PlanVersion version, Step switch_step) override {
+    host_->failpoint_.Pass("active");
     Log(LogLevel::kInfo, "plan active",
         {{"job", run_.job.value()},
          {"rank", rank.value()},
@@ -102,6 +104,8 @@ void SessionHost::EndStream() {
 }
 
 bool SessionHost::OnMessage(const CoordinatorMessage& message) {
+  if (std::holds_alternative<Stage>(message)) failpoint_.Pass("stage");
+  if (std::holds_alternative<Commit>(message)) failpoint_.Pass("commit");
   SessionActions actions;
   RunId run;
   std::string folder;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "base/failpoint.h"
 #include "base/mutex.h"
 #include "net/outbox.h"
 #include "protocol/messages.h"
@@ -40,6 +41,13 @@ class Checkpoints {
   virtual void Prune(const RunId& run, const std::string& folder, const PruneCheckpoints& message) = 0;
 };
 
+// Where a test may let a worker fail: a Stage or a Commit has come and nothing was made of it yet, a rank's
+// table has decided a plan, a rank is about to begin the first step of one.
+inline const std::vector<std::string>& SessionPlaces() {
+  static const auto& places = *new std::vector<std::string>{"stage", "commit", "decided", "active"};
+  return places;
+}
+
 // All methods may be called from any thread unless they say otherwise.
 class SessionHost {
  public:
@@ -50,6 +58,8 @@ class SessionHost {
   void SetRanks(Ranks* ranks) { ranks_ = ranks; }
   void SetCheckpoints(Checkpoints* checkpoints) { checkpoints_ = checkpoints; }
   void SetObserver(RunObserver* observer) { observer_ = observer; }
+  // At one of SessionPlaces.
+  void SetFailpoint(Failpoint failpoint) { failpoint_ = std::move(failpoint); }
 
   // ---- the agent's thread ----
   // First message of a new stream. What waited for the old one is dropped, reports excepted.
@@ -102,6 +112,7 @@ class SessionHost {
   Ranks* ranks_ = nullptr;
   Checkpoints* checkpoints_ = nullptr;
   RunObserver* observer_ = nullptr;
+  Failpoint failpoint_;
 
   mutable Mutex mutex_;
   Session session_ GUARDED_BY(mutex_);
