@@ -1,7 +1,5 @@
 #include "base/failpoint.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <csignal>
 
@@ -33,7 +31,7 @@ void Failpoint::Pass(const char* place) const {
   if (!At(place) || passed_->exchange(true)) return;
   const bool dies = action_ == Action::kDie;
   Log(LogLevel::kWarning, "failpoint", {{"place", place_}, {"action", dies ? "die" : "stop"}});
-  kill(getpid(), dies ? SIGKILL : SIGSTOP);
+  raise(dies ? SIGKILL : SIGSTOP);  // to this thread, so that it gets no further
 }
 
 }  // namespace ballast

@@ -1,10 +1,8 @@
 // Two machines: network namespaces joined by a veth pair, each with its own loopback.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,47 +12,10 @@
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/plan_edits.h"
 #include "tests/e2e/reference_run.h"
+#include "tests/e2e/two_hosts.h"
 
 namespace ballast {
 namespace {
-
-bool Sh(const std::string& command) { return std::system((command + " 2>/dev/null").c_str()) == 0; }
-
-// The namespaces of this process: "near" has 10.77.x.1, "far" has 10.77.x.2. The test itself stays outside
-// and reaches near over a link of its own, as an operator's laptop would: 10.78.x.1 and 10.78.x.3.
-class TwoHosts {
- public:
-  TwoHosts() : tag_(absl::StrCat("blst", getpid() % 100000)), net_(absl::StrCat(getpid() % 250, ".")) {
-    made_ = Sh("ip netns add " + near()) && Sh("ip netns add " + far()) &&
-            Sh("ip link add " + tag_ + "a netns " + near() + " type veth peer name " + tag_ + "b netns " +
-               far()) &&
-            Sh("ip link add " + tag_ + "c netns " + near() + " type veth peer name " + tag_ + "d") &&
-            Up("-n " + near(), "lo", "127.0.0.2/8") && Up("-n " + far(), "lo", "127.0.0.2/8") &&
-            Up("-n " + near(), tag_ + "a", address(1) + "/24") &&
-            Up("-n " + far(), tag_ + "b", address(2) + "/24") &&
-            Up("-n " + near(), tag_ + "c", operator_address() + "/24") &&
-            Up("", tag_ + "d", "10.78." + net_ + "3/24");
-  }
-  ~TwoHosts() {  // their links go with them
-    Sh("ip netns del " + near());
-    Sh("ip netns del " + far());
-  }
-  bool made() const { return made_; }
-  std::string near() const { return tag_ + "-near"; }
-  std::string far() const { return tag_ + "-far"; }
-  std::string address(int host) const { return absl::StrCat("10.77.", net_, host); }
-  std::string operator_address() const { return absl::StrCat("10.78.", net_, 1); }  // of near
-  bool CutLink() const { return Sh("ip -n " + far() + " link set " + tag_ + "b down"); }
-
- private:
-  static bool Up(const std::string& where, const std::string& link, const std::string& address) {
-    std::string in = "ip " + where;
-    return Sh(in + " addr add " + address + " dev " + link) && Sh(in + " link set " + link + " up");
-  }
-  const std::string tag_;
-  const std::string net_;
-  bool made_ = false;
-};
 
 class Namespaces : public testing::Test {
  protected:

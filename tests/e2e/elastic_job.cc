@@ -1,0 +1,36 @@
+#include "tests/e2e/elastic_job.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <vector>
+
+#include "tests/e2e/reference_run.h"
+
+namespace ballast {
+
+JobConfig ElasticJob(const Cluster& cluster, int min, int max, int64_t steps) {
+  JobConfig job = SmallJob("demo", max, steps);
+  job.placement.ranks_min = min;
+  job.checkpoint.path = cluster.dir() / "checkpoints";
+  job.checkpoint.every_steps = 10;
+  return job;
+}
+
+void ExpectUndisturbed(const Cluster& cluster, JobConfig job, const v1::JobStatus& status) {
+  for (DataSource& source : job.data.sources) source.prefix = cluster.data_prefix();
+  const std::vector<double> reference = ReferenceLosses(job, status.step());
+  ASSERT_GE(static_cast<int64_t>(reference.size()), status.step());
+  ASSERT_GT(status.recent_steps_size(), 0);
+  double worst = 0;
+  for (const v1::StepStatus& step : status.recent_steps()) {
+    const double expected = reference[static_cast<size_t>(step.step() - 1)];
+    worst = std::max(worst, std::abs(step.loss() - expected) / expected);
+    EXPECT_NEAR(step.loss(), expected, 1e-4 * expected) << "step " << step.step();
+  }
+  std::printf("%d steps compared, largest relative difference %.2g\n", status.recent_steps_size(), worst);
+}
+
+}  // namespace ballast

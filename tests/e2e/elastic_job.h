@@ -1,0 +1,20 @@
+// A job that survives the loss of a rank, and what its losses must be then.
+#pragma once
+
+#include <cstdint>
+
+#include "tests/e2e/cluster.h"
+
+namespace ballast {
+
+// `max` ranks are wanted, `min` do; a checkpoint after every tenth step.
+//
+// Sums are grouped by rank, so losses on three ranks differ from those on four by rounding, and after some
+// hundred steps a near tie of two experts falls the other way: the promise of 1e-4 is for tens of steps.
+JobConfig ElasticJob(const Cluster& cluster, int min, int max, int64_t steps);
+
+// The steps that `status` tells of have the losses of an undisturbed run on job.placement.ranks ranks, within
+// 1e-4 relative; prints the largest difference.
+void ExpectUndisturbed(const Cluster& cluster, JobConfig job, const v1::JobStatus& status);
+
+}  // namespace ballast
