@@ -1,7 +1,7 @@
 // How long the exact split takes: the division over hosts alone, and the whole split with every source's
 // shares, as each rank computes it for each microbatch and layer.
 //
-//   ballast-bench-split [--rounds N]
+//   split_time [--rounds N]
 //
 // Loads are log-normal (sigma 1.2) as a plan saw them; the split meets them after a drift of each by 20 %.
 // Prints one line of JSON for each shape: medians and 99th percentiles in microseconds.
@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "--rounds") == 0) {
     rounds = std::max(1, std::atoi(argv[2]));
   } else if (argc != 1) {
-    std::fprintf(stderr, "usage: ballast-bench-split [--rounds N]\n");
+    std::fprintf(stderr, "usage: split_time [--rounds N]\n");
     return 2;
   }
   for (const ballast::Shape& shape : {ballast::Shape{8, 4, 3, 2}, ballast::Shape{64, 8, 10, 8},
