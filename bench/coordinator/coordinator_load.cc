@@ -85,7 +85,10 @@ class Run {
     StartAll();
     Steady();
     Push();
-    for (auto& worker : workers_) worker->Detach();
+    for (auto& worker : workers_) {
+      worker->Detach();
+      worker.release();  // the last callback may still be returning
+    }
   }
 
  private:
@@ -115,6 +118,9 @@ class Run {
       attach(i);
       // Both ends of every handshake are on this machine.
       if ((i + 1) % kWave != 0 && i + 1 < options_.workers) continue;
+      if (i % (8 * kWave) == 8 * kWave - 1) {
+        for (auto& worker : workers_) worker->Heartbeat();
+      }
       while (!progress_.WaitWelcomed(i + 1, 0.2)) {
         BALLAST_CHECK(progress_.broken().empty() && Since(begin) < 300) << progress_.broken();
         for (int other = 0; other <= i; ++other) {
@@ -126,9 +132,13 @@ class Run {
     }
     std::printf("all %d attached after %.2f s, %d at a time, %d tried again\n", options_.workers,
                 Since(begin), kWave, retries);
+    for (auto& worker : workers_) worker->Heartbeat();
     const auto submitted = Clock::now();
     BALLAST_CHECK_OK(cluster_.Submit(Job(options_)).status());
-    BALLAST_CHECK(progress_.WaitStarted(options_.workers, 300)) << progress_.broken();
+    while (!progress_.WaitStarted(options_.workers, 2)) {
+      BALLAST_CHECK(progress_.broken().empty() && Since(submitted) < 300) << progress_.broken();
+      for (auto& worker : workers_) worker->Heartbeat();
+    }
     BALLAST_CHECK(cluster_.WaitForJob(
         "demo", 120, [](const v1::JobStatus& job) { return job.state() == v1::JOB_STATE_RUNNING; }));
     std::printf(

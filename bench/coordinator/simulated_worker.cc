@@ -74,6 +74,14 @@ bool SimulatedWorker::refused() {
   return done_ && !welcomed_;
 }
 
+void SimulatedWorker::Heartbeat() {
+  std::lock_guard lock(mutex_);
+  if (!welcomed_ || !outgoing_.empty()) return;
+  v1::WorkerMessage message;
+  message.mutable_heartbeat();
+  Send(std::move(message));
+}
+
 void SimulatedWorker::Report(RankReport report) {
   std::lock_guard lock(mutex_);
   report.job = JobId(stamp_.job());

@@ -61,6 +61,8 @@ class SimulatedWorker {
   void Attach(const std::string& target, const std::shared_ptr<grpc::ChannelCredentials>& credentials);
   // The attempt ended before it was welcomed: Attach again.
   bool refused();
+  // Keeps the lease while there is nothing to report.
+  void Heartbeat();
   // As its rank would after a step.
   void Report(RankReport report);
   void Report(StepReport report);
