@@ -48,13 +48,15 @@ Cluster::Cluster(World& world)
                            [this](const Ends& ends, StreamId s) {
                              workers_[static_cast<size_t>(ends.worker)]->OnStreamClosed(s);
                            }}) {
-  const auto collective = [this](Generation generation, int ranks) -> Collective& {
-    std::unique_ptr<Collective>& made = collectives_[generation];
+  const auto collective = [this](const Assign& assign) -> Collective& {
+    const RunKey run = KeyOf(assign);
+    std::unique_ptr<Collective>& made = collectives_[run];
     if (made == nullptr) {
-      made = std::make_unique<Collective>(ranks, [this, generation](ballast::Step step) {
-        world_.pauses.OnTable(world_.queue.now(), generation, step);
-        for (auto& worker : workers_) worker->OnTable(generation, step);
-      });
+      made = std::make_unique<Collective>(static_cast<int>(assign.members.size()),
+                                          [this, run](ballast::Step step) {
+                                            world_.pauses.OnTable(world_.queue.now(), run.first, step);
+                                            for (auto& worker : workers_) worker->OnTable(run, step);
+                                          });
     }
     return *made;
   };

@@ -44,7 +44,7 @@ class Cluster {
   Network network_;
   std::vector<std::unique_ptr<CoordinatorModel>> coordinators_;
   std::vector<std::unique_ptr<WorkerModel>> workers_;
-  std::map<Generation, std::unique_ptr<Collective>> collectives_;
+  std::map<RunKey, std::unique_ptr<Collective>> collectives_;
   std::optional<MemoryStore> old_store_;
   bool set_back_ = false;  // once: the workers know more than the store since then
   int alone_ = -1;         // the worker that tensors do not reach; -1 = none

@@ -9,8 +9,18 @@
 
 #include "base/ids.h"
 #include "protocol/header.h"
+#include "protocol/messages.h"
 
 namespace ballast::sim {
+
+// Whom a rank exchanges with. On a store that was set back a coordinator may give one number to two
+// generations; their processes never meet.
+using RunKey = std::pair<Generation, std::vector<Incarnation>>;
+inline RunKey KeyOf(const Assign& assign) {
+  RunKey key{assign.stamp.generation, {}};
+  for (const Member& member : assign.members) key.second.push_back(member.incarnation);
+  return key;
+}
 
 class Collective {
  public:

@@ -28,7 +28,7 @@ class WorkerModel;
 // What a worker finds around it.
 struct Surroundings {
   std::function<int()> find_coordinator;  // number of one to attach to, or -1
-  std::function<Collective&(Generation generation, int ranks)> collective;
+  std::function<Collective&(const Assign& assign)> collective;
   std::function<const WorkerModel&(const WorkerId&)> worker;
   std::function<bool(int a, int b)> connected;  // tensors can travel between these two
 };
@@ -45,7 +45,7 @@ class WorkerModel {
   void OnMessage(StreamId stream, const CoordinatorMessage& message);
   void OnStreamClosed(StreamId stream);
   // A table is complete: each rank looks at it after a while.
-  void OnTable(Generation generation, Step step);
+  void OnTable(const RunKey& run, Step step);
 
   bool alive() const { return session_ != nullptr; }
   int64_t life() const { return life_; }

@@ -34,8 +34,7 @@ void WorkerModel::MayBegin(RankModel& rank) {
 
 // The header leaves when all reduced gradients are in place: behind update and refresh of the step before.
 void WorkerModel::PutHeader(RankModel& rank) {
-  Collective& collective =
-      around_.collective(session_->run().generation, static_cast<int>(run_->assign.members.size()));
+  Collective& collective = around_.collective(run_->assign);
   const Step before = rank.step.Plus(-1);
   rank.waiting = before >= run_->assign.start_step && !collective.Complete(before);
   if (rank.waiting) return;
@@ -59,8 +58,8 @@ void WorkerModel::PutHeader(RankModel& rank) {
   if (epoch == epoch_) MayBegin(rank);
 }
 
-void WorkerModel::OnTable(Generation generation, Step step) {
-  if (!alive() || !run_.has_value() || run_->assign.stamp.generation != generation) return;
+void WorkerModel::OnTable(const RunKey& run, Step step) {
+  if (!alive() || !run_.has_value() || KeyOf(run_->assign) != run) return;
   for (RankModel& rank : ranks_) {
     const Micros after = world_.faults() ? world_.scenario.apply_us_max : 1'000;
     if (rank.waiting && rank.step == step.Next()) {
@@ -84,8 +83,7 @@ void WorkerModel::ApplyTables(RankModel& rank) {
       world_.checkers.OnDecided(rank.rank, version, digest, plan);
       return plan;
     };
-    Collective& collective =
-        around_.collective(session_->run().generation, static_cast<int>(run_->assign.members.size()));
+    Collective& collective = around_.collective(run_->assign);
     const absl::StatusOr<FenceDecision> decision = rank.fence.Apply(step, collective.Table(step), held);
     BALLAST_CHECK_OK(decision.status());
     rank.applied = step;
@@ -113,8 +111,7 @@ void WorkerModel::ApplyTables(RankModel& rank) {
 void WorkerModel::Complete(RankModel& rank, Step step) {
   if (step <= rank.done) return;
   rank.done = step;
-  Collective& collective =
-      around_.collective(session_->run().generation, static_cast<int>(run_->assign.members.size()));
+  Collective& collective = around_.collective(run_->assign);
   const std::vector<Rank>& homes = rank.fence.PlanFor(step)->body.homes;
   const std::vector<Rank>& next = rank.fence.PlanFor(step.Next())->body.homes;
   BlockStates updated;
