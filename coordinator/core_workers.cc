@@ -20,6 +20,25 @@ const Member* MemberOf(const JobEntry& job, Rank rank) {
   return rank.value() >= 0 && rank.index() < members.size() ? &members[rank.index()] : nullptr;
 }
 
+// What the worker's Hello says of the generation that this store knows of `job`, and that this store cannot have
+// led to; empty when there is nothing.
+std::string AheadOf(const JobEntry& job, const Hello& hello) {
+  const std::string who = absl::StrCat("worker ", hello.worker.value());
+  const PlanVersion newest = std::max({hello.active, hello.staged, hello.committed});
+  if (newest > job.record.last_version) {
+    return absl::StrCat(who, " runs or holds plan ", newest.value(), " of job ", hello.job.value(),
+                        ", this store knows ", job.record.last_version.value());
+  }
+  // A Commit leaves only after COMMITTED is durable.
+  const auto plan = job.plans.find(std::max(hello.active, hello.committed));
+  if (plan != job.plans.end() &&
+      (plan->second.state == PlanState::kProposed || plan->second.state == PlanState::kAborted)) {
+    return absl::StrCat(who, " has the Commit of plan ", plan->first.value(), " of job ", hello.job.value(),
+                        ", which is ", ToString(plan->second.state), " in this store");
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string Core::State::Contradiction(const Hello& hello) const {
@@ -37,19 +56,7 @@ std::string Core::State::Contradiction(const Hello& hello) const {
                         ", this store knows ", known.value());
   }
   if (hello.generation < known) return "";
-  const PlanVersion newest = std::max({hello.active, hello.staged, hello.committed});
-  if (newest > it->second.record.last_version) {
-    return absl::StrCat(who, " runs or holds plan ", newest.value(), " of job ", hello.job.value(),
-                        ", this store knows ", it->second.record.last_version.value());
-  }
-  // A Commit leaves only after COMMITTED is durable.
-  const auto plan = it->second.plans.find(std::max(hello.active, hello.committed));
-  if (plan != it->second.plans.end() &&
-      (plan->second.state == PlanState::kProposed || plan->second.state == PlanState::kAborted)) {
-    return absl::StrCat(who, " has the Commit of plan ", plan->first.value(), " of job ", hello.job.value(),
-                        ", which is ", ToString(plan->second.state), " in this store");
-  }
-  return "";
+  return AheadOf(it->second, hello);
 }
 
 void Core::State::On(Env& env, WorkerAttached& event) {
@@ -105,6 +112,15 @@ void Core::State::Resync(Env& env, const WorkerEntry& worker) {
   if (restarted) {
     BeginRecovery(env, *mine, absl::StrCat("worker ", hello.worker.value(), " was restarted"), std::nullopt);
     return OnMemberAttached(env, *mine, worker);
+  }
+  if (adopted && same_run) {
+    // The store is right: what it does not know of ends with the generation, and no version is given twice.
+    const std::string ahead = AheadOf(*mine, hello);
+    if (!ahead.empty()) {
+      mine->record.last_version =
+          std::max({mine->record.last_version, hello.active, hello.staged, hello.committed});
+      return BeginRecovery(env, *mine, absl::StrCat("after adopt: ", ahead), std::nullopt);
+    }
   }
   ResendJob(env, *mine, worker);
   ResendPlans(env, *mine, worker);
@@ -170,10 +186,14 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
         std::any_of(job.generation.members.begin(), job.generation.members.end(), [&](const Member& m) {
           return m.worker == worker.hello.worker && m.incarnation == frozen->incarnation;
         });
-    if (!member || adopted || Planted(options.bugs, PlantedBug::kOlderStoreLeads)) return;
-    return RefuseToLead(
-        env, absl::StrCat(who, " knows that generation ", frozen->stamp.generation.value(), " of job ",
-                          job.name().value(), " is over, which this store does not"));
+    if (!member || Planted(options.bugs, PlantedBug::kOlderStoreLeads)) return;
+    const std::string ahead =
+        absl::StrCat(who, " knows that generation ", frozen->stamp.generation.value(), " of job ",
+                     job.name().value(), " is over, which this store does not");
+    if (!adopted) return RefuseToLead(env, ahead);
+    BeginRecovery(env, job, absl::StrCat("after adopt: ", ahead), std::nullopt);
+    if (job.freeze.has_value()) OnFrozen(env, job, worker, *frozen);
+    return;
   }
   if (const auto* staged = std::get_if<Staged>(&message)) {
     OnStaged(env, job, worker, *staged);
@@ -184,9 +204,12 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     worker.active = std::max(worker.active, active->version);
     const std::string failure = OnActive(env, job, worker, *active, behind);
     if (!failure.empty()) return FailJob(env, job, failure);
-    if (behind)
-      return RefuseToLead(env, absl::StrCat(who, " runs plan ", active->version.value(), " of job ",
-                                            job.name().value(), ", which is only PROPOSED in this store"));
+    if (behind) {
+      const std::string ahead = absl::StrCat(who, " runs plan ", active->version.value(), " of job ",
+                                             job.name().value(), ", which is only PROPOSED in this store");
+      return adopted ? BeginRecovery(env, job, absl::StrCat("after adopt: ", ahead), std::nullopt)
+                     : RefuseToLead(env, ahead);
+    }
     ContinueHomeMoves(env, job);
   } else if (const auto* put = std::get_if<RendezvousPut>(&message)) {
     OnRendezvousPut(env, job, *put);
