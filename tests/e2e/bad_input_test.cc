@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/sqlite.h"
 #include "tests/e2e/cluster.h"
+#include "tests/e2e/own_mounts.h"
 
 namespace ballast {
 namespace {
@@ -127,13 +128,11 @@ TEST(BadDirectory, AReadOnlyOneEndsTheJobAtItsStart) {
   Cluster cluster;
   const std::string path = cluster.dir() / "checkpoints";
   fs::create_directory(path);
-  if (Process({"/usr/bin/unshare", "-m", "/bin/true"}, cluster.dir() / "unshare.log").Wait(10) != 0)
-    GTEST_SKIP() << "mount namespaces cannot be made here (needs root)";
+  const std::vector<std::string> read_only =
+      OwnMounts(cluster, "mount --bind " + path + " " + path + " && mount -o remount,bind,ro " + path);
+  if (read_only.empty()) GTEST_SKIP() << "mount namespaces cannot be made here (needs root)";
   cluster.StartCoordinator();
-  cluster.SetPrefix(
-      {"/usr/bin/unshare", "-m", "/bin/sh", "-c",
-       "mount --bind " + path + " " + path + " && mount -o remount,bind,ro " + path + " && exec \"$@\"",
-       "sh"});
+  cluster.SetPrefix(read_only);
   cluster.StartWorker(0, {"--ranks", "2"});
   ASSERT_TRUE(cluster.WaitForWorkers(1, 20));
   ASSERT_TRUE(cluster.Submit(JobWith(path, 1000)).ok());

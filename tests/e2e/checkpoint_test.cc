@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tests/e2e/cluster.h"
+#include "tests/e2e/own_mounts.h"
 #include "tests/e2e/reference_run.h"
 #include "wire/job_reader.h"
 #include "wire/message_json.h"
@@ -245,13 +246,12 @@ TEST(Checkpoint, AWorkerThatSeesAnotherDirectoryEndsTheJobByName) {
 // The worker has a small file system of its own in the place of the checkpoints.
 TEST(Checkpoint, AFullDiskIsAnAlarmAndWhatIsCompleteStays) {
   Cluster cluster;
-  if (Process({"/usr/bin/unshare", "-m", "/bin/true"}, cluster.dir() / "unshare.log").Wait(10) != 0)
-    GTEST_SKIP() << "mount namespaces cannot be made here (needs root)";
   const std::string path = cluster.dir() / "small";
+  const std::vector<std::string> small = OwnMounts(cluster, "mount -t tmpfs -o size=1m none " + path);
+  if (small.empty()) GTEST_SKIP() << "mount namespaces cannot be made here (needs root)";
   fs::create_directory(path);
   cluster.StartCoordinator();
-  cluster.SetPrefix({"/usr/bin/unshare", "-m", "/bin/sh", "-c",
-                     "mount -t tmpfs -o size=1m none " + path + " && exec \"$@\"", "sh"});
+  cluster.SetPrefix(small);
   cluster.StartWorker(0, {"--ranks", "2"});
   ASSERT_TRUE(cluster.WaitForWorkers(1, 20));
   JobConfig job = JobIn(cluster, path, 2, 400);
