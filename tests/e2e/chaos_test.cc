@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "tests/base/net_namespace.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/elastic_job.h"
 #include "tests/e2e/plan_edits.h"
@@ -177,10 +178,10 @@ class Partition : public testing::TestWithParam<std::string> {
 // Two workers and the coordinator on one side, two workers on the other: those that the coordinator reaches
 // go on, and take the others back when the link is there again.
 TEST_P(Partition, TheCoordinatorsSideGoesOnAndTakesTheOthersBack) {
-  cluster_->SetPrefix({"/usr/sbin/ip", "netns", "exec", hosts_.near()});
+  cluster_->SetPrefix(InNamespace(hosts_.near()));
   cluster_->StartCoordinator({"--scale-out-after", "0.2", "--failpoint", GetParam() + ":stop"});
   for (int i = 0; i < 4; ++i) {
-    cluster_->SetPrefix({"/usr/sbin/ip", "netns", "exec", i < 2 ? hosts_.near() : hosts_.far()});
+    cluster_->SetPrefix(InNamespace(i < 2 ? hosts_.near() : hosts_.far()));
     cluster_->StartWorker(i);
   }
   ASSERT_TRUE(cluster_->WaitForWorkers(4, 20));

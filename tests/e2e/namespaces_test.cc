@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tests/base/net_namespace.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/plan_edits.h"
 #include "tests/e2e/reference_run.h"
@@ -24,13 +25,13 @@ class Namespaces : public testing::Test {
     cluster_ =
         std::make_unique<Cluster>(std::vector<std::string>{hosts_.address(1), hosts_.operator_address()});
     cluster_->SetHosts(hosts_.address(1), hosts_.operator_address());
-    cluster_->SetPrefix({"/usr/sbin/ip", "netns", "exec", hosts_.near()});
+    cluster_->SetPrefix(InNamespace(hosts_.near()));
     cluster_->StartCoordinator();
   }
   // Workers 0, 1 near and 2, 3 far; no --data-address: they find it towards the coordinator.
   void StartWorkers(std::vector<std::string> extra_near = {}, std::vector<std::string> extra_far = {}) {
     for (int i = 0; i < 4; ++i) {
-      cluster_->SetPrefix({"/usr/sbin/ip", "netns", "exec", i < 2 ? hosts_.near() : hosts_.far()});
+      cluster_->SetPrefix(InNamespace(i < 2 ? hosts_.near() : hosts_.far()));
       cluster_->StartWorker(i, i < 2 ? extra_near : extra_far);
     }
     ASSERT_TRUE(cluster_->WaitForWorkers(4, 20));

@@ -1,13 +1,36 @@
 #include "tests/e2e/own_mounts.h"
 
+#include <sstream>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "tests/e2e/process.h"
 
 namespace ballast {
 
+namespace {
+
+// Whether what is mounted below `directory` would show in other mount namespaces as well.
+bool IsShared(const std::string& directory) {
+  std::istringstream mounts(ReadFile("/proc/self/mountinfo"));
+  size_t longest = 0;
+  bool shared = false;
+  for (std::string line; std::getline(mounts, line);) {
+    const std::vector<std::string> fields = absl::StrSplit(line, ' ');
+    if (fields.size() < 5 || !absl::StartsWith(directory, fields[4]) || fields[4].size() < longest) continue;
+    longest = fields[4].size();
+    shared = absl::StrContains(line, " shared:");
+  }
+  return shared;
+}
+
+}  // namespace
+
 std::vector<std::string> OwnMounts(const Cluster& cluster, const std::string& mounts) {
   std::vector<std::vector<std::string>> ways = {{"/usr/bin/unshare", "-m"}};
-  // In a chroot / is no mount point, which unshare could make private. Where no mount is shared it need not.
-  if (ReadFile("/proc/self/mountinfo").find(" shared:") == std::string::npos)
+  // In a chroot / is no mount point, which unshare could make private. It need not where mounts are private
+  // already.
+  if (!IsShared(cluster.dir().path()))
     ways.push_back({"/usr/bin/unshare", "-m", "--propagation", "unchanged"});
   for (std::vector<std::string>& way : ways) {
     std::vector<std::string> trial = way;

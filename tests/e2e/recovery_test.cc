@@ -52,8 +52,8 @@ TEST(Recovery, KilledInMidRunTheJobGoesOnFromACheckpointOnThreeRanks) {
   const JobConfig job = ElasticJob(cluster, 3, 4, kSteps);
   ASSERT_TRUE(cluster.Submit(job).ok());
   ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(45)));
-  cluster.worker(2).Kill();
   const int64_t killed = UnixMs();
+  cluster.worker(2).Kill();
   ASSERT_TRUE(cluster.WaitForJob("demo", 15, InGeneration(2)));
   const double running_s = 1e-3 * static_cast<double>(UnixMs() - killed);
   const int64_t first = cluster.Plan("demo", 2)->plan().not_before_step();

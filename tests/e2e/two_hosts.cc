@@ -2,21 +2,10 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
-
 #include "absl/strings/str_cat.h"
+#include "tests/base/net_namespace.h"
 
 namespace ballast {
-namespace {
-
-bool Sh(const std::string& command) { return std::system((command + " 2>/dev/null").c_str()) == 0; }
-
-bool Up(const std::string& where, const std::string& link, const std::string& address) {
-  std::string in = "ip " + where;
-  return Sh(in + " addr add " + address + " dev " + link) && Sh(in + " link set " + link + " up");
-}
-
-}  // namespace
 
 TwoHosts::TwoHosts()
     : tag_(absl::StrCat("blst", getpid() % 100000)), net_(absl::StrCat(getpid() % 250, ".")) {
@@ -24,11 +13,10 @@ TwoHosts::TwoHosts()
       Sh("ip netns add " + near()) && Sh("ip netns add " + far()) &&
       Sh("ip link add " + tag_ + "a netns " + near() + " type veth peer name " + tag_ + "b netns " + far()) &&
       Sh("ip link add " + tag_ + "c netns " + near() + " type veth peer name " + tag_ + "d") &&
-      Up("-n " + near(), "lo", "127.0.0.2/8") && Up("-n " + far(), "lo", "127.0.0.2/8") &&
-      Up("-n " + near(), tag_ + "a", address(1) + "/24") &&
-      Up("-n " + far(), tag_ + "b", address(2) + "/24") &&
-      Up("-n " + near(), tag_ + "c", operator_address() + "/24") &&
-      Up("", tag_ + "d", "10.78." + net_ + "3/24");
+      LinkUp(near(), "lo", "127.0.0.2/8") && LinkUp(far(), "lo", "127.0.0.2/8") &&
+      LinkUp(near(), tag_ + "a", address(1) + "/24") && LinkUp(far(), tag_ + "b", address(2) + "/24") &&
+      LinkUp(near(), tag_ + "c", operator_address() + "/24") &&
+      LinkUp("", tag_ + "d", "10.78." + net_ + "3/24");
 }
 
 TwoHosts::~TwoHosts() {  // their links go with them
@@ -40,7 +28,7 @@ std::string TwoHosts::near() const { return tag_ + "-near"; }
 std::string TwoHosts::far() const { return tag_ + "-far"; }
 std::string TwoHosts::address(int host) const { return absl::StrCat("10.77.", net_, host); }
 std::string TwoHosts::operator_address() const { return absl::StrCat("10.78.", net_, 1); }
-bool TwoHosts::CutLink() const { return Sh("ip -n " + far() + " link set " + tag_ + "b down"); }
-bool TwoHosts::MendLink() const { return Sh("ip -n " + far() + " link set " + tag_ + "b up"); }
+bool TwoHosts::CutLink() const { return ShIn(far(), "ip link set " + tag_ + "b down"); }
+bool TwoHosts::MendLink() const { return ShIn(far(), "ip link set " + tag_ + "b up"); }
 
 }  // namespace ballast

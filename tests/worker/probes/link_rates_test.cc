@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "tests/base/net_namespace.h"
 #include "worker/probes/link_prober.h"
 
 namespace ballast {
@@ -19,8 +20,6 @@ namespace {
 
 constexpr double kThereMbit = 160;  // 20 MB/s
 constexpr double kBackMbit = 40;    // 5 MB/s
-
-bool Sh(const std::string& command) { return std::system((command + " 2>/dev/null").c_str()) == 0; }
 
 // Network namespaces "near" and "far" with the addresses 10.79.x.1 and 10.79.x.2.
 class TwoHosts {
@@ -30,7 +29,7 @@ class TwoHosts {
     made_ = Sh("ip netns add " + near()) && Sh("ip netns add " + far()) &&
             Sh("ip link add " + tag_ + "a netns " + near() + " type veth peer name " + tag_ + "b netns " +
                far()) &&
-            Up(near(), tag_ + "a", address(1)) && Up(far(), tag_ + "b", address(2)) &&
+            LinkUp(near(), tag_ + "a", address(1) + "/24") && LinkUp(far(), tag_ + "b", address(2) + "/24") &&
             Shape(near(), tag_ + "a", kThereMbit) && Shape(far(), tag_ + "b", kBackMbit);
   }
   ~TwoHosts() {
@@ -41,7 +40,7 @@ class TwoHosts {
   std::string near() const { return tag_ + "-near"; }
   std::string far() const { return tag_ + "-far"; }
   std::string address(int host) const { return absl::StrCat(net_, host); }
-  bool CutLink() const { return Sh("ip -n " + far() + " link set " + tag_ + "b down"); }
+  bool CutLink() const { return ShIn(far(), "ip link set " + tag_ + "b down"); }
 
   // Runs `work` on a thread inside the namespace; threads that it starts stay there.
   static void Inside(const std::string& name, const std::function<void()>& work) {
@@ -54,13 +53,9 @@ class TwoHosts {
   }
 
  private:
-  static bool Up(const std::string& where, const std::string& link, const std::string& address) {
-    return Sh("ip -n " + where + " addr add " + address + "/24 dev " + link) &&
-           Sh("ip -n " + where + " link set " + link + " up");
-  }
   static bool Shape(const std::string& where, const std::string& link, double mbit) {
-    return Sh(absl::StrCat("tc -n ", where, " qdisc add dev ", link, " root tbf rate ", mbit,
-                           "mbit burst 16kb latency 200ms"));
+    return ShIn(where, absl::StrCat("tc qdisc add dev ", link, " root tbf rate ", mbit,
+                                    "mbit burst 16kb latency 200ms"));
   }
   const std::string tag_;
   const std::string net_;
