@@ -43,6 +43,14 @@ auto InGeneration(int64_t generation) {
   };
 }
 
+// Waits for the job's end.
+void ExpectSuccessUndisturbed(Cluster& cluster, const JobConfig& job) {
+  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  ExpectUndisturbed(cluster, job, status);
+}
+
 constexpr int64_t kSteps = 150;
 
 TEST(Recovery, KilledInMidRunTheJobGoesOnFromACheckpointOnThreeRanks) {
@@ -92,10 +100,7 @@ TEST(Recovery, AFrozenWorkerIsLeftBehindAndComesBackWhenItWakesUp) {
               NoticedAfter(cluster, stopped), 1e-3 * static_cast<double>(UnixMs() - stopped));
   cluster.worker(1).Signal(SIGCONT);
   EXPECT_TRUE(cluster.WaitForWorkers(4, 20)) << "refused in the old generation, it attaches and is free";
-  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
-  const v1::JobStatus status = cluster.Job("demo").value();
-  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
-  ExpectUndisturbed(cluster, job, status);
+  ExpectSuccessUndisturbed(cluster, job);
 }
 
 TEST(Recovery, WithTooFewRanksItWaitsAndGoesOnByItself) {
@@ -131,10 +136,7 @@ TEST(Recovery, ACoordinatorThatDiesMeanwhileDoesNotMatter) {
   cluster.worker(3).Kill();
   cluster.StartCoordinator();
   ASSERT_TRUE(cluster.WaitForJob("demo", 30, InGeneration(2)));
-  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
-  const v1::JobStatus status = cluster.Job("demo").value();
-  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
-  ExpectUndisturbed(cluster, job, status);
+  ExpectSuccessUndisturbed(cluster, job);
 }
 
 // A drain and the way back: no step is lost and none is trained twice.
