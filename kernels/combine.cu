@@ -10,7 +10,7 @@ constexpr int kThreads = 128;
 
 template <class T>
 __global__ void ForwardKernel(const CombineShape shape, const T* __restrict__ rows,
-                              const int64_t* __restrict__ row_of, const T* __restrict__ weights,
+                              const int64_t* __restrict__ row_of, const float* __restrict__ weights,
                               T* __restrict__ out) {
   const int64_t token = blockIdx.x;
   row_of += token * shape.top_k;
@@ -19,7 +19,7 @@ __global__ void ForwardKernel(const CombineShape shape, const T* __restrict__ ro
   for (int64_t j = threadIdx.x; j < shape.columns; j += kThreads) {
     float sum = 0;
     for (int k = 0; k < shape.top_k; ++k) {
-      sum += ToFloat(weights[k]) * ToFloat(rows[row_of[k] * shape.columns + j]);
+      sum += weights[k] * ToFloat(rows[row_of[k] * shape.columns + j]);
     }
     out[j] = FromFloat<T>(sum);
   }
@@ -27,15 +27,15 @@ __global__ void ForwardKernel(const CombineShape shape, const T* __restrict__ ro
 
 template <class T>
 __global__ void BackwardKernel(const CombineShape shape, const T* __restrict__ rows,
-                               const int64_t* __restrict__ row_of, const T* __restrict__ weights,
+                               const int64_t* __restrict__ row_of, const float* __restrict__ weights,
                                const T* __restrict__ out_gradient, T* __restrict__ rows_gradient,
-                               T* __restrict__ weights_gradient) {
+                               float* __restrict__ weights_gradient) {
   const int64_t token = blockIdx.x;
   out_gradient += token * shape.columns;
   for (int k = 0; k < shape.top_k; ++k) {
     const int64_t at = token * shape.top_k + k;
     const int64_t row = row_of[at];
-    const float weight = ToFloat(weights[at]);
+    const float weight = weights[at];
     float dot = 0;
     for (int64_t j = threadIdx.x; j < shape.columns; j += kThreads) {
       const float gradient = ToFloat(out_gradient[j]);
@@ -43,15 +43,15 @@ __global__ void BackwardKernel(const CombineShape shape, const T* __restrict__ r
       rows_gradient[row * shape.columns + j] = FromFloat<T>(weight * gradient);
     }
     dot = BlockSum<kThreads>(dot);
-    if (threadIdx.x == 0) weights_gradient[at] = FromFloat<T>(dot);
+    if (threadIdx.x == 0) weights_gradient[at] = dot;
   }
 }
 
 }  // namespace
 
 template <class T>
-void CombineForward(const CombineShape& shape, const T* rows, const int64_t* row_of, const T* weights, T* out,
-                    Stream stream) {
+void CombineForward(const CombineShape& shape, const T* rows, const int64_t* row_of, const float* weights,
+                    T* out, Stream stream) {
   if (shape.tokens == 0 || shape.columns == 0) return;
   const Launch launch("combine_forward");
   ForwardKernel<<<shape.tokens, kThreads, 0, stream>>>(shape, rows, row_of, weights, out);
@@ -59,8 +59,8 @@ void CombineForward(const CombineShape& shape, const T* rows, const int64_t* row
 }
 
 template <class T>
-void CombineBackward(const CombineShape& shape, const T* rows, const int64_t* row_of, const T* weights,
-                     const T* out_gradient, T* rows_gradient, T* weights_gradient, Stream stream) {
+void CombineBackward(const CombineShape& shape, const T* rows, const int64_t* row_of, const float* weights,
+                     const T* out_gradient, T* rows_gradient, float* weights_gradient, Stream stream) {
   if (shape.tokens == 0) return;
   const Launch launch("combine_backward");
   BackwardKernel<<<shape.tokens, kThreads, 0, stream>>>(shape, rows, row_of, weights, out_gradient,
@@ -69,11 +69,11 @@ void CombineBackward(const CombineShape& shape, const T* rows, const int64_t* ro
 }
 
 template void CombineForward(const CombineShape&, const float*, const int64_t*, const float*, float*, Stream);
-template void CombineForward(const CombineShape&, const BFloat16*, const int64_t*, const BFloat16*, BFloat16*,
+template void CombineForward(const CombineShape&, const BFloat16*, const int64_t*, const float*, BFloat16*,
                              Stream);
 template void CombineBackward(const CombineShape&, const float*, const int64_t*, const float*, const float*,
                               float*, float*, Stream);
-template void CombineBackward(const CombineShape&, const BFloat16*, const int64_t*, const BFloat16*,
-                              const BFloat16*, BFloat16*, BFloat16*, Stream);
+template void CombineBackward(const CombineShape&, const BFloat16*, const int64_t*, const float*,
+                              const BFloat16*, BFloat16*, float*, Stream);
 
 }  // namespace ballast::kernels

@@ -15,10 +15,10 @@ struct CombineShape {
 };
 
 template <class T>
-void CombineForward(const CombineShape& shape, const T* rows, const int64_t* row_of, const T* weights, T* out,
-                    Stream stream);
+void CombineForward(const CombineShape& shape, const T* rows, const int64_t* row_of, const float* weights,
+                    T* out, Stream stream);
 template <class T>
-void CombineBackward(const CombineShape& shape, const T* rows, const int64_t* row_of, const T* weights,
-                     const T* out_gradient, T* rows_gradient, T* weights_gradient, Stream stream);
+void CombineBackward(const CombineShape& shape, const T* rows, const int64_t* row_of, const float* weights,
+                     const T* out_gradient, T* rows_gradient, float* weights_gradient, Stream stream);
 
 }  // namespace ballast::kernels

@@ -13,10 +13,9 @@ namespace {
 
 constexpr int kThreads = 256;
 
-template <class T>
-__global__ void LoadBalanceKernel(const LoadBalanceShape shape, const T* __restrict__ probabilities,
+__global__ void LoadBalanceKernel(const LoadBalanceShape shape, const float* __restrict__ probabilities,
                                   const int32_t* __restrict__ chosen, double scale, double* __restrict__ loss,
-                                  T* __restrict__ probabilities_gradient) {
+                                  float* __restrict__ probabilities_gradient) {
   __shared__ int assigned[kRouterExpertsMax];
   __shared__ double part[kThreads];
   const int experts = shape.experts;
@@ -38,8 +37,7 @@ __global__ void LoadBalanceKernel(const LoadBalanceShape shape, const T* __restr
   if (group < groups) {
     for (int e = threadIdx.x % experts; e < experts; e += min(kThreads, experts)) {
       double probability = 0;
-      for (int64_t i = group; i < shape.length; i += groups)
-        probability += ToFloat(probabilities[i * experts + e]);
+      for (int64_t i = group; i < shape.length; i += groups) probability += probabilities[i * experts + e];
       sum += assigned[e] * probability;
     }
   }
@@ -53,25 +51,19 @@ __global__ void LoadBalanceKernel(const LoadBalanceShape shape, const T* __restr
   }
   const double by = scale * experts / length / static_cast<double>(assignments);
   for (int64_t i = threadIdx.x; i < shape.length * experts; i += kThreads) {
-    probabilities_gradient[i] = FromFloat<T>(static_cast<float>(by * assigned[i % experts]));
+    probabilities_gradient[i] = static_cast<float>(by * assigned[i % experts]);
   }
 }
 
 }  // namespace
 
-template <class T>
-void LoadBalance(const LoadBalanceShape& shape, const T* probabilities, const int32_t* chosen, double scale,
-                 double* loss, T* probabilities_gradient, Stream stream) {
+void LoadBalance(const LoadBalanceShape& shape, const float* probabilities, const int32_t* chosen,
+                 double scale, double* loss, float* probabilities_gradient, Stream stream) {
   if (shape.sequences == 0 || shape.length == 0) return;
   const Launch launch("load_balance");
   LoadBalanceKernel<<<shape.sequences, kThreads, 0, stream>>>(shape, probabilities, chosen, scale, loss,
                                                               probabilities_gradient);
   launch.Check();
 }
-
-template void LoadBalance(const LoadBalanceShape&, const float*, const int32_t*, double, double*, float*,
-                          Stream);
-template void LoadBalance(const LoadBalanceShape&, const BFloat16*, const int32_t*, double, double*,
-                          BFloat16*, Stream);
 
 }  // namespace ballast::kernels

@@ -16,8 +16,7 @@ struct LoadBalanceShape {
   int top_k = 0;
 };
 
-template <class T>
-void LoadBalance(const LoadBalanceShape& shape, const T* probabilities, const int32_t* chosen, double scale,
-                 double* loss, T* probabilities_gradient, Stream stream);
+void LoadBalance(const LoadBalanceShape& shape, const float* probabilities, const int32_t* chosen,
+                 double scale, double* loss, float* probabilities_gradient, Stream stream);
 
 }  // namespace ballast::kernels

@@ -24,10 +24,9 @@ __device__ Candidate Better(Candidate x, Candidate y) {
 }
 
 // Shared memory: kRowsPerBlock rows of `experts` logits; a chosen one is marked by `taken`.
-template <class T>
-__global__ void ForwardKernel(const RouterShape shape, const T* __restrict__ logits,
-                              T* __restrict__ probabilities, int32_t* __restrict__ chosen,
-                              T* __restrict__ weights, double* __restrict__ log_sum_exp) {
+__global__ void ForwardKernel(const RouterShape shape, const float* __restrict__ logits,
+                              float* __restrict__ probabilities, int32_t* __restrict__ chosen,
+                              float* __restrict__ weights, double* __restrict__ log_sum_exp) {
   extern __shared__ float shared[];
   __shared__ unsigned taken_of[kRowsPerBlock][kRouterExpertsMax / kWarp];
   const int lane = threadIdx.x % kWarp;
@@ -43,7 +42,7 @@ __global__ void ForwardKernel(const RouterShape shape, const T* __restrict__ log
 
   float highest = -INFINITY;
   for (int e = lane; e < shape.experts; e += kWarp) {
-    row_logits[e] = ToFloat(logits[e]);
+    row_logits[e] = logits[e];
     highest = max(highest, row_logits[e]);
   }
   for (int w = lane; w < kRouterExpertsMax / kWarp; w += kWarp) taken[w] = 0;
@@ -54,8 +53,7 @@ __global__ void ForwardKernel(const RouterShape shape, const T* __restrict__ log
   sum = WarpSum(sum);
   if (lane == 0) log_sum_exp[row] = log(sum) + highest;
   for (int e = lane; e < shape.experts; e += kWarp) {
-    probabilities[e] =
-        FromFloat<T>(static_cast<float>(exp(static_cast<double>(row_logits[e]) - highest) / sum));
+    probabilities[e] = static_cast<float>(exp(static_cast<double>(row_logits[e]) - highest) / sum);
   }
 
   double kept = 0;
@@ -81,19 +79,18 @@ __global__ void ForwardKernel(const RouterShape shape, const T* __restrict__ log
   }
   for (int k = lane; k < shape.top_k; k += kWarp) {
     const double share = exp(static_cast<double>(row_logits[chosen[k]]) - highest);
-    weights[k] = FromFloat<T>(static_cast<float>(share / kept));
+    weights[k] = static_cast<float>(share / kept);
   }
 }
 
 // With s the sum of the chosen probabilities: weight_k = p_k / s, so dp_k = (dw_k - sum(dw w)) / s; then the
 // softmax, dl_e = p_e (dp_e - sum(p dp)); and d(lse^2)/dl_e = 2 lse p_e. Shared memory: dp.
-template <class T>
-__global__ void BackwardKernel(const RouterShape shape, const T* __restrict__ probabilities,
-                               const int32_t* __restrict__ chosen, const T* __restrict__ weights,
+__global__ void BackwardKernel(const RouterShape shape, const float* __restrict__ probabilities,
+                               const int32_t* __restrict__ chosen, const float* __restrict__ weights,
                                const double* __restrict__ log_sum_exp, double z_scale,
-                               const T* __restrict__ weights_gradient,
-                               const T* __restrict__ probabilities_gradient,
-                               T* __restrict__ logits_gradient) {
+                               const float* __restrict__ weights_gradient,
+                               const float* __restrict__ probabilities_gradient,
+                               float* __restrict__ logits_gradient) {
   extern __shared__ float shared[];
   const int lane = threadIdx.x % kWarp;
   const int warp = threadIdx.x / kWarp;
@@ -107,29 +104,28 @@ __global__ void BackwardKernel(const RouterShape shape, const T* __restrict__ pr
   weights += row * shape.top_k;
   weights_gradient += row * shape.top_k;
 
-  for (int e = lane; e < shape.experts; e += kWarp) gradient[e] = ToFloat(probabilities_gradient[e]);
+  for (int e = lane; e < shape.experts; e += kWarp) gradient[e] = probabilities_gradient[e];
   double kept = 0;
   double mean = 0;
   for (int k = lane; k < shape.top_k; k += kWarp) {
-    kept += ToFloat(probabilities[chosen[k]]);
-    mean += static_cast<double>(ToFloat(weights_gradient[k])) * ToFloat(weights[k]);
+    kept += probabilities[chosen[k]];
+    mean += static_cast<double>(weights_gradient[k]) * weights[k];
   }
   kept = WarpSum(kept);
   mean = WarpSum(mean);
   __syncwarp();
   for (int k = lane; k < shape.top_k; k += kWarp) {
-    gradient[chosen[k]] += static_cast<float>((ToFloat(weights_gradient[k]) - mean) / kept);
+    gradient[chosen[k]] += static_cast<float>((weights_gradient[k] - mean) / kept);
   }
   __syncwarp();
   double dot = 0;
   for (int e = lane; e < shape.experts; e += kWarp) {
-    dot += static_cast<double>(ToFloat(probabilities[e])) * gradient[e];
+    dot += static_cast<double>(probabilities[e]) * gradient[e];
   }
   dot = WarpSum(dot);
   const double z = z_scale * 2 * log_sum_exp[row];
   for (int e = lane; e < shape.experts; e += kWarp) {
-    logits_gradient[e] =
-        FromFloat<T>(static_cast<float>(ToFloat(probabilities[e]) * (gradient[e] - dot + z)));
+    logits_gradient[e] = static_cast<float>(probabilities[e] * (gradient[e] - dot + z));
   }
 }
 
@@ -138,9 +134,8 @@ size_t SharedBytes(const RouterShape& shape) { return sizeof(float) * kRowsPerBl
 
 }  // namespace
 
-template <class T>
-void RouterForward(const RouterShape& shape, const T* logits, T* probabilities, int32_t* chosen, T* weights,
-                   double* log_sum_exp, Stream stream) {
+void RouterForward(const RouterShape& shape, const float* logits, float* probabilities, int32_t* chosen,
+                   float* weights, double* log_sum_exp, Stream stream) {
   if (shape.rows == 0) return;
   const Launch launch("router_forward");
   ForwardKernel<<<Blocks(shape), kThreads, SharedBytes(shape), stream>>>(shape, logits, probabilities, chosen,
@@ -148,10 +143,9 @@ void RouterForward(const RouterShape& shape, const T* logits, T* probabilities, 
   launch.Check();
 }
 
-template <class T>
-void RouterBackward(const RouterShape& shape, const T* probabilities, const int32_t* chosen, const T* weights,
-                    const double* log_sum_exp, double z_scale, const RouterGradients<T>& gradients,
-                    Stream stream) {
+void RouterBackward(const RouterShape& shape, const float* probabilities, const int32_t* chosen,
+                    const float* weights, const double* log_sum_exp, double z_scale,
+                    const RouterGradients& gradients, Stream stream) {
   if (shape.rows == 0) return;
   const Launch launch("router_backward");
   BackwardKernel<<<Blocks(shape), kThreads, SharedBytes(shape), stream>>>(
@@ -159,13 +153,5 @@ void RouterBackward(const RouterShape& shape, const T* probabilities, const int3
       gradients.logits);
   launch.Check();
 }
-
-template void RouterForward(const RouterShape&, const float*, float*, int32_t*, float*, double*, Stream);
-template void RouterForward(const RouterShape&, const BFloat16*, BFloat16*, int32_t*, BFloat16*, double*,
-                            Stream);
-template void RouterBackward(const RouterShape&, const float*, const int32_t*, const float*, const double*,
-                             double, const RouterGradients<float>&, Stream);
-template void RouterBackward(const RouterShape&, const BFloat16*, const int32_t*, const BFloat16*,
-                             const double*, double, const RouterGradients<BFloat16>&, Stream);
 
 }  // namespace ballast::kernels

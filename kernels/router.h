@@ -1,4 +1,5 @@
-// Router: softmax over the experts, the top k of it renormalised, and the gradient.
+// Router: softmax over the experts, the top k of it renormalised, and the gradient. Float whatever the
+// compute type is.
 #pragma once
 
 #include <cstdint>
@@ -20,19 +21,16 @@ struct RouterShape {
 
 // Chooses by the logits themselves; a NaN is below every number, so the choice is in bounds and without
 // repetition whatever the logits hold.
-template <class T>
-void RouterForward(const RouterShape& shape, const T* logits, T* probabilities, int32_t* chosen, T* weights,
-                   double* log_sum_exp, Stream stream);
+void RouterForward(const RouterShape& shape, const float* logits, float* probabilities, int32_t* chosen,
+                   float* weights, double* log_sum_exp, Stream stream);
 
-template <class T>
 struct RouterGradients {
-  const T* weights = nullptr;
-  const T* probabilities = nullptr;
-  T* logits = nullptr;
+  const float* weights = nullptr;
+  const float* probabilities = nullptr;
+  float* logits = nullptr;
 };
-template <class T>
-void RouterBackward(const RouterShape& shape, const T* probabilities, const int32_t* chosen, const T* weights,
-                    const double* log_sum_exp, double z_scale, const RouterGradients<T>& gradients,
-                    Stream stream);
+void RouterBackward(const RouterShape& shape, const float* probabilities, const int32_t* chosen,
+                    const float* weights, const double* log_sum_exp, double z_scale,
+                    const RouterGradients& gradients, Stream stream);
 
 }  // namespace ballast::kernels

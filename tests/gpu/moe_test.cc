@@ -20,8 +20,8 @@ TEST_P(Moe, RouterForwardAndBackward) {
   for (const Shape& s : kShapes) {
     Forget();
     SCOPED_TRACE(absl::StrCat(s.rows, " rows, ", s.top_k, " of ", s.experts));
-    Tensor &logits = Random(s.rows, s.experts, 2), &probabilities = Poisoned(s.rows, s.experts);
-    Tensor &weights = Poisoned(s.rows, s.top_k), &lse = PoisonedDoubles(s.rows);
+    Tensor &logits = Floats(s.rows, s.experts, 2), &probabilities = PoisonedFloats(s.rows, s.experts);
+    Tensor &weights = PoisonedFloats(s.rows, s.top_k), &lse = PoisonedDoubles(s.rows);
     Indices<int32_t>& chosen = Of(std::vector<int32_t>(s.rows * s.top_k, -7));
     Both([&](const Side& side) {
       side.backend.RouterForward(side.stream, side(logits), s.top_k, side(probabilities), side(chosen),
@@ -34,7 +34,8 @@ TEST_P(Moe, RouterForwardAndBackward) {
 
     Round(probabilities);
     Round(weights);
-    Tensor &dw = Random(s.rows, s.top_k), &dp = Random(s.rows, s.experts), &dl = Poisoned(s.rows, s.experts);
+    Tensor &dw = Floats(s.rows, s.top_k), &dp = Floats(s.rows, s.experts),
+           &dl = PoisonedFloats(s.rows, s.experts);
     Both([&](const Side& side) {
       side.backend.RouterBackward(side.stream, side(probabilities), side(chosen), side(weights), side(dw),
                                   side(dp), side.Doubles(lse), 0.03, side(dl));
@@ -44,10 +45,10 @@ TEST_P(Moe, RouterForwardAndBackward) {
 }
 
 TEST_P(Moe, TiesGoToTheLowestExpert) {
-  Tensor& logits = Random(2, 70);
+  Tensor& logits = Floats(2, 70);
   std::fill(logits.values.begin(), logits.values.end(), 0.0);
   logits.values[70 + 69] = 1;
-  Tensor &probabilities = Poisoned(2, 70), &weights = Poisoned(2, 3), &lse = PoisonedDoubles(2);
+  Tensor &probabilities = PoisonedFloats(2, 70), &weights = PoisonedFloats(2, 3), &lse = PoisonedDoubles(2);
   Indices<int32_t>& chosen = Of(std::vector<int32_t>(6, -7));
   Both([&](const Side& side) {
     side.backend.RouterForward(side.stream, side(logits), 3, side(probabilities), side(chosen), side(weights),
@@ -58,9 +59,9 @@ TEST_P(Moe, TiesGoToTheLowestExpert) {
 
 TEST_P(Moe, NonFiniteLogitsStillRouteInBounds) {
   const double nan = std::nan(""), infinity = std::numeric_limits<double>::infinity();
-  Tensor& logits = Random(4, 3);
+  Tensor& logits = Floats(4, 3);
   logits.values = {nan, 1, 2, nan, nan, nan, infinity, infinity, 0, -infinity, -infinity, -infinity};
-  Tensor &probabilities = Poisoned(4, 3), &weights = Poisoned(4, 2), &lse = PoisonedDoubles(4);
+  Tensor &probabilities = PoisonedFloats(4, 3), &weights = PoisonedFloats(4, 2), &lse = PoisonedDoubles(4);
   Indices<int32_t>& chosen = Of(std::vector<int32_t>(8, -7));
   Both([&](const Side& side) {
     side.backend.RouterForward(side.stream, side(logits), 2, side(probabilities), side(chosen), side(weights),
@@ -82,7 +83,7 @@ TEST_P(Moe, LoadBalance) {
       Forget();
       SCOPED_TRACE(
           absl::StrCat(s.rows, " rows, ", s.top_k, " of ", s.experts, ", ", sequences, " sequences"));
-      Tensor &probabilities = Random(s.rows, s.experts), &gradient = Poisoned(s.rows, s.experts);
+      Tensor &probabilities = Floats(s.rows, s.experts), &gradient = PoisonedFloats(s.rows, s.experts);
       Tensor& loss = PoisonedDoubles(sequences);
       std::vector<int32_t> experts(s.rows * s.top_k);
       for (int32_t& e : experts) e = static_cast<int32_t>(rng_.Below((s.experts + 1) / 2));  // some have none
@@ -93,6 +94,26 @@ TEST_P(Moe, LoadBalance) {
       });
       ExpectNear(loss, 1e-10, 1e-10, "loss");
       ExpectNear(gradient, 1e-6, 0, "gradient");
+    }
+  }
+}
+
+TEST_P(Moe, RouterLogitsAreSumsInFloat) {
+  for (const Shape& s : kShapes) {
+    for (int64_t hidden : {1, 7, 64, 258}) {
+      Forget();
+      SCOPED_TRACE(absl::StrCat(s.rows, " rows of ", hidden, ", ", s.experts, " experts"));
+      Tensor &x = Random(s.rows, hidden), &weight = Random(s.experts, hidden);
+      Tensor &logits = PoisonedFloats(s.rows, s.experts), &rounded = Poisoned(s.rows, s.experts);
+      Both([&](const Side& side) {
+        side.backend.RouterLogits(side.stream, side(x), side(weight), side(logits));
+      });
+      ExpectNear(logits, 0, 4e-6 * std::sqrt(hidden), "logits");
+      Round(logits);
+      Both([&](const Side& side) {
+        side.backend.CastRouter(side.stream, side.Data(logits), s.rows * s.experts, side.Data(rounded));
+      });
+      ExpectNear(rounded, 0, 0, "rounded");
     }
   }
 }
@@ -125,10 +146,10 @@ TEST_P(Moe, CombineAndItsGradient) {
     for (auto [tokens, top_k] : {std::pair<int64_t, int>{0, 2}, {1, 1}, {29, 8}, {40, 3}}) {
       Forget();
       SCOPED_TRACE(absl::StrCat(tokens, " tokens of ", columns, ", k ", top_k));
-      Tensor &rows = Random(tokens * top_k, columns), &weights = Random(tokens, top_k);
+      Tensor &rows = Random(tokens * top_k, columns), &weights = Floats(tokens, top_k);
       Tensor &out = Poisoned(tokens, columns), &sums = Random(tokens, columns);
       Tensor &pull = Random(tokens, columns), &rows_gradient = Poisoned(tokens * top_k, columns),
-             &weights_gradient = Poisoned(tokens, top_k);
+             &weights_gradient = PoisonedFloats(tokens, top_k);
       Indices<int64_t>& row_of = Of(Permutation(tokens * top_k));
       const int k = top_k;
       Both([&](const Side& side) {

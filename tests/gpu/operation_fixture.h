@@ -86,6 +86,14 @@ class OperationTest : public testing::TestWithParam<DType> {
     Round(t);
     return t;
   }
+  // Of the router type.
+  Tensor& Floats(int64_t rows, int64_t columns, double scale = 1) {
+    Tensor& t = New(rows, columns, DType::kFloat32);
+    for (double& value : t.values) value = rng_.Normal() * scale;
+    Round(t);
+    return t;
+  }
+  Tensor& PoisonedFloats(int64_t rows, int64_t columns) { return New(rows, columns, DType::kFloat32); }
   // What an operation must overwrite without reading.
   Tensor& Poisoned(int64_t rows, int64_t columns) { return New(rows, columns, GetParam()); }
   Tensor& PoisonedDoubles(int64_t elements) { return New(1, elements, DType::kFloat64); }

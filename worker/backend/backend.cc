@@ -17,4 +17,6 @@ size_t DTypeBytes(DType dtype) {
   return 0;
 }
 
+DType RouterDType(DType compute) { return compute == DType::kBFloat16 ? DType::kFloat32 : compute; }
+
 }  // namespace ballast

@@ -27,6 +27,10 @@ namespace ballast {
 
 size_t DTypeBytes(DType dtype);
 
+// The type of the router's values beside a compute type: its logits, probabilities, mixing weights and their
+// gradients. Float32 beside bfloat16, whose 8 bits would send tokens to other experts; else the compute type.
+DType RouterDType(DType compute);
+
 // Memory of one Backend: owner. Movable, freed by its destructor.
 class Buffer {
  public:
@@ -42,7 +46,8 @@ class Buffer {
   std::shared_ptr<void> owner_;
 };
 
-// View of a matrix [rows, columns] of the backend's compute type; copies freely, owns nothing.
+// View of a matrix [rows, columns] of the backend's compute type, or of its router type where an operation
+// says so; copies freely, owns nothing.
 struct Matrix {
   void* data = nullptr;
   int64_t rows = 0;
@@ -81,6 +86,7 @@ class Backend {
   virtual std::string name() const = 0;  // "cpu"
   virtual DType dtype() const = 0;       // of activations, compute weights and gradients
   size_t element_bytes() const { return DTypeBytes(dtype()); }
+  DType router_dtype() const { return RouterDType(dtype()); }
 
   // Zeroed memory; ResourceExhausted names bytes asked and in use. `label` is for the memory report.
   virtual absl::StatusOr<Buffer> Allocate(size_t bytes, const std::string& label) = 0;
@@ -147,6 +153,12 @@ class Backend {
                             double* row_loss, Matrix logits_gradient) = 0;
 
   // ---- MoE ----
+  // Logits, probabilities, weights and the gradients of these are of the router type.
+  // logits = x weight^T (logits [T, E], x [T, H], weight [E, H]); the sums are not rounded to the compute
+  // type.
+  virtual void RouterLogits(Stream& stream, Matrix x, Matrix weight, Matrix logits) = 0;
+  // out = in, `elements` values of the router type, rounded to the compute type.
+  virtual void CastRouter(Stream& stream, const void* in, int64_t elements, void* out) = 0;
   // Softmax over E, top k (ties: lowest expert), renormalised weights. logits, probabilities [T, E]; experts
   // [T, k]; weights [T, k]; log_sum_exp [T] in double.
   virtual void RouterForward(Stream& stream, Matrix logits, int top_k, Matrix probabilities, int32_t* experts,
@@ -167,7 +179,8 @@ class Backend {
   virtual void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) = 0;
   // out[index[i]] = in[i]; indices are distinct.
   virtual void ScatterRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) = 0;
-  // out[t] = sum over k, in k order, of weights[t, k] * rows[row_of[t * top_k + k]].
+  // out[t] = sum over k, in k order, of weights[t, k] * rows[row_of[t * top_k + k]]; weights of the router
+  // type.
   virtual void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
                               Matrix out) = 0;
   // rows_gradient[row_of[t * top_k + k]] = weights[t, k] * out_gradient[t];

@@ -5,7 +5,15 @@
 namespace ballast {
 
 absl::StatusOr<Matrix> GrowingBuffer::Shape(int64_t rows, int64_t columns) {
-  BALLAST_RETURN_IF_ERROR(Reserve(static_cast<size_t>(rows * columns) * backend_->element_bytes()));
+  return ShapeOf(backend_->dtype(), rows, columns);
+}
+
+absl::StatusOr<Matrix> GrowingBuffer::RouterShape(int64_t rows, int64_t columns) {
+  return ShapeOf(backend_->router_dtype(), rows, columns);
+}
+
+absl::StatusOr<Matrix> GrowingBuffer::ShapeOf(DType dtype, int64_t rows, int64_t columns) {
+  BALLAST_RETURN_IF_ERROR(Reserve(static_cast<size_t>(rows * columns) * DTypeBytes(dtype)));
   return Matrix{buffer_.data(), rows, columns};
 }
 

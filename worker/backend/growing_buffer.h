@@ -20,6 +20,8 @@ class GrowingBuffer {
   // Memory for a matrix of the backend's compute type, with whatever was in it; valid until the next call.
   // ResourceExhausted as Backend::Allocate.
   absl::StatusOr<Matrix> Shape(int64_t rows, int64_t columns);
+  // The same of the router type.
+  absl::StatusOr<Matrix> RouterShape(int64_t rows, int64_t columns);
 
   // The same for `elements` values of T.
   template <class T>
@@ -30,6 +32,7 @@ class GrowingBuffer {
   }
 
  private:
+  absl::StatusOr<Matrix> ShapeOf(DType dtype, int64_t rows, int64_t columns);
   absl::Status Reserve(size_t bytes);
 
   Backend* backend_;

@@ -110,7 +110,7 @@ absl::Status MoeLayer::Backward(const MoeContext& context, Matrix x, Matrix out_
   BALLAST_ASSIGN_OR_RETURN(source_rows, scratch_.source_rows.Shape(returned_.rows, x.columns));
   BALLAST_ASSIGN_OR_RETURN(out_rows, scratch_.host_rows.Shape(expert_in_.rows, x.columns));
   BALLAST_ASSIGN_OR_RETURN(in_rows, scratch_.host_gradient.Shape(expert_in_.rows, x.columns));
-  BALLAST_ASSIGN_OR_RETURN(weights_gradient, scratch_.weights_gradient.Shape(x.rows, config_.top_k));
+  BALLAST_ASSIGN_OR_RETURN(weights_gradient, scratch_.weights_gradient.RouterShape(x.rows, config_.top_k));
 
   // Combine: weighted gradient rows go to the experts; the weights' gradients need only what came back in the
   // forward.
@@ -130,7 +130,7 @@ absl::Status MoeLayer::Backward(const MoeContext& context, Matrix x, Matrix out_
 
   // Gate.
   phase.Next(Phase::kRouterBackward);
-  return router_.Backward(context, x, weights_gradient, x_gradient);
+  return router_.Backward(context, x, weights_gradient, x_gradient, scratch_.logits_gradient);
 }
 
 // The compressor goes with the direction of travel, forward and backward alike.

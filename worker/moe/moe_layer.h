@@ -40,12 +40,14 @@ struct MoeScratch {
         host_rows(backend, "scratch"),
         host_gradient(backend, "scratch"),
         weights_gradient(backend, "scratch"),
+        logits_gradient(backend, "scratch"),
         counts(backend, "scratch"),
         experts(backend) {}
   GrowingBuffer source_rows;  // [assignments of this rank, hidden], in source order
   GrowingBuffer host_rows;    // [assignments computed here, hidden], in host order
   GrowingBuffer host_gradient;
   GrowingBuffer weights_gradient;
+  GrowingBuffer logits_gradient;  // rounded to the compute type
   GrowingBuffer counts;
   ExpertScratch experts;
 };

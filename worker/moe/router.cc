@@ -29,16 +29,16 @@ absl::StatusOr<RouterResult> Router::Forward(const MoeContext& context, Matrix x
   const int64_t tokens = x.rows;
   const int64_t choices = tokens * config_.top_k;
   double* load_balance = nullptr;
-  BALLAST_ASSIGN_OR_RETURN(logits_, logits_buffer_.Shape(tokens, config_.experts));
-  BALLAST_ASSIGN_OR_RETURN(probabilities_, probabilities_buffer_.Shape(tokens, config_.experts));
+  BALLAST_ASSIGN_OR_RETURN(logits_, logits_buffer_.RouterShape(tokens, config_.experts));
+  BALLAST_ASSIGN_OR_RETURN(probabilities_, probabilities_buffer_.RouterShape(tokens, config_.experts));
   BALLAST_ASSIGN_OR_RETURN(probabilities_gradient_,
-                           probabilities_gradient_buffer_.Shape(tokens, config_.experts));
-  BALLAST_ASSIGN_OR_RETURN(weights_, weights_buffer_.Shape(tokens, config_.top_k));
+                           probabilities_gradient_buffer_.RouterShape(tokens, config_.experts));
+  BALLAST_ASSIGN_OR_RETURN(weights_, weights_buffer_.RouterShape(tokens, config_.top_k));
   BALLAST_ASSIGN_OR_RETURN(experts_, experts_buffer_.Array<int32_t>(choices));
   BALLAST_ASSIGN_OR_RETURN(log_sum_exp_, log_sum_exp_buffer_.Array<double>(tokens));
   BALLAST_ASSIGN_OR_RETURN(load_balance, load_balance_buffer_.Array<double>(context.sequences));
 
-  backend.MatmulNT(stream, x, context.router, logits_, /*accumulate=*/false);
+  backend.RouterLogits(stream, x, context.router, logits_);
   backend.RouterForward(stream, logits_, config_.top_k, probabilities_, experts_, weights_, log_sum_exp_);
   backend.LoadBalance(stream, probabilities_, experts_, config_.top_k, context.sequences,
                       config_.load_balance_coefficient * PerSequence(context), load_balance,
@@ -63,8 +63,8 @@ absl::StatusOr<RouterResult> Router::Forward(const MoeContext& context, Matrix x
   return result;
 }
 
-absl::Status Router::Backward(const MoeContext& context, Matrix x, Matrix weights_gradient,
-                              Matrix x_gradient) {
+absl::Status Router::Backward(const MoeContext& context, Matrix x, Matrix weights_gradient, Matrix x_gradient,
+                              GrowingBuffer& scratch) {
   Backend& backend = context.backend;
   Stream& stream = context.stream;
   const int64_t length = context.sequences > 0 ? DivExact(x.rows, context.sequences) : 1;
@@ -72,8 +72,14 @@ absl::Status Router::Backward(const MoeContext& context, Matrix x, Matrix weight
   const Matrix logits_gradient = logits_;  // the logits are not needed any more
   backend.RouterBackward(stream, probabilities_, experts_, weights_, weights_gradient,
                          probabilities_gradient_, log_sum_exp_, z_scale, logits_gradient);
-  backend.MatmulTN(stream, logits_gradient, x, context.router_gradient, /*accumulate=*/true);
-  backend.MatmulNN(stream, logits_gradient, context.router, x_gradient, /*accumulate=*/true);
+  // An operand of products like any other: of the compute type.
+  Matrix operand = logits_gradient;
+  if (backend.router_dtype() != backend.dtype()) {
+    BALLAST_ASSIGN_OR_RETURN(operand, scratch.Shape(logits_gradient.rows, logits_gradient.columns));
+    backend.CastRouter(stream, logits_gradient.data, logits_gradient.elements(), operand.data);
+  }
+  backend.MatmulTN(stream, operand, x, context.router_gradient, /*accumulate=*/true);
+  backend.MatmulNN(stream, operand, context.router, x_gradient, /*accumulate=*/true);
   return absl::OkStatus();
 }
 

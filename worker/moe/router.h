@@ -27,13 +27,15 @@ class Router {
 
   // x [tokens, hidden].
   absl::StatusOr<RouterResult> Forward(const MoeContext& context, Matrix x);
-  // Mixing weights [tokens, k] and choices [tokens, k] of the last forward.
+  // Mixing weights [tokens, k], of the router type, and choices [tokens, k] of the last forward.
   Matrix weights() const { return weights_; }
   const int32_t* experts() const { return experts_; }
 
   // Of the last forward, whose x it was. Adds to context.router_gradient and to x_gradient: through the
-  // weights, and of the auxiliary losses with their coefficients, averaged over the global batch.
-  absl::Status Backward(const MoeContext& context, Matrix x, Matrix weights_gradient, Matrix x_gradient);
+  // weights (their gradient is of the router type), and of the auxiliary losses with their coefficients,
+  // averaged over the global batch.
+  absl::Status Backward(const MoeContext& context, Matrix x, Matrix weights_gradient, Matrix x_gradient,
+                        GrowingBuffer& scratch);
 
  private:
   const MoeConfig config_;

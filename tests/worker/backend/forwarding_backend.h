@@ -79,6 +79,12 @@ class ForwardingBackend : public Backend {
                     Matrix logits_gradient) override {
     return to_.CrossEntropy(stream, logits, targets, scale, row_loss, logits_gradient);
   }
+  void RouterLogits(Stream& stream, Matrix x, Matrix weight, Matrix logits) override {
+    return to_.RouterLogits(stream, x, weight, logits);
+  }
+  void CastRouter(Stream& stream, const void* in, int64_t elements, void* out) override {
+    return to_.CastRouter(stream, in, elements, out);
+  }
   void RouterForward(Stream& stream, Matrix logits, int top_k, Matrix probabilities, int32_t* experts,
                      Matrix weights, double* log_sum_exp) override {
     return to_.RouterForward(stream, logits, top_k, probabilities, experts, weights, log_sum_exp);

@@ -128,6 +128,12 @@ class CpuBackend final : public Backend {
     cpu::CrossEntropy<T>(In(logits), targets, scale, row_loss, Out(logits_gradient));
   }
 
+  void RouterLogits(Stream& stream, Matrix x, Matrix weight, Matrix logits) override {
+    MatmulNT(stream, x, weight, logits, /*accumulate=*/false);
+  }
+  void CastRouter(Stream& stream, const void* in, int64_t elements, void* out) override {
+    Copy(stream, out, in, static_cast<size_t>(elements) * sizeof(T));  // one type for both
+  }
   void RouterForward(Stream&, Matrix logits, int top_k, Matrix probabilities, int32_t* experts,
                      Matrix weights, double* log_sum_exp) override {
     CheckSame(logits, probabilities);

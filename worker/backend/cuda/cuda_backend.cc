@@ -74,15 +74,17 @@ class CudaBackend final : public Backend {
 
   void MatmulNT(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
     BALLAST_CHECK(a.columns == b.columns && c.rows == a.rows && c.columns == b.rows);
-    Multiply(stream, {.transpose_b = true, .accumulate = accumulate, .k = a.columns}, a, b, c);
+    Multiply(stream, {.out_dtype = kDType, .transpose_b = true, .accumulate = accumulate, .k = a.columns}, a,
+             b, c);
   }
   void MatmulNN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
     BALLAST_CHECK(a.columns == b.rows && c.rows == a.rows && c.columns == b.columns);
-    Multiply(stream, {.accumulate = accumulate, .k = a.columns}, a, b, c);
+    Multiply(stream, {.out_dtype = kDType, .accumulate = accumulate, .k = a.columns}, a, b, c);
   }
   void MatmulTN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
     BALLAST_CHECK(a.rows == b.rows && c.rows == a.columns && c.columns == b.columns);
-    Multiply(stream, {.transpose_a = true, .accumulate = accumulate, .k = a.rows}, a, b, c);
+    Multiply(stream, {.out_dtype = kDType, .transpose_a = true, .accumulate = accumulate, .k = a.rows}, a, b,
+             c);
   }
 
   void EmbeddingForward(Stream& stream, const int32_t* ids, Matrix table, Matrix out) override {
@@ -149,11 +151,18 @@ class CudaBackend final : public Backend {
                           Out(logits_gradient), On(stream).get());
   }
 
+  void RouterLogits(Stream& stream, Matrix x, Matrix weight, Matrix logits) override {
+    BALLAST_CHECK(x.columns == weight.columns && logits.rows == x.rows && logits.columns == weight.rows);
+    Multiply(stream, {.out_dtype = DType::kFloat32, .transpose_b = true, .k = x.columns}, x, weight, logits);
+  }
+  void CastRouter(Stream& stream, const void* in, int64_t elements, void* out) override {
+    CastMaster(stream, in, elements, out);  // both from float
+  }
   void RouterForward(Stream& stream, Matrix logits, int top_k, Matrix probabilities, int32_t* experts,
                      Matrix weights, double* log_sum_exp) override {
     CheckSame(logits, probabilities);
-    kernels::RouterForward(RouterShapeOf(logits, weights, top_k), In(logits), Out(probabilities), experts,
-                           Out(weights), log_sum_exp, On(stream).get());
+    kernels::RouterForward(RouterShapeOf(logits, weights, top_k), Floats(logits), Floats(probabilities),
+                           experts, Floats(weights), log_sum_exp, On(stream).get());
   }
   void RouterBackward(Stream& stream, Matrix probabilities, const int32_t* experts, Matrix weights,
                       Matrix weights_gradient, Matrix probabilities_gradient, const double* log_sum_exp,
@@ -162,9 +171,11 @@ class CudaBackend final : public Backend {
     CheckSame(probabilities, logits_gradient);
     CheckSame(weights, weights_gradient);
     const int top_k = static_cast<int>(weights.columns);
-    kernels::RouterBackward<T>(
-        RouterShapeOf(probabilities, weights, top_k), In(probabilities), experts, In(weights), log_sum_exp,
-        z_scale, {In(weights_gradient), In(probabilities_gradient), Out(logits_gradient)}, On(stream).get());
+    kernels::RouterBackward(
+        RouterShapeOf(probabilities, weights, top_k), Floats(probabilities), experts, Floats(weights),
+        log_sum_exp, z_scale,
+        {Floats(weights_gradient), Floats(probabilities_gradient), Floats(logits_gradient)},
+        On(stream).get());
   }
   void LoadBalance(Stream& stream, Matrix probabilities, const int32_t* experts, int top_k, int64_t sequences,
                    double scale, double* loss, Matrix probabilities_gradient) override {
@@ -172,7 +183,7 @@ class CudaBackend final : public Backend {
     BALLAST_CHECK(probabilities.columns <= kernels::kRouterExpertsMax);
     const int64_t length = sequences > 0 ? DivExact(probabilities.rows, sequences) : 0;
     kernels::LoadBalance({sequences, length, static_cast<int>(probabilities.columns), top_k},
-                         In(probabilities), experts, scale, loss, Out(probabilities_gradient),
+                         Floats(probabilities), experts, scale, loss, Floats(probabilities_gradient),
                          On(stream).get());
   }
   void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) override {
@@ -185,15 +196,16 @@ class CudaBackend final : public Backend {
   }
   void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
                       Matrix out) override {
-    kernels::CombineForward(CombineShapeOf(rows, weights, out), In(rows), row_of, In(weights), Out(out),
+    kernels::CombineForward(CombineShapeOf(rows, weights, out), In(rows), row_of, Floats(weights), Out(out),
                             On(stream).get());
   }
   void CombineBackward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
                        Matrix out_gradient, Matrix rows_gradient, Matrix weights_gradient) override {
     CheckSame(rows, rows_gradient);
     CheckSame(weights, weights_gradient);
-    kernels::CombineBackward(CombineShapeOf(rows, weights, out_gradient), In(rows), row_of, In(weights),
-                             In(out_gradient), Out(rows_gradient), Out(weights_gradient), On(stream).get());
+    kernels::CombineBackward(CombineShapeOf(rows, weights, out_gradient), In(rows), row_of, Floats(weights),
+                             In(out_gradient), Out(rows_gradient), Floats(weights_gradient),
+                             On(stream).get());
   }
   void SumRows(Stream& stream, Matrix rows, const int64_t* row_of, int top_k, Matrix out) override {
     BALLAST_CHECK(rows.columns == out.columns && rows.rows == out.rows * top_k);
@@ -262,6 +274,8 @@ class CudaBackend final : public Backend {
   static const T* In(const Matrix& x) { return static_cast<const T*>(x.data); }
   static T* Out(void* data) { return static_cast<T*>(data); }
   static T* Out(const Matrix& x) { return static_cast<T*>(x.data); }
+  // Of the router type, which is float beside both compute types.
+  static float* Floats(const Matrix& x) { return static_cast<float*>(x.data); }
   static int64_t RowBytes(const Matrix& x) { return x.columns * static_cast<int64_t>(DTypeBytes(kDType)); }
 
   static void CheckSame(const Matrix& x, const Matrix& y) {

@@ -100,9 +100,11 @@ void Prefer(Preference& preference, cublasLtMatmulPreferenceAttributes_t which, 
         "cublasLtMatmulPreferenceSetAttribute");
 }
 
+cudaDataType_t CudaTypeOf(DType dtype) { return dtype == DType::kBFloat16 ? CUDA_R_16BF : CUDA_R_32F; }
+
 Plan MakePlan(cublasLtHandle_t handle, const MatmulShape& shape) {
   const size_t bytes = DTypeBytes(shape.dtype);
-  const cudaDataType_t type = shape.dtype == DType::kBFloat16 ? CUDA_R_16BF : CUDA_R_32F;
+  const cudaDataType_t type = CudaTypeOf(shape.dtype);
   const MatrixShape a = ShapeOfA(shape), b = ShapeOfB(shape);
   Plan plan;
   Check(cublasLtMatmulDescCreate(plan.descriptor.address(), CUBLAS_COMPUTE_32F, CUDA_R_32F),
@@ -111,10 +113,10 @@ Plan MakePlan(cublasLtHandle_t handle, const MatmulShape& shape) {
   SetTranspose(plan.descriptor, CUBLASLT_MATMUL_DESC_TRANSB, shape.transpose_a);
   plan.a = LayoutOf(type, a.rows, a.columns);
   plan.b = LayoutOf(type, b.rows, b.columns);
-  plan.c = LayoutOf(type, shape.m, shape.n);
+  plan.c = LayoutOf(CudaTypeOf(shape.out_dtype), shape.m, shape.n);
   plan.alignment_a = AlignmentOf(a.columns, bytes);
   plan.alignment_b = AlignmentOf(b.columns, bytes);
-  plan.alignment_c = AlignmentOf(shape.n, bytes);
+  plan.alignment_c = AlignmentOf(shape.n, DTypeBytes(shape.out_dtype));
 
   Preference preference;
   Check(cublasLtMatmulPreferenceCreate(preference.address()), "cublasLtMatmulPreferenceCreate");
@@ -181,7 +183,7 @@ void MatmulRunner::Run(const MatmulShape& shape, const void* a, const void* b, v
                        kernels::Stream stream) {
   BALLAST_CHECK(shape.m >= 0 && shape.n >= 0 && shape.k >= 0);
   const size_t bytes = DTypeBytes(shape.dtype);
-  const size_t bytes_c = static_cast<size_t>(shape.m * shape.n) * bytes;
+  const size_t bytes_c = static_cast<size_t>(shape.m * shape.n) * DTypeBytes(shape.out_dtype);
   if (bytes_c == 0) return;
   if (shape.k == 0) {
     if (!shape.accumulate) BALLAST_CUDA_CHECK(cudaMemsetAsync(c, 0, bytes_c, stream));

@@ -13,7 +13,8 @@ namespace ballast {
 // c [m, n] = op(a) op(b) (+ c if accumulate), row-major and dense: a is [m, k], or [k, m] when it is
 // transposed; b is [k, n], or [n, k].
 struct MatmulShape {
-  DType dtype = DType::kFloat32;  // of a, b and c: float32 or bfloat16; products and sums are float32
+  DType dtype = DType::kFloat32;      // of a and b: float32 or bfloat16; products and sums are float32
+  DType out_dtype = DType::kFloat32;  // of c: `dtype`, or float32
   bool transpose_a = false;
   bool transpose_b = false;
   bool accumulate = false;
