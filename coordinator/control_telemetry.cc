@@ -31,7 +31,7 @@ ControlService::Reactor* ControlService::GetLoad(Context* context, const v1::Get
     }
     BALLAST_ASSIGN_OR_RETURN(JobStatus job, core.Job(name));
     const size_t steps = request->steps() == 0 ? 1 : static_cast<size_t>(request->steps());
-    BALLAST_ASSIGN_OR_RETURN(std::vector<StepReport> reports, core.Loads(name, steps));
+    BALLAST_ASSIGN_OR_RETURN(auto reports, core.Loads(name, steps));
     const auto layer = request->has_layer() ? std::make_optional(request->layer()) : std::nullopt;
     BALLAST_ASSIGN_OR_RETURN(*response, LoadToProto(reports, job.record.config->model.layers, layer));
     return absl::OkStatus();

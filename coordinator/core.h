@@ -38,7 +38,8 @@ class Core {
   std::vector<WorkerStatus> Workers() const;                                          // by name
   absl::StatusOr<JobTelemetry> Telemetry(const JobId& job) const;
   // Full reports of at most the newest `steps_max` steps that are kept, oldest first.
-  absl::StatusOr<std::vector<StepReport>> Loads(const JobId& job, size_t steps_max) const;
+  absl::StatusOr<std::vector<std::shared_ptr<const StepReport>>> Loads(const JobId& job,
+                                                                       size_t steps_max) const;
   LeaderStatus Leader() const;
 
  private:

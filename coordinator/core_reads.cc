@@ -135,7 +135,7 @@ absl::StatusOr<JobTelemetry> Core::Telemetry(const JobId& name) const {
   telemetry.topology = job.topology;
   telemetry.links = job.links.links();
   telemetry.rejected = job.telemetry.rejected();
-  if (!job.telemetry.steps().steps().empty()) telemetry.last = job.telemetry.steps().steps().back();
+  if (!job.telemetry.steps().steps().empty()) telemetry.last = *job.telemetry.steps().steps().back();
   if (job.record.generation.value() == 0) return telemetry;
   for (const Member& member : job.generation.members) {
     RankTelemetry& rank = telemetry.ranks.emplace_back();
@@ -156,12 +156,14 @@ absl::StatusOr<JobTelemetry> Core::Telemetry(const JobId& name) const {
   return telemetry;
 }
 
-absl::StatusOr<std::vector<StepReport>> Core::Loads(const JobId& name, size_t steps_max) const {
+absl::StatusOr<std::vector<std::shared_ptr<const StepReport>>> Core::Loads(const JobId& name,
+                                                                           size_t steps_max) const {
   auto it = state_->jobs.find(name);
   if (it == state_->jobs.end()) return absl::NotFoundError(absl::StrCat("no job ", name.value()));
-  const std::deque<StepReport>& steps = it->second.telemetry.steps().steps();
+  const auto& steps = it->second.telemetry.steps().steps();
   const size_t count = std::min(steps.size(), steps_max);
-  return std::vector<StepReport>(steps.end() - static_cast<ptrdiff_t>(count), steps.end());
+  return std::vector<std::shared_ptr<const StepReport>>(steps.end() - static_cast<ptrdiff_t>(count),
+                                                        steps.end());
 }
 
 LeaderStatus Core::Leader() const { return {state_->term, state_->refusing}; }

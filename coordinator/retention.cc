@@ -45,12 +45,20 @@ absl::Status CheckLink(const std::string& path, const LinkUse& link, int ranks) 
 
 void StepRing::Add(StepReport report) {
   bytes_ += Bytes(report);
-  steps_.insert(std::upper_bound(steps_.begin(), steps_.end(), report.step,
-                                 [](Step step, const StepReport& other) { return step < other.step; }),
-                std::move(report));
+  const auto place = std::upper_bound(
+      steps_.begin(), steps_.end(), report.step,
+      [](Step step, const std::shared_ptr<const StepReport>& other) { return step < other->step; });
+  steps_.insert(place, std::make_shared<const StepReport>(std::move(report)));
   while (steps_.size() > 1 && (steps_.size() > options_.steps_max || bytes_ > options_.step_bytes_max)) {
-    bytes_ -= Bytes(steps_.front());
+    bytes_ -= Bytes(*steps_.front());
     steps_.pop_front();
+  }
+}
+
+void StepRing::ForgetAfter(Step completed) {
+  while (!steps_.empty() && steps_.back()->step > completed) {
+    bytes_ -= Bytes(*steps_.back());
+    steps_.pop_back();
   }
 }
 

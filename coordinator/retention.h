@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -14,7 +15,7 @@ namespace ballast {
 
 // Bounds of one job. What goes beyond them is the oldest, but the newest step always stays.
 struct RetentionOptions {
-  size_t steps_max = 512;            // full layer x expert and layer x rank counts
+  size_t steps_max = 4096;           // full layer x expert and layer x rank counts
   size_t step_bytes_max = 64 << 20;  // of them
   size_t rank_steps_max = 64;        // phase and link times, per rank
   size_t rank_bytes_max = 64 << 20;  // of all ranks, an equal part each
@@ -26,16 +27,14 @@ class StepRing {
   explicit StepRing(const RetentionOptions& options) : options_(options) {}
   // No other report of this step may be there; a late one goes where it belongs.
   void Add(StepReport report);
-  void Clear() {
-    steps_.clear();
-    bytes_ = 0;
-  }
-  // Rising.
-  const std::deque<StepReport>& steps() const { return steps_; }
+  // Steps after `completed` did not happen: they are trained again.
+  void ForgetAfter(Step completed);
+  // Rising. Immutable, so that many of them are handed out at no cost.
+  const std::deque<std::shared_ptr<const StepReport>>& steps() const { return steps_; }
 
  private:
   const RetentionOptions options_;
-  std::deque<StepReport> steps_;
+  std::deque<std::shared_ptr<const StepReport>> steps_;
   size_t bytes_ = 0;  // derived
 };
 

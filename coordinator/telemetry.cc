@@ -142,7 +142,7 @@ void Telemetry::ForgetAfter(Step completed, JobRecord& record) {
   // Another placement has another pace and other rows, and loads repeat from `completed` on.
   seconds_.clear();
   history_.Reset();
-  steps_ring_.Clear();
+  steps_ring_.ForgetAfter(completed);
 }
 
 double Telemetry::EtaSeconds(Step step) const {

@@ -98,14 +98,15 @@ v1::GetTelemetryResponse ToProto(const JobStatus& job, const JobTelemetry& telem
   return out;
 }
 
-absl::StatusOr<v1::GetLoadResponse> LoadToProto(const std::vector<StepReport>& steps, int layers,
-                                                std::optional<int> layer) {
+absl::StatusOr<v1::GetLoadResponse> LoadToProto(const std::vector<std::shared_ptr<const StepReport>>& steps,
+                                                int layers, std::optional<int> layer) {
   if (layer.has_value() && (*layer < 0 || *layer >= layers)) {
     return absl::InvalidArgumentError(
         absl::StrCat("layer: found ", *layer, ", allowed 0..", layers - 1, " (layers of the job)"));
   }
   v1::GetLoadResponse out;
-  for (const StepReport& report : steps) {
+  for (const auto& kept : steps) {
+    const StepReport& report = *kept;
     v1::StepLoadStatus* step = out.add_steps();
     step->set_step(report.step.value());
     step->set_plan_version(report.plan.value());

@@ -1,6 +1,7 @@
 // What the control service answers of telemetry: values as protobuf.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -16,7 +17,7 @@ v1::GetTelemetryResponse ToProto(const JobStatus& job, const JobTelemetry& telem
                                  const std::vector<WorkerStatus>& workers, Time now);
 
 // Of one layer, or all. InvalidArgument for a layer that the job has not.
-absl::StatusOr<v1::GetLoadResponse> LoadToProto(const std::vector<StepReport>& steps, int layers,
-                                                std::optional<int> layer);
+absl::StatusOr<v1::GetLoadResponse> LoadToProto(const std::vector<std::shared_ptr<const StepReport>>& steps,
+                                                int layers, std::optional<int> layer);
 
 }  // namespace ballast

@@ -19,6 +19,7 @@
 #include "ctl/plan_explain.h"
 #include "ctl/replay_command.h"
 #include "ctl/telemetry_commands.h"
+#include "ctl/trace_save.h"
 
 namespace ballast {
 namespace {
@@ -314,6 +315,13 @@ void AddReplayCommands(CLI::App& app, Command& command) {
       ->delimiter(',')
       ->type_name("N,...");
   sub->add_option("--out", import->out, "The array")->required()->type_name("FILE.npy");
+
+  auto save = std::make_shared<TraceSaveArguments>();
+  sub = AddCommand(trace, "save", "What a job really routed, as an array that replay takes", command,
+                   [save](const Context& context) { return TraceSave(context, *save); });
+  sub->add_option("NAME", save->name, "Job; may be left out when there is only one");
+  sub->add_option("--out", save->out, "The array")->required()->type_name("FILE.npy");
+  sub->add_flag("--follow", save->follow, "Until the job has ended, so that no step is left out");
 }
 
 void AddPlaceCommand(CLI::App& app, Command& command) {

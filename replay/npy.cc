@@ -192,8 +192,8 @@ absl::StatusOr<int64_t> NpyArray::At(int64_t index) const {
   return static_cast<int64_t>(value);
 }
 
-std::string NpyHeaderU16(const std::vector<int64_t>& shape) {
-  std::string header = "{'descr': '<u2', 'fortran_order': False, 'shape': (";
+std::string NpyHeader(int value_bytes, const std::vector<int64_t>& shape) {
+  std::string header = absl::StrCat("{'descr': '<u", value_bytes, "', 'fortran_order': False, 'shape': (");
   for (int64_t dimension : shape) absl::StrAppend(&header, dimension, ",");
   header += "), }";
   while ((kMagicSize + 4 + header.size() + 1) % 64 != 0) header += ' ';

@@ -34,7 +34,8 @@ class NpyArray {
   bool is_signed_ = false;
 };
 
-// The header of a version 1.0 file of unsigned 16-bit integers in C order; the values follow, little-endian.
-std::string NpyHeaderU16(const std::vector<int64_t>& shape);
+// The header of a version 1.0 file of unsigned integers of `bytes` (1, 2, 4 or 8) in C order; the values
+// follow, little-endian.
+std::string NpyHeader(int bytes, const std::vector<int64_t>& shape);
 
 }  // namespace ballast

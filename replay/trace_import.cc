@@ -123,7 +123,7 @@ absl::StatusOr<std::string> ImportSmartMoeTables(const std::map<std::pair<int, i
   }
   const size_t ranks = steps.begin()->second.size();
   const std::vector<Counts>& first = steps.begin()->second[0];
-  std::string bytes = NpyHeaderU16({static_cast<int64_t>(steps.size()), static_cast<int64_t>(first.size()),
+  std::string bytes = NpyHeader(2, {static_cast<int64_t>(steps.size()), static_cast<int64_t>(first.size()),
                                     static_cast<int64_t>(first[0].size()), static_cast<int64_t>(ranks),
                                     static_cast<int64_t>(first[0][0].size())});
   for (const auto& [iteration, step] : steps) {
@@ -156,7 +156,7 @@ absl::StatusOr<std::string> ImportRawU16(const std::string& values, const std::v
   }
   const size_t sources = static_cast<size_t>(shape[1]), tables = static_cast<size_t>(shape[2] * shape[3]);
   const size_t row = static_cast<size_t>(2 * shape[4]);
-  std::string bytes = NpyHeaderU16({shape[0], shape[2], shape[3], shape[1], shape[4]});
+  std::string bytes = NpyHeader(2, {shape[0], shape[2], shape[3], shape[1], shape[4]});
   bytes.reserve(bytes.size() + values.size());
   for (size_t step = 0; step < static_cast<size_t>(shape[0]); ++step) {
     for (size_t table = 0; table < tables; ++table) {

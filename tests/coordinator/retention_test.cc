@@ -22,15 +22,28 @@ TEST(StepRing, KeepsTheNewestSteps) {
   StepRing ring({.steps_max = 3});
   for (int64_t step = 1; step <= 10; ++step) ring.Add(ReportOf(step, 4));
   ASSERT_EQ(ring.steps().size(), 3u);
-  EXPECT_EQ(ring.steps().front().step, Step(8));
-  EXPECT_EQ(ring.steps().back().step, Step(10));
+  EXPECT_EQ(ring.steps().front()->step, Step(8));
+  EXPECT_EQ(ring.steps().back()->step, Step(10));
 }
 
 TEST(StepRing, ALateStepGoesWhereItBelongs) {
   StepRing ring({.steps_max = 3});
   for (int64_t step : {5, 7, 6, 3}) ring.Add(ReportOf(step, 4));
   ASSERT_EQ(ring.steps().size(), 3u);
-  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(ring.steps()[i].step, Step(5 + static_cast<int64_t>(i)));
+  for (size_t i = 0; i < 3; ++i) EXPECT_EQ(ring.steps()[i]->step, Step(5 + static_cast<int64_t>(i)));
+}
+
+TEST(StepRing, AfterAnEarlierCheckpointWhatStandsStays) {
+  StepRing ring({.steps_max = 100, .step_bytes_max = 20'000});
+  for (int64_t step = 1; step <= 4; ++step) ring.Add(ReportOf(step, 500));
+  ring.ForgetAfter(Step(2));
+  ASSERT_EQ(ring.steps().size(), 2u);
+  EXPECT_EQ(ring.steps().back()->step, Step(2));
+  ring.Add(ReportOf(3, 500));
+  ring.Add(ReportOf(4, 500));
+  EXPECT_EQ(ring.steps().size(), 4u) << "the bytes of what was forgotten do not count";
+  ring.ForgetAfter(Step(0));
+  EXPECT_TRUE(ring.steps().empty());
 }
 
 TEST(StepRing, BytesAreBoundedToo) {
@@ -38,7 +51,7 @@ TEST(StepRing, BytesAreBoundedToo) {
   for (int64_t step = 1; step <= 50; ++step) ring.Add(ReportOf(step, 500));  // about 4.5 kB each
   EXPECT_GE(ring.steps().size(), 3u);
   EXPECT_LE(ring.steps().size(), 4u);
-  EXPECT_EQ(ring.steps().back().step, Step(50));
+  EXPECT_EQ(ring.steps().back()->step, Step(50));
   ring.Add(ReportOf(51, 10'000));
   EXPECT_EQ(ring.steps().size(), 1u) << "the newest stays, however large";
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
@@ -12,6 +13,7 @@
 #include "ctl/cli.h"
 #include "ctl/exit_code.h"
 #include "net/certificates.h"
+#include "replay/npy.h"
 #include "tests/base/temp_dir.h"
 
 namespace ballast {
@@ -61,6 +63,7 @@ class FakeControl final : public v1::Control::Service {
       return {grpc::StatusCode::NOT_FOUND, "no job " + request->name()};
     }
     *response->mutable_job() = Job(state);
+    response->mutable_spec()->mutable_model()->set_layers(2);
     return grpc::Status::OK;
   }
   grpc::Status ListJobs(grpc::ServerContext*, const v1::ListJobsRequest*,
@@ -132,6 +135,19 @@ class FakeControl final : public v1::Control::Service {
     response->mutable_last_look()->set_step(41);
     response->mutable_last_look()->set_strategy("auto");
     response->mutable_last_look()->set_verdict("no better placement");
+    return grpc::Status::OK;
+  }
+  grpc::Status GetLoad(grpc::ServerContext*, const v1::GetLoadRequest* request,
+                       v1::GetLoadResponse* response) override {
+    // Steps 1, 2 and 4 of two layers; the second layer's answer comes one step later.
+    for (int step : {1, 2, 4, 5}) {
+      if (step == (request->layer() == 0 ? 5 : 1)) continue;
+      v1::StepLoadStatus* one = response->add_steps();
+      one->set_step(step);
+      v1::LayerLoad* layer = one->add_layers();
+      layer->set_layer(request->layer());
+      for (int e = 0; e < 3; ++e) layer->add_expert_tokens(100'000 * step + 10 * request->layer() + e);
+    }
     return grpc::Status::OK;
   }
   grpc::Status StopJob(grpc::ServerContext*, const v1::StopJobRequest*, v1::StopJobResponse*) override {
@@ -309,6 +325,23 @@ TEST_F(CtlServer, AnExplanationForPeopleAndPrograms) {
   const nlohmann::json json = nlohmann::json::parse(programs.out);
   EXPECT_EQ(json["explanation"]["layers"][0]["load"], nlohmann::json({10, 70, 20}));
   EXPECT_EQ(json["measured"]["imbalance_without"], 1.62);
+}
+
+TEST_F(CtlServer, ATraceHoldsTheStepsThatEveryLayerHas) {
+  const std::string file = folder_.path() + "/trace.npy";
+  const Result result = Ctl({"trace", "save", "demo", "--out", file, "--follow"});
+  ASSERT_EQ(result.code, kExitOk) << result.err;
+  EXPECT_EQ(result.out, file + ": 2 steps, 2 to 4; 1 between them were never reported\n");
+  std::stringstream bytes;
+  bytes << std::ifstream(file, std::ios::binary).rdbuf();
+  const auto array = NpyArray::Parse(bytes.str());
+  ASSERT_TRUE(array.ok()) << array.status();
+  EXPECT_EQ(array->shape(), (std::vector<int64_t>{2, 2, 1, 3}));
+  std::vector<int64_t> values;
+  for (int64_t i = 0; i < array->size(); ++i) values.push_back(*array->At(i));
+  EXPECT_EQ(values, (std::vector<int64_t>{200'000, 200'001, 200'002, 200'010, 200'011, 200'012,  //
+                                          400'000, 400'001, 400'002, 400'010, 400'011, 400'012}));
+  EXPECT_EQ(Ctl({"replay", "--loads", file, "--gpus", "3", "--slots", "2"}).code, kExitOk);
 }
 
 TEST_F(CtlServer, ExitCodes) {

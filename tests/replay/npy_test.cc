@@ -44,7 +44,7 @@ TEST(Npy, ReadsEveryWidthAndSign) {
 }
 
 TEST(Npy, OwnHeaderIsRead) {
-  const std::string bytes = NpyHeaderU16({2, 3}) + std::string("\1\0\2\0\3\0\4\0\5\0\6\0", 12);
+  const std::string bytes = NpyHeader(2, {2, 3}) + std::string("\1\0\2\0\3\0\4\0\5\0\6\0", 12);
   EXPECT_EQ((bytes.size() - 12) % 64, 0u);
   const absl::StatusOr<NpyArray> array = NpyArray::Parse(bytes);
   ASSERT_TRUE(array.ok()) << array.status();
@@ -80,7 +80,7 @@ TEST(Npy, RefusesWhatItCannotRead) {
 }
 
 TEST(Npy, EveryCutAndFlippedByteIsAnErrorOrAnArray) {
-  const std::string good = NpyHeaderU16({2, 2}) + std::string(8, '\7');
+  const std::string good = NpyHeader(2, {2, 2}) + std::string(8, '\7');
   ASSERT_TRUE(NpyArray::Parse(good).ok());
   for (size_t length = 0; length < good.size(); ++length) {
     EXPECT_FALSE(NpyArray::Parse(good.substr(0, length)).ok()) << length;
@@ -99,7 +99,7 @@ TEST(Npy, EveryCutAndFlippedByteIsAnErrorOrAnArray) {
 }
 
 TEST(LoadTrace, SumsSourcesAndRefusesNegativeCounts) {
-  const std::string header = NpyHeaderU16({1, 1, 1, 2, 3});
+  const std::string header = NpyHeader(2, {1, 1, 1, 2, 3});
   const absl::StatusOr<NpyArray> array =
       NpyArray::Parse(header + std::string("\1\0\2\0\3\0\4\0\5\0\6\0", 12));
   ASSERT_TRUE(array.ok());
