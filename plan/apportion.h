@@ -26,23 +26,31 @@ std::vector<int64_t> Apportion(int64_t amount, const std::vector<int64_t>& weigh
 class RunningShare {
  public:
   // 0 <= part <= whole <= 2^48.
-  RunningShare(int64_t part, int64_t whole)
-      : ratio_(whole == 0 ? 0
-                          : static_cast<uint64_t>(((static_cast<unsigned __int128>(part) << 48) +
-                                                   static_cast<uint64_t>(whole) - 1) /
-                                                  static_cast<uint64_t>(whole))) {}
+  RunningShare(int64_t part, int64_t whole) : ratio_(Ratio(part, whole)) {}
   int64_t Next(int64_t piece) {
-    seen_ += static_cast<uint64_t>(piece);
-    const uint64_t due = static_cast<uint64_t>(static_cast<unsigned __int128>(seen_) * ratio_ >> 48);
-    const uint64_t got = due - given_;
+    seen_ += piece;
+    const int64_t due = Due(seen_, ratio_);
+    const int64_t got = due - given_;
     given_ = due;
-    return static_cast<int64_t>(got);
+    return got;
+  }
+
+  // What the first pieces, which sum to `seen`, have got together.
+  static int64_t Due(int64_t seen, uint64_t ratio) {
+    return static_cast<int64_t>(static_cast<unsigned __int128>(static_cast<uint64_t>(seen)) * ratio >> 48);
+  }
+  // part / whole in parts of 2^48, rounded up.
+  static uint64_t Ratio(int64_t part, int64_t whole) {
+    if (part == whole) return whole == 0 ? 0 : uint64_t{1} << 48;
+    const uint64_t divisor = static_cast<uint64_t>(whole);
+    if (part < 1 << 15) return ((static_cast<uint64_t>(part) << 48) + divisor - 1) / divisor;
+    return static_cast<uint64_t>(((static_cast<unsigned __int128>(part) << 48) + divisor - 1) / divisor);
   }
 
  private:
-  const uint64_t ratio_;  // parts of 2^48
-  uint64_t seen_ = 0;
-  uint64_t given_ = 0;
+  const uint64_t ratio_;
+  int64_t seen_ = 0;
+  int64_t given_ = 0;
 };
 
 }  // namespace ballast

@@ -15,11 +15,13 @@ struct Ratio {
 };
 
 bool Less(const Ratio& a, const Ratio& b) {
+  if (a.speed == b.speed) return a.tokens < b.tokens;
   return static_cast<__int128>(a.tokens) * b.speed < static_cast<__int128>(b.tokens) * a.speed;
 }
 
 // Whole tokens, of `total`, that a rank of `speed` may take under the bound.
 int64_t Capacity(const Ratio& bound, uint32_t speed, int64_t total) {
+  if (speed == bound.speed) return std::min(bound.tokens, total);
   const __int128 capacity = static_cast<__int128>(bound.tokens) * speed / bound.speed;
   return static_cast<int64_t>(std::min(capacity, static_cast<__int128>(total)));
 }
@@ -29,7 +31,15 @@ int64_t Capacity(const Ratio& bound, uint32_t speed, int64_t total) {
 // loaded.
 Ratio LeastBound(int64_t tokens, const std::vector<int>& ranks, const std::vector<uint32_t>& speeds) {
   uint64_t speed_sum = 0;
-  for (int g : ranks) speed_sum += speeds[g];
+  bool equal = true;
+  for (int g : ranks) {
+    speed_sum += speeds[g];
+    equal &= speeds[g] == speeds[ranks[0]];
+  }
+  if (equal) {
+    const int64_t count = static_cast<int64_t>(ranks.size());
+    return {(tokens + count - 1) / count, speeds[ranks[0]]};
+  }
   std::vector<int64_t> held;
   Ratio bound;
   int64_t missing = tokens;
@@ -49,25 +59,26 @@ Ratio LeastBound(int64_t tokens, const std::vector<int>& ranks, const std::vecto
   return bound;
 }
 
-// Experts with several hosts alone; the others' tokens are fixed. A copy is one (expert, host) pair; all
-// copies of all split experts lie in one row, so that nothing is allocated while the flow is searched.
+// Experts with several hosts alone; the others' tokens are fixed. All copies of all split experts lie in one
+// row, so that nothing is allocated while the flow is searched.
 class Solver {
  public:
-  Solver(const std::vector<int64_t>& tokens, const std::vector<std::vector<Rank>>& hosts,
-         const std::vector<uint32_t>& speeds, const TokenSources* sources)
-      : tokens_(tokens), hosts_(hosts), speeds_(speeds), sources_(sources), fixed_(speeds.size(), 0) {
+  Solver(const std::vector<int64_t>& tokens, const Copies& all, const std::vector<uint32_t>& speeds,
+         const TokenSources* sources)
+      : tokens_(tokens), all_(all), speeds_(speeds), sources_(sources), fixed_(speeds.size(), 0) {
     BALLAST_CHECK(speeds.size() <= kRanksMax) << speeds.size() << " ranks";
+    copies_.reserve(all.rank.size());
     for (size_t e = 0; e < tokens.size(); ++e) {
       total_ += tokens[e];
       BALLAST_CHECK(total_ <= kTokensMax) << "tokens overflow";
       if (tokens[e] == 0) continue;
-      BALLAST_CHECK(tokens[e] > 0 && !hosts[e].empty())
-          << "expert " << e << " has " << tokens[e] << " tokens";
-      if (hosts[e].size() == 1) {
-        fixed_[hosts[e][0].index()] += tokens[e];
+      BALLAST_CHECK(tokens[e] > 0 && all.of(e) > 0) << "expert " << e << " has " << tokens[e] << " tokens";
+      if (all.of(e) == 1) {
+        fixed_[all.rank[all.begin[e]]] += tokens[e];
         continue;
       }
-      for (Rank host : hosts[e]) copies_.push_back({.split = splits(), .rank = host.value()});
+      for (int c = all.begin[e]; c < all.begin[e + 1]; ++c)
+        copies_.push_back({.split = splits(), .rank = all.rank[c]});
       split_.push_back(static_cast<int>(e));
       first_.push_back(static_cast<int>(copies_.size()));
     }
@@ -78,7 +89,8 @@ class Solver {
     if (sources_ != nullptr && !split_.empty()) SumNodes();
   }
 
-  Quotas Solve() {
+  // By copy.
+  std::vector<int64_t> Solve() {
     if (!split_.empty()) {
       Ratio bound = FirstBound();
       while (true) {
@@ -93,13 +105,13 @@ class Solver {
         bound = next;
       }
     }
-    Quotas quotas(tokens_.size());
+    std::vector<int64_t> quotas(all_.rank.size(), 0);
     for (size_t e = 0; e < tokens_.size(); ++e) {
-      quotas[e].assign(hosts_[e].size(), 0);
-      if (hosts_[e].size() == 1) quotas[e][0] = tokens_[e];
+      if (all_.of(e) == 1) quotas[all_.begin[e]] = tokens_[e];
     }
     for (int k = 0; k < splits(); ++k)
-      std::copy(flow_.begin() + first_[k], flow_.begin() + first_[k + 1], quotas[split_[k]].begin());
+      std::copy(flow_.begin() + first_[k], flow_.begin() + first_[k + 1],
+                quotas.begin() + all_.begin[split_[k]]);
     return quotas;
   }
 
@@ -277,7 +289,7 @@ class Solver {
   }
 
   const std::vector<int64_t>& tokens_;
-  const std::vector<std::vector<Rank>>& hosts_;
+  const Copies& all_;
   const std::vector<uint32_t>& speeds_;
   const TokenSources* const sources_;
   int64_t total_ = 0;                 // tokens of all experts
@@ -310,7 +322,17 @@ Quotas BalanceExactly(const std::vector<int64_t>& tokens, const std::vector<std:
                       const std::vector<uint32_t>& speeds, const TokenSources* sources) {
   BALLAST_CHECK(tokens.size() == hosts.size())
       << tokens.size() << " loads, " << hosts.size() << " host lists";
-  return Solver(tokens, hosts, speeds, sources).Solve();
+  const Copies copies = Copies::OfHosts(hosts);
+  const std::vector<int64_t> flat = BalanceCopies(tokens, copies, speeds, sources);
+  Quotas quotas(hosts.size());
+  for (size_t e = 0; e < hosts.size(); ++e)
+    quotas[e].assign(flat.begin() + copies.begin[e], flat.begin() + copies.begin[e + 1]);
+  return quotas;
+}
+
+std::vector<int64_t> BalanceCopies(const std::vector<int64_t>& tokens, const Copies& copies,
+                                   const std::vector<uint32_t>& speeds, const TokenSources* sources) {
+  return Solver(tokens, copies, speeds, sources).Solve();
 }
 
 std::vector<int64_t> RankTokens(const Quotas& quotas, const std::vector<std::vector<Rank>>& hosts,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "plan/copies.h"
 #include "plan/topology.h"
 
 namespace ballast {
@@ -38,6 +39,10 @@ struct TokenSources {
 // that sum to tokens.
 Quotas BalanceExactly(const std::vector<int64_t>& tokens, const std::vector<std::vector<Rank>>& hosts,
                       const std::vector<uint32_t>& speeds, const TokenSources* sources = nullptr);
+
+// The same by copy, for loops that must not allocate much.
+std::vector<int64_t> BalanceCopies(const std::vector<int64_t>& tokens, const Copies& copies,
+                                   const std::vector<uint32_t>& speeds, const TokenSources* sources);
 
 // Tokens per rank under `quotas`.
 std::vector<int64_t> RankTokens(const Quotas& quotas, const std::vector<std::vector<Rank>>& hosts, int ranks);

@@ -1,10 +1,11 @@
-// How long the exact split takes: the division over hosts alone, and the whole split with every source's
-// shares, as each rank computes it for each microbatch and layer.
+// How long the exact split takes that each rank computes for each microbatch and layer: the division over
+// hosts alone; with the shares and the route that one rank needs (direct: its own rows and columns,
+// two_level: those of its node); and with all shares, which no rank needs.
 //
 //   split_time [--rounds N]
 //
 // Loads are log-normal (sigma 1.2) as a plan saw them; the split meets them after a drift of each by 20 %.
-// Prints one line of JSON for each shape: medians and 99th percentiles in microseconds.
+// Prints one line of JSON for each shape: medians and 99th percentiles in microseconds of CPU time.
 #include <time.h>
 
 #include <algorithm>
@@ -20,6 +21,7 @@
 #include "coordinator/planner/layer/split_pack.h"
 #include "plan/balance.h"
 #include "plan/split.h"
+#include "worker/schedule/all_to_all.h"
 
 namespace ballast {
 namespace {
@@ -49,7 +51,8 @@ void Measure(const Shape& shape, int rounds) {
   for (int r = 0; r < shape.ranks; ++r) nodes.push_back(std::to_string(r / shape.ranks_per_node));
   const Topology topology = Topology::FromNodeNames(nodes);
   const std::vector<uint32_t> speeds(static_cast<size_t>(shape.ranks), 1 << 16);
-  std::vector<double> balance_us, split_us;
+  std::vector<double> balance_us, own_us, node_us;
+  std::vector<char> own(speeds.size()), node(speeds.size());
   for (int round = 0; round < rounds; ++round) {
     std::vector<int64_t> load;
     for (int e = 0; e < shape.experts; ++e)
@@ -69,22 +72,35 @@ void Measure(const Shape& shape, int rounds) {
         tokens[e] += row[e];
       }
     }
-    const auto hosts = layer.Hosts(shape.experts);
+    const Copies copies = Copies::Of(layer, shape.experts);
     const TokenSources sources{counts, topology};
     const double begin = Microseconds();
-    const Quotas quotas = BalanceExactly(tokens, hosts, speeds, &sources);
-    const double middle = Microseconds();
-    const absl::StatusOr<Split> split = ComputeSplit(counts, layer, shape.experts, speeds, topology);
-    const double end = Microseconds();
-    BALLAST_CHECK(split.ok() && split->rank_tokens == RankTokens(quotas, hosts, shape.ranks));
-    balance_us.push_back(middle - begin);
-    split_us.push_back(end - middle);
+    const std::vector<int64_t> quotas = BalanceCopies(tokens, copies, speeds, &sources);
+    balance_us.push_back(Microseconds() - begin);
+    // Each round is another rank's.
+    const Rank self(round % shape.ranks);
+    own = AllToAlls().Find("direct").value()->Wanted(topology, self);
+    node = AllToAlls().Find("two_level").value()->Wanted(topology, self);
+    const auto measure = [&](const std::vector<char>& wanted, std::vector<double>& us) {
+      const double start = Microseconds();
+      const absl::StatusOr<Split> split =
+          ComputeSplit(counts, layer, shape.experts, speeds, topology, wanted);
+      BALLAST_CHECK_OK(split.status());
+      const Route route = MakeRoute(*split, layer);
+      us.push_back(Microseconds() - start);
+      BALLAST_CHECK(route.host_rows[self.index()] == split->rank_tokens[self.index()]);
+    };
+    measure(own, own_us);
+    measure(node, node_us);
   }
-  std::printf(
-      "{\"experts\": %d, \"ranks\": %d, \"slots\": %d, \"balance_us\": {\"p50\": %.1f, \"p99\": %.1f}, "
-      "\"split_us\": {\"p50\": %.1f, \"p99\": %.1f}}\n",
-      shape.experts, shape.ranks, shape.slots, Percentile(balance_us, 0.5), Percentile(balance_us, 0.99),
-      Percentile(split_us, 0.5), Percentile(split_us, 0.99));
+  std::printf("{\"experts\": %d, \"ranks\": %d, \"slots\": %d", shape.experts, shape.ranks, shape.slots);
+  const auto print = [](const char* name, const std::vector<double>& us) {
+    std::printf(", \"%s\": {\"p50\": %.1f, \"p99\": %.1f}", name, Percentile(us, 0.5), Percentile(us, 0.99));
+  };
+  print("division_us", balance_us);
+  print("split_us", own_us);
+  print("split_of_node_us", node_us);
+  std::printf("}\n");
 }
 
 }  // namespace

@@ -12,6 +12,6 @@ namespace ballast {
 // matrices. An expert's rows are never divided, so neither the order inside an expert nor the sum of its
 // weight gradient depends on the number of chunks. No more parts than a rank has slots, and at least one; the
 // same number on all ranks.
-std::vector<Route> CutIntoChunks(const Route& route, int chunks);
+std::vector<Route> CutIntoChunks(Route route, int chunks);
 
 }  // namespace ballast

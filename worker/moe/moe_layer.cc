@@ -24,15 +24,20 @@ std::vector<int64_t> ExpertTokens(const CountMatrix& counts) {
   return tokens;
 }
 
-// Routed = sent = received: nothing is dropped.
-void CheckConserved(const Route& route, const CountMatrix& counts, Rank self) {
+// Routed = sent = received: nothing is dropped. Each rank checks what it sends and what it receives.
+void CheckConserved(const Route& route, const Split& split, const CountMatrix& counts,
+                    const std::vector<int64_t>& expert_tokens, const std::vector<char>& wanted) {
   for (size_t r = 0; r < counts.size(); ++r) {
+    if (!wanted[r]) continue;
     BALLAST_CHECK(route.source_rows[r] == Sum(counts[r]))
         << "rank " << r << " routes " << Sum(counts[r]) << " assignments and sends " << route.source_rows[r];
+    BALLAST_CHECK(route.host_rows[r] == split.rank_tokens[r])
+        << "rank " << r << " computes " << split.rank_tokens[r] << " assignments and receives "
+        << route.host_rows[r];
+    BALLAST_CHECK(route.host_rows[r] == Sum(route.slot_rows[r]));
   }
-  BALLAST_CHECK(Sum(route.source_rows) == Sum(route.host_rows))
-      << Sum(route.source_rows) << " rows sent, " << Sum(route.host_rows) << " received";
-  BALLAST_CHECK(route.host_rows[self.index()] == Sum(route.slot_rows[self.index()]));
+  BALLAST_CHECK(Sum(expert_tokens) == Sum(split.rank_tokens))
+      << Sum(expert_tokens) << " assignments routed, " << Sum(split.rank_tokens) << " computed";
 }
 
 absl::StatusOr<int64_t*> OnDevice(const MoeContext& context, const std::vector<int64_t>& values,
@@ -66,17 +71,20 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   // Counts and split.
   phase.Next(Phase::kCounts);
   BALLAST_ASSIGN_OR_RETURN(const CountMatrix counts, GatherCounts(context, routing_.counts, scratch_.counts));
+  BALLAST_ASSIGN_OR_RETURN(const AllToAllPtr all_to_all, AllToAlls().Find(context.plan.schedule.all_to_all));
+  const std::vector<char> wanted = all_to_all->Wanted(context.topology, self);
   BALLAST_ASSIGN_OR_RETURN(const Split split, ComputeSplit(counts, context.plan, config_.experts,
-                                                           context.speeds, context.topology));
-  const Route route = MakeRoute(split, context.plan);
-  CheckConserved(route, counts, self);
-  chunks_ = CutIntoChunks(route, context.plan.schedule.chunks);
+                                                           context.speeds, context.topology, wanted));
+  Route route = MakeRoute(split, context.plan);
+  std::vector<int64_t> expert_tokens = ExpertTokens(counts);
+  CheckConserved(route, split, counts, expert_tokens, wanted);
   slot_rows_ = route.slot_rows[self.index()];
 
   // Permute and dispatch.
   phase.Next(Phase::kDispatch);
   const int64_t sent = route.source_rows[self.index()];
   const int64_t computed = route.host_rows[self.index()];
+  chunks_ = CutIntoChunks(std::move(route), context.plan.schedule.chunks);
   Matrix source_rows, host_rows;
   BALLAST_ASSIGN_OR_RETURN(token_of_, OnDevice(context, routing_.token_of, token_of_buffer_));
   BALLAST_ASSIGN_OR_RETURN(row_of_, OnDevice(context, routing_.row_of, row_of_buffer_));
@@ -98,7 +106,7 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
 
   return MoeResult{.load_balance = std::move(routed.load_balance),
                    .z_loss = std::move(routed.z_loss),
-                   .expert_tokens = ExpertTokens(counts),
+                   .expert_tokens = std::move(expert_tokens),
                    .rank_tokens = split.rank_tokens,
                    .split_hash = split.hash};
 }

@@ -23,21 +23,22 @@
 
 namespace ballast {
 
-// Rows from `source` to `host` for the host's slot `slot`. Equal on all ranks.
+// Rows from `source` to `host` for the host's slot `slot`. Every rank that has the segment has it alike.
 struct RouteSegment {
   Rank source;
   Rank host;
   int slot = 0;
   ExpertId expert;
   int64_t rows = 0;
-  int64_t source_offset = 0;  // first row in the source's send order
-  int64_t host_offset = 0;    // first row in the host's expert order
+  int64_t source_offset = 0;  // first row in the source's send order; only where the source is wanted
+  int64_t host_offset = 0;    // first row in the host's expert order; only where the host is wanted
 };
 
-// The whole exchange of one microbatch and layer, the same value on every rank. Pure data.
+// The exchange of one microbatch and layer, as far as the split was asked for. Pure data.
 struct Route {
   int ranks = 0;
-  std::vector<RouteSegment> segments;           // ordered by (source, expert, host)
+  std::vector<RouteSegment> segments;  // ordered by (source, expert, host)
+  // Whole for wanted ranks, a part for others.
   std::vector<int64_t> source_rows;             // [rank] rows sent (all its assignments)
   std::vector<int64_t> host_rows;               // [rank] rows computed
   std::vector<std::vector<int64_t>> slot_rows;  // [rank][slot index]
@@ -62,9 +63,12 @@ class AllToAll {
  public:
   virtual ~AllToAll() = default;
   virtual std::string name() const = 0;
-  // Moves rows along the route. Dispatch: `in` is [source_rows, H] in source order, `out` is [host_rows, H]
-  // in host order; combine: the other way round. Rows come back unreduced. Local rows pass through the
-  // compressor too.
+  // [rank] 1: what this rank sends or receives, or both, passes through `self` or may do so, so that `self`
+  // needs its rows and columns of the split. `self` is always among them.
+  virtual std::vector<char> Wanted(const Topology& topology, Rank self) const = 0;
+  // Moves rows along the route, which holds the segments of the wanted ranks at least. Dispatch: `in` is
+  // [source_rows, H] in source order, `out` is [host_rows, H] in host order; combine: the other way round.
+  // Rows come back unreduced. Local rows pass through the compressor too.
   virtual absl::Status Exchange(const AllToAllContext& context, const Route& route, Direction direction,
                                 const Compressor& compressor, Matrix in, Matrix out) const = 0;
 };

@@ -11,6 +11,12 @@ class Direct final : public AllToAll {
  public:
   std::string name() const override { return "direct"; }
 
+  std::vector<char> Wanted(const Topology& topology, Rank self) const override {
+    std::vector<char> wanted(static_cast<size_t>(topology.ranks()), 0);
+    wanted[self.index()] = 1;
+    return wanted;
+  }
+
   absl::Status Exchange(const AllToAllContext& context, const Route& route, Direction direction,
                         const Compressor& compressor, Matrix in, Matrix out) const override {
     auto straight = [](const RowRun& run) { return std::vector<Rank>{run.to}; };

@@ -29,16 +29,18 @@ Route MakeRoute(const Split& split, const LayerPlan& layer) {
   }
 
   // A host's order is (slot, source): the segments come by rising source already.
-  std::vector<std::vector<int64_t>> next(ranks);
+  std::vector<size_t> first;  // [rank] where its slots begin in `next`
+  std::vector<int64_t> next;
   for (int r = 0; r < ranks; ++r) {
+    first.push_back(next.size());
     int64_t offset = 0;
     for (int64_t rows : route.slot_rows[r]) {
-      next[r].push_back(offset);
+      next.push_back(offset);
       offset += rows;
     }
   }
   for (RouteSegment& segment : route.segments) {
-    int64_t& offset = next[segment.host.index()][segment.slot];
+    int64_t& offset = next[first[segment.host.index()] + static_cast<size_t>(segment.slot)];
     segment.host_offset = offset;
     offset += segment.rows;
   }

@@ -14,6 +14,13 @@ class TwoLevel final : public AllToAll {
  public:
   std::string name() const override { return "two_level"; }
 
+  // A leader forwards what leaves its node and what enters it.
+  std::vector<char> Wanted(const Topology& topology, Rank self) const override {
+    std::vector<char> wanted(static_cast<size_t>(topology.ranks()), 0);
+    for (Rank rank : topology.RanksOf(topology.node(self))) wanted[rank.index()] = 1;
+    return wanted;
+  }
+
   absl::Status Exchange(const AllToAllContext& context, const Route& route, Direction direction,
                         const Compressor& compressor, Matrix in, Matrix out) const override {
     auto stops = [&](const RowRun& run) { return TwoLevelStops(context.topology, run); };

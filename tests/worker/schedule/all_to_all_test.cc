@@ -18,7 +18,8 @@ namespace {
 
 constexpr int kColumns = 5;
 
-// What one exchange did: the output rows of every rank, and messages and bytes of every pair of ranks.
+// What one exchange did, each rank knowing its own part of the route alone: the output rows of every rank,
+// and messages and bytes of every pair of ranks.
 struct Outcome {
   std::vector<std::vector<float>> out;        // [rank]
   std::vector<std::vector<CommStats>> pairs;  // [from][to]
@@ -26,7 +27,7 @@ struct Outcome {
 };
 
 Outcome Move(const std::string& algorithm, const std::string& compressor, const Topology& topology,
-             const Route& route, Direction direction, const std::vector<std::vector<float>>& in) {
+             const RandomRoute& whole, Direction direction, const std::vector<std::vector<float>>& in) {
   const int ranks = topology.ranks();
   ThreadCommunicatorGroup group(ranks);
   Outcome outcome;
@@ -37,6 +38,8 @@ Outcome Move(const std::string& algorithm, const std::string& compressor, const 
     auto communicator = group.Take(self);
     AllToAllScratch scratch(*backend);
     AllToAllContext context{*communicator, *backend, *stream, topology, After(60), scratch};
+    const AllToAllPtr all_to_all = AllToAlls().Find(algorithm).value();
+    const Route route = RouteOf(whole, all_to_all->Wanted(topology, self));
     auto rows = [&](bool input) {
       return (direction == Direction::kDispatch) == input ? route.source_rows[self.index()]
                                                           : route.host_rows[self.index()];
@@ -46,9 +49,9 @@ Outcome Move(const std::string& algorithm, const std::string& compressor, const 
     output.assign(rows(false) * kColumns, NAN);
     // Twice, the second time on used buffers.
     for (int i = 0; i < 2; ++i) {
-      absl::Status status = AllToAlls().Find(algorithm).value()->Exchange(
-          context, route, direction, *Compressors().Find(compressor).value(),
-          {input.data(), rows(true), kColumns}, {output.data(), rows(false), kColumns});
+      absl::Status status =
+          all_to_all->Exchange(context, route, direction, *Compressors().Find(compressor).value(),
+                               {input.data(), rows(true), kColumns}, {output.data(), rows(false), kColumns});
       ASSERT_TRUE(status.ok()) << status;
     }
     EXPECT_EQ(input, in[self.index()]) << "the input was written to";
@@ -121,7 +124,7 @@ TEST(AllToAll, EveryAlgorithmMovesEveryRowBothWays) {
         for (const std::string& algorithm : AllToAlls().Names()) {
           for (const std::string& compressor : Compressors().Names()) {
             SCOPED_TRACE(algorithm + " " + compressor);
-            Outcome outcome = Move(algorithm, compressor, topology, random.route, direction, in);
+            Outcome outcome = Move(algorithm, compressor, topology, random, direction, in);
             const double bound = Compressors().Find(compressor).value()->RelativeErrorBound();
             for (size_t r = 0; r < expected.size(); ++r) {
               ASSERT_EQ(outcome.out[r].size(), expected[r].size());
@@ -164,7 +167,7 @@ TEST(AllToAll, TwoLevelSendsOneMessagePerOrderedPairOfNodes) {
           RandomRows(rng, direction == Direction::kDispatch ? full.route.source_rows : full.route.host_rows);
       std::map<std::pair<NodeId, NodeId>, CommStats> by_nodes[2];
       for (int which = 0; which < 2; ++which) {
-        Outcome outcome = Move(which ? "two_level" : "direct", "none", topology, full.route, direction, in);
+        Outcome outcome = Move(which ? "two_level" : "direct", "none", topology, full, direction, in);
         for (int from = 0; from < topology.ranks(); ++from) {
           for (int to = 0; to < topology.ranks(); ++to) {
             NodeId a = topology.node(Rank(from)), b = topology.node(Rank(to));
@@ -201,8 +204,8 @@ TEST(AllToAll, Bf16HalvesThePayloadAndRoundsLocalRowsToo) {
   const double bound = Compressors().Find("bf16").value()->RelativeErrorBound();
   EXPECT_EQ(Compressors().Find("none").value()->RelativeErrorBound(), 0);
   for (std::string algorithm : {"direct", "two_level"}) {
-    Outcome none = Move(algorithm, "none", topology, random.route, Direction::kDispatch, in);
-    Outcome bf16 = Move(algorithm, "bf16", topology, random.route, Direction::kDispatch, in);
+    Outcome none = Move(algorithm, "none", topology, random, Direction::kDispatch, in);
+    Outcome bf16 = Move(algorithm, "bf16", topology, random, Direction::kDispatch, in);
     int64_t total = 0;
     for (int from = 0; from < 4; ++from) {
       for (int to = 0; to < 4; ++to) {

@@ -14,6 +14,15 @@ struct RandomRoute {
   Route route;
 };
 
+// What a rank makes of the split that asks for its own rows and columns alone.
+inline Route RouteOf(const RandomRoute& whole, const std::vector<char>& wanted) {
+  Split split;
+  for (const Share& share : whole.split.shares) {
+    if (wanted[share.source.index()] || wanted[share.host.index()]) split.shares.push_back(share);
+  }
+  return MakeRoute(split, whole.layer);
+}
+
 // Every expert on 1 to 3 random ranks; some (source, expert) pairs have no tokens.
 inline RandomRoute MakeRandomRoute(Rng& rng, int ranks, int experts) {
   RandomRoute r;
