@@ -58,7 +58,7 @@ TEST_P(Matmul, AgreesForEveryTransposition) {
 // Matrices lie inside larger buffers: at row offsets of odd widths, and beside parameters of odd sizes.
 TEST_P(Matmul, PlaceInMemoryChangesNoBit) {
   const int64_t m = 37, n = 24, k = 40;
-  const size_t element = cuda_->element_bytes();
+  const size_t element = device_->element_bytes();
   Tensor &a = Random(m, k), &b = Random(n, k);
   const size_t bytes_a = m * k * element, bytes_b = n * k * element, bytes_c = m * n * element;
   for (size_t offset : {1, 3, 8}) {

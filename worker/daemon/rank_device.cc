@@ -18,7 +18,7 @@ RankDevice CpuDevice() {
                                     .deadline = deadline},
                                    rendezvous);
               },
-          .compute_types = {DType::kFloat32},
+          .compute_types = {DType::kFloat32, DType::kBFloat16},
           .bytes_by_rank = {}};
 }
 

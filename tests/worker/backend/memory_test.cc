@@ -65,8 +65,14 @@ TEST(CpuMemory, BuffersMayOutliveTheBackendAndThreadsMayShareIt) {
   *static_cast<double*>(kept.data()) = 1;
 }
 
-TEST(CpuBackend, RefusesATypeItDoesNotHave) {
-  EXPECT_EQ(MakeCpuBackend(DType::kBFloat16).status().code(), absl::StatusCode::kInvalidArgument);
+TEST(CpuBackend, BFloat16HasMastersAndRouterInFloat) {
+  auto backend = MakeCpuBackend(DType::kBFloat16, 100).value();
+  EXPECT_EQ(backend->dtype(), DType::kBFloat16);
+  EXPECT_EQ(backend->element_bytes(), 2u);
+  EXPECT_EQ(backend->master_bytes(), 4u);
+  EXPECT_EQ(backend->router_dtype(), DType::kFloat32);
+  EXPECT_EQ(backend->Allocate(101, "x").status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(backend->Allocate(100, "x").ok());
 }
 
 TEST(GrowingBuffer, AllocatesAgainOnlyWhenMoreIsNeededThanEver) {

@@ -10,6 +10,7 @@
 #include "plan/home_moves.h"
 #include "plan/validate.h"
 #include "tests/worker/trainer/training_run.h"
+#include "worker/backend/cpu/cpu_backend.h"
 
 namespace ballast {
 namespace {
@@ -132,8 +133,13 @@ std::vector<double> GradientNorms(const RunOutcome& outcome) {
   return norms;
 }
 
-TEST(Switch, MovingSlotsAndHomesChangesNoBit) {
+class SwitchInType : public testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(All, SwitchInType, testing::Values(DType::kFloat32, DType::kBFloat16),
+                         [](const auto& info) { return ToString(info.param); });
+
+TEST_P(SwitchInType, MovingSlotsAndHomesChangesNoBit) {
   RunSpec spec = Spec();
+  spec.make_backend = [](Rank) { return MakeCpuBackend(GetParam()).value(); };
   RunOutcome contiguous = RunTraining(spec);
   ASSERT_EQ(contiguous.reports.size(), 60u);
   for (uint64_t seed : {1, 2, 3}) {
@@ -142,7 +148,7 @@ TEST(Switch, MovingSlotsAndHomesChangesNoBit) {
     EXPECT_GE(script.with_home_moves, 3);
     std::cout << "12 plans: " << script.slot_writes << " slot writes, " << script.with_home_moves
               << " with home moves\n";
-    RunSpec moving = Spec();
+    RunSpec moving = spec;
     moving.plans = script.plans;
     RunOutcome moved = RunTraining(moving);
     ExpectAllActive(moved, script.plans);

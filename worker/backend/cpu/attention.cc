@@ -45,15 +45,21 @@ void CausalSoftmax(int64_t length, T* scores) {
   }
 }
 
-// ds = p (dp - sum(p dp)) per row, in place of dp; zeros above the diagonal, where dp is of no meaning.
 template <class T>
-void CausalSoftmaxBackward(int64_t length, const T* probabilities, T* gradient) {
+double Dot(int64_t n, const T* x, const T* y) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * y[i];
+  return sum;
+}
+
+// ds = p (dp - sum(p dp)) per row, in place of dp; zeros above the diagonal, where dp is of no meaning.
+// `sum_of` gives a row's sum(p dp).
+template <class T, class SumOf>
+void CausalSoftmaxBackward(int64_t length, const T* probabilities, T* gradient, const SumOf& sum_of) {
   for (int64_t i = 0; i < length; ++i) {
     const T* p = probabilities + i * length;
     T* row = gradient + i * length;
-    double dot = 0;
-    for (int64_t j = 0; j <= i; ++j) dot += static_cast<double>(p[j]) * row[j];
-    const T mean = static_cast<T>(dot);
+    const T mean = static_cast<T>(sum_of(i));
     for (int64_t j = 0; j <= i; ++j) row[j] = p[j] * (row[j] - mean);
     std::fill(row + i + 1, row + length, T(0));
   }
@@ -82,9 +88,9 @@ void AttentionForward(Rows<const T> q, Rows<const T> k, Rows<const T> v, const A
 }
 
 template <class T>
-void AttentionBackward(Rows<const T> q, Rows<const T> k, Rows<const T> v, const AttentionShape& shape,
-                       const T* probabilities, Rows<const T> out_gradient, Rows<T> q_gradient,
-                       Rows<T> k_gradient, Rows<T> v_gradient, T* scratch) {
+void AttentionBackward(Rows<const T> q, Rows<const T> k, Rows<const T> v, Rows<const T> out,
+                       const AttentionShape& shape, const T* probabilities, Rows<const T> out_gradient,
+                       Rows<T> q_gradient, Rows<T> k_gradient, Rows<T> v_gradient, T* scratch) {
   const int64_t length = shape.length;
   const int group = shape.heads / shape.key_value_heads;
   const BlasMatrix<const T> scores_gradient{scratch, length};
@@ -97,7 +103,11 @@ void AttentionBackward(Rows<const T> q, Rows<const T> k, Rows<const T> v, const 
       const bool accumulate = head % group != 0;
       Gemm<T>(length, length, shape.head_size, T(1), gradient,
               Transposed(Head<const T>(v, shape, sequence, shared)), false, {scratch, length});
-      CausalSoftmaxBackward(length, p, scratch);
+      CausalSoftmaxBackward(length, p, scratch, [&](int64_t i) {
+        if (out.data == nullptr) return Dot(i + 1, p + i * length, scratch + i * length);
+        return Dot<T>(shape.head_size, Head<const T>(out, shape, sequence, head).data + i * out.columns,
+                      gradient.data + i * gradient.stride);
+      });
       Gemm<T>(length, shape.head_size, length, T(1), {p, length, true}, gradient, accumulate,
               Head<T>(v_gradient, shape, sequence, shared));
       Gemm<T>(length, shape.head_size, length, SoftmaxScale<T>(shape), scores_gradient,
@@ -113,11 +123,11 @@ template void AttentionForward(Rows<const float>, Rows<const float>, Rows<const 
                                Rows<float>, float*);
 template void AttentionForward(Rows<const double>, Rows<const double>, Rows<const double>,
                                const AttentionShape&, Rows<double>, double*);
-template void AttentionBackward(Rows<const float>, Rows<const float>, Rows<const float>,
+template void AttentionBackward(Rows<const float>, Rows<const float>, Rows<const float>, Rows<const float>,
                                 const AttentionShape&, const float*, Rows<const float>, Rows<float>,
                                 Rows<float>, Rows<float>, float*);
 template void AttentionBackward(Rows<const double>, Rows<const double>, Rows<const double>,
-                                const AttentionShape&, const double*, Rows<const double>, Rows<double>,
-                                Rows<double>, Rows<double>, double*);
+                                Rows<const double>, const AttentionShape&, const double*, Rows<const double>,
+                                Rows<double>, Rows<double>, Rows<double>, double*);
 
 }  // namespace ballast::cpu

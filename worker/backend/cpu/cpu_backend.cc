@@ -4,9 +4,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "worker/backend/cpu/bfloat16_backend.h"
 #include "worker/backend/cpu/blas.h"
 #include "worker/backend/cpu/cpu_memory.h"
 #include "worker/backend/cpu/kernels.h"
@@ -119,7 +119,7 @@ class CpuBackend final : public Backend {
     CheckAttention(q, k, v, out, shape);
     CheckSame(out, out_gradient);
     CheckAttention(q_gradient, k_gradient, v_gradient, out_gradient, shape);
-    cpu::AttentionBackward<T>(In(q), In(k), In(v), shape, In(saved), In(out_gradient), Out(q_gradient),
+    cpu::AttentionBackward<T>(In(q), In(k), In(v), {}, shape, In(saved), In(out_gradient), Out(q_gradient),
                               Out(k_gradient), Out(v_gradient), Scratch(stream, shape.length * shape.length));
   }
   void CrossEntropy(Stream&, Matrix logits, const int32_t* targets, double scale, double* row_loss,
@@ -249,8 +249,8 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(DType dtype, size_t byte
   BALLAST_RETURN_IF_ERROR(LoadBlas());
   if (dtype == DType::kFloat32) return std::make_unique<CpuBackend<float>>(bytes_max);
   if (dtype == DType::kFloat64) return std::make_unique<CpuBackend<double>>(bytes_max);
-  return absl::InvalidArgumentError(
-      absl::StrCat("the CPU backend has no type ", static_cast<int>(dtype), "; it has float32 and float64"));
+  BALLAST_CHECK(dtype == DType::kBFloat16) << "dtype " << static_cast<int>(dtype);
+  return MakeBFloat16Backend(std::make_unique<CpuBackend<float>>(bytes_max), bytes_max);
 }
 
 }  // namespace ballast

@@ -11,10 +11,10 @@
 
 namespace ballast {
 
-// Float32 or float64; the master type of the optimizer is the same. InvalidArgument for another type,
-// NotFound when OpenBLAS cannot be loaded. `bytes_max` bounds what may be allocated at one time. May be
-// shared by threads that use different streams; buffers may outlive it. See LoadBlas for the first call in a
-// process.
+// The optimizer's master type is the compute type, and float beside bfloat16, which is there as the oracle of
+// devices in that type and slower than float. NotFound when OpenBLAS cannot be loaded. `bytes_max` bounds
+// what may be allocated at one time. May be shared by threads that use different streams; buffers may outlive
+// it. See LoadBlas for the first call in a process.
 absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
     DType dtype, size_t bytes_max = std::numeric_limits<size_t>::max());
 

@@ -19,6 +19,7 @@ void EmbeddingBackward(const int32_t* ids, Rows<const T> out_gradient, Rows<T> t
   }
 }
 
+template void EmbeddingForward(const int32_t*, Rows<const uint16_t>, Rows<uint16_t>);
 template void EmbeddingForward(const int32_t*, Rows<const float>, Rows<float>);
 template void EmbeddingForward(const int32_t*, Rows<const double>, Rows<double>);
 template void EmbeddingBackward(const int32_t*, Rows<const float>, Rows<float>);

@@ -2,7 +2,8 @@
 // one.
 //
 // What each computes stands at the method of Backend that it serves (backend.h); here are only the shapes.
-// Sums over a row run in index order, so a result depends on its inputs alone. T is float or double.
+// Sums over a row run in index order, so a result depends on its inputs alone. T is float or double, and in
+// operations that only move values bf16's bits (uint16_t), too.
 #pragma once
 
 #include <cstdint>
@@ -46,11 +47,12 @@ void Rope(Rows<T> x, const AttentionShape& shape, int heads, double theta, bool 
 template <class T>
 void AttentionForward(Rows<const T> q, Rows<const T> k, Rows<const T> v, const AttentionShape& shape,
                       Rows<T> out, T* probabilities);
-// `scratch` has room for length * length values.
+// `scratch` has room for length * length values. The sum over a row of p dp is <out, out_gradient>, too: it
+// is taken from `out` where that has data (as stored, rounded), else from the probabilities.
 template <class T>
-void AttentionBackward(Rows<const T> q, Rows<const T> k, Rows<const T> v, const AttentionShape& shape,
-                       const T* probabilities, Rows<const T> out_gradient, Rows<T> q_gradient,
-                       Rows<T> k_gradient, Rows<T> v_gradient, T* scratch);
+void AttentionBackward(Rows<const T> q, Rows<const T> k, Rows<const T> v, Rows<const T> out,
+                       const AttentionShape& shape, const T* probabilities, Rows<const T> out_gradient,
+                       Rows<T> q_gradient, Rows<T> k_gradient, Rows<T> v_gradient, T* scratch);
 
 template <class T>
 void CrossEntropy(Rows<const T> logits, const int32_t* targets, double scale, double* row_loss,

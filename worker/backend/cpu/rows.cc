@@ -26,8 +26,10 @@ void SumRows(Rows<const T> rows, const int64_t* row_of, int top_k, Rows<T> out) 
   }
 }
 
+template void GatherRows(Rows<const uint16_t>, const int64_t*, Rows<uint16_t>);
 template void GatherRows(Rows<const float>, const int64_t*, Rows<float>);
 template void GatherRows(Rows<const double>, const int64_t*, Rows<double>);
+template void ScatterRows(Rows<const uint16_t>, const int64_t*, Rows<uint16_t>);
 template void ScatterRows(Rows<const float>, const int64_t*, Rows<float>);
 template void ScatterRows(Rows<const double>, const int64_t*, Rows<double>);
 template void SumRows(Rows<const float>, const int64_t*, int, Rows<float>);
