@@ -18,12 +18,6 @@ CheckpointRecord* WrittenIn(JobEntry& job, Step step) {
   return it != job.checkpoints.end() && it->second.state == CheckpointState::kWritten ? &it->second : nullptr;
 }
 
-size_t MembersOf(const JobEntry& job) {
-  std::set<WorkerId> names;
-  for (const Member& member : job.generation.members) names.insert(member.worker);
-  return names.size();
-}
-
 // The worker of the lowest attached rank; null when nobody is attached.
 const WorkerEntry* Publisher(const Env& env, const JobEntry& job) {
   for (const Member& member : job.generation.members) {
@@ -99,7 +93,7 @@ void OnCheckpointWritten(Env& env, JobEntry& job, const WorkerEntry& worker,
   if (job.checkpoint_failures.count(message.step) > 0) return;
   JobEntry::Collecting& parts = job.collecting[message.step];
   parts.files[worker.hello.worker] = message.files;
-  if (parts.files.size() < MembersOf(job)) return;
+  if (parts.files.size() < job.processes.size()) return;
 
   CheckpointManifest manifest;
   manifest.job = job.name();

@@ -20,9 +20,7 @@ JobStatus Core::State::StatusOf(const JobEntry& job) const {
   status.recent_steps.assign(job.telemetry.recent().begin(), job.telemetry.recent().end());
   if (job.record.generation.value() > 0) {
     for (const Member& member : job.generation.members) {
-      if (std::find(status.workers.begin(), status.workers.end(), member.worker) == status.workers.end()) {
-        status.workers.push_back(member.worker);
-      }
+      if (member.local_rank == 0) status.workers.push_back(member.worker);
     }
   }
   if (job.record.trained_seconds > 0) {

@@ -106,10 +106,7 @@ void Core::State::Resync(Env& env, const WorkerEntry& worker) {
     for (auto& [name, job] : jobs) OnMemberAttached(env, job, worker);
     return;
   }
-  const bool restarted = std::none_of(
-      mine->generation.members.begin(), mine->generation.members.end(),
-      [&](const Member& m) { return m.worker == hello.worker && m.incarnation == hello.incarnation; });
-  if (restarted) {
+  if (!mine->IsMember(hello.worker, hello.incarnation)) {
     BeginRecovery(env, *mine, absl::StrCat("worker ", hello.worker.value(), " was restarted"), std::nullopt);
     return OnMemberAttached(env, *mine, worker);
   }
@@ -182,10 +179,7 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
   }
   if (const auto* frozen = std::get_if<Frozen>(&message)) {
     // Only an Abort makes a worker say so, and that leaves when the end of the generation is durable.
-    const bool member =
-        std::any_of(job.generation.members.begin(), job.generation.members.end(), [&](const Member& m) {
-          return m.worker == worker.hello.worker && m.incarnation == frozen->incarnation;
-        });
+    const bool member = job.IsMember(worker.hello.worker, frozen->incarnation);
     if (!member || Planted(options.bugs, PlantedBug::kOlderStoreLeads)) return;
     const std::string ahead =
         absl::StrCat(who, " knows that generation ", frozen->stamp.generation.value(), " of job ",

@@ -75,11 +75,12 @@ void Cordon(Env& env, const WorkerId& worker, bool cordoned) {
 
 // Why one of the members has to go; empty = none has.
 std::string Leaver(const Env& env, const JobEntry& job) {
-  for (const Member& member : job.generation.members) {
-    const WorkerEntry* worker = env.workers.Find(member.worker);
-    if (worker == nullptr || worker->leaving.empty() || worker->hello.incarnation != member.incarnation)
-      continue;
-    return absl::StrCat("worker ", member.worker.value(), " leaves: ", worker->leaving);
+  // Asked after every event: the members are many, those that leave are few.
+  for (const WorkerId& name : env.workers.leaving()) {
+    const WorkerEntry* worker = env.workers.Find(name);
+    const auto member = job.processes.find(name);
+    if (member == job.processes.end() || worker->hello.incarnation != member->second) continue;
+    return absl::StrCat("worker ", name.value(), " leaves: ", worker->leaving);
   }
   return "";
 }
@@ -114,7 +115,7 @@ void OnCordon(Env& env, const CordonWorker& cordon) {
 
 void OnLeaving(Env& env, WorkerEntry& worker, const Leaving& message) {
   if (message.incarnation != worker.hello.incarnation || !worker.leaving.empty()) return;
-  worker.leaving = message.reason.empty() ? "no reason given" : message.reason;
+  env.workers.SetLeaving(worker, message.reason.empty() ? "no reason given" : message.reason);
   env.Log(absl::StrCat("worker ", worker.hello.worker.value(), " wants to leave: ", worker.leaving));
 }
 

@@ -178,8 +178,8 @@ bool Driver::CarryOutOne(const Send& send) {
   auto stream = streams_.find(send.stream);
   if (stream == streams_.end())
     return true;  // it has ended; the worker's next Hello brings back what applies
-  PassFailpoint(send.message);
-  stream->second->Send(send.message);
+  PassFailpoint(*send.message);
+  stream->second->Send(*send.message);
   return true;
 }
 

@@ -1,5 +1,7 @@
 #include "coordinator/env.h"
 
+#include <set>
+
 namespace ballast {
 
 void Env::Tell(JobEntry& job, JobEvent::Kind kind, std::string text, Step step, PlanVersion version) {
@@ -26,11 +28,12 @@ void Env::StoreEvents(JobEntry& job) {
   if (!writes.empty()) Store(std::move(writes));
 }
 
-void Env::SendToMembers(const JobEntry& job, const CoordinatorMessage& message) {
+void Env::SendToMembers(const JobEntry& job, CoordinatorMessage message) {
+  const auto shared = std::make_shared<const CoordinatorMessage>(std::move(message));
   std::set<StreamId> streams;
   for (const Member& member : job.generation.members) {
     const StreamId stream = workers.StreamOf(member.worker, member.incarnation);
-    if (stream.value() > 0 && streams.insert(stream).second) Send(stream, message);
+    if (stream.value() > 0 && streams.insert(stream).second) Send(stream, shared);
   }
 }
 

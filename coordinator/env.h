@@ -2,7 +2,7 @@
 // to append to.
 #pragma once
 
-#include <set>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +24,10 @@ struct Env {
   // Durable before everything that is appended later.
   void Store(std::vector<RecordWrite> writes) { actions.push_back(StoreWrite{{term, std::move(writes)}}); }
   void Send(StreamId stream, CoordinatorMessage message) {
+    Send(stream, std::make_shared<const CoordinatorMessage>(std::move(message)));
+  }
+  // What goes to many is made once: an Assign names all members.
+  void Send(StreamId stream, std::shared_ptr<const CoordinatorMessage> message) {
     actions.push_back(ballast::Send{stream, std::move(message)});
   }
   // Adds to the job's event log and tells its watchers: the one way to say that something happened to a job.
@@ -36,7 +40,7 @@ struct Env {
 
   Stamp StampOf(const JobEntry& job) const { return {term, job.name(), job.record.generation}; }
   // To every member of the job's generation that is attached; who is not gets it after its next Hello.
-  void SendToMembers(const JobEntry& job, const CoordinatorMessage& message);
+  void SendToMembers(const JobEntry& job, CoordinatorMessage message);
 };
 
 }  // namespace ballast

@@ -97,7 +97,7 @@ struct ActionPrinter {
         }));
   }
   std::string operator()(const Send& a) const {
-    return absl::StrCat("stream ", a.stream.value(), ": ", ToString(a.message));
+    return absl::StrCat("stream ", a.stream.value(), ": ", ToString(*a.message));
   }
   std::string operator()(const CloseStream& a) const {
     return absl::StrCat("close stream ", a.stream.value(), ": ", a.reason);

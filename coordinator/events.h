@@ -128,7 +128,7 @@ struct StoreWrite {
 // alone. The stream is closed after a Refused.
 struct Send {
   StreamId stream;
-  CoordinatorMessage message;
+  std::shared_ptr<const CoordinatorMessage> message;  // shared by all whom it goes to; never null
 };
 struct CloseStream {
   StreamId stream;

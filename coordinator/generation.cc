@@ -115,23 +115,22 @@ void BeginGeneration(Env& env, JobEntry& job, Placed placed) {
   if (!Planted(bugs, PlantedBug::kAssignBeforeStore)) env.actions.push_back(durable);
   job.plans[generation.plan] = std::move(record);
   UseGeneration(job, std::move(generation));
-  std::set<WorkerId> names;
   std::set<std::string> told;
-  for (const Member& member : job.generation.members) {
-    names.insert(member.worker);
-    told.insert(member.worker.value());
-  }
+  for (const auto& [name, incarnation] : job.processes) told.insert(name.value());
   env.Tell(
       job, JobEvent::Kind::kMember,
       absl::StrCat("generation ", job.record.generation.value(), ": ", ranks, " ranks on ", FirstOf(told)),
       job.record.step);
   TellState(env, job);
-  for (const WorkerId& name : names) {
+  const auto assign = std::make_shared<const CoordinatorMessage>(AssignOf(env, job));
+  for (const auto& [name, incarnation] : job.processes) {
     WorkerEntry& worker = *env.workers.Find(name);
     worker.step = completed;
     worker.active = job.generation.plan;
-    ResendJob(env, job, worker);
+    env.Send(worker.stream, assign);
   }
+  if (job.record.last_request_kind != RequestKind::kNone)
+    env.SendToMembers(job, StepRequest{env.StampOf(job), job.record.last_request, job.record.last_request_kind});
   if (Planted(bugs, PlantedBug::kAssignBeforeStore)) env.actions.push_back(durable);
 }
 

@@ -60,11 +60,10 @@ struct JobEntry {
   bool assigned() const { return record.generation.value() > 0 && !generation.ended; }
   // The record of the plan that every rank runs. Requires assigned().
   const PlanRecord& active() const { return plans.at(record.active); }
-  bool IsMember(const WorkerId& worker) const {
-    for (const Member& member : generation.members) {
-      if (member.worker == worker) return true;
-    }
-    return false;
+  bool IsMember(const WorkerId& worker) const { return processes.count(worker) > 0; }
+  bool IsMember(const WorkerId& worker, Incarnation incarnation) const {
+    const auto process = processes.find(worker);
+    return process != processes.end() && process->second == incarnation;
   }
 
   // The newest complete checkpoint of this job's own, or null. What it resumed from is in record.resume.
@@ -87,6 +86,7 @@ struct JobEntry {
   const ParameterLayout layout;
 
   // Derived.
+  std::map<WorkerId, Incarnation> processes;  // that host the newest generation's ranks
   PlanLimits limits;             // of the newest generation
   int ranks_needed = 0;          // the fewest that can hold the model; 0 = not asked yet
   std::optional<Freeze> freeze;  // between two generations

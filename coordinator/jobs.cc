@@ -73,7 +73,7 @@ std::vector<const WorkerEntry*> IdleWorkers(const JobTable& jobs, const Membersh
   std::set<WorkerId> busy;
   for (const auto& [name, job] : jobs) {
     if (job.final() || &job == mine || !(job.assigned() || job.freeze.has_value())) continue;
-    for (const Member& member : job.generation.members) busy.insert(member.worker);
+    for (const auto& [worker, incarnation] : job.processes) busy.insert(worker);
   }
   std::vector<const WorkerEntry*> idle;
   for (const auto& [name, worker] : workers.workers()) {
@@ -98,6 +98,8 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   job.telemetry.ForgetRanks(static_cast<int>(generation.members.size()));
   job.limits = LimitsFor(job.config(), job.layout, static_cast<int>(generation.members.size()));
   job.generation = std::move(generation);
+  job.processes.clear();
+  for (const Member& member : job.generation.members) job.processes[member.worker] = member.incarnation;
   job.started.clear();
   job.finished.clear();
   job.end_by.reset();
@@ -212,9 +214,7 @@ void OnStarted(Env& env, JobEntry& job, const WorkerId& worker) {
   job.started.insert(worker);
   PlanRecord& first = job.plans.at(job.generation.plan);
   if (first.state != PlanState::kCommitted) return;  // known: said again after an attachment
-  for (const Member& member : job.generation.members) {
-    if (job.started.count(member.worker) == 0) return;
-  }
+  if (job.started.size() < job.processes.size()) return;
   job.settled_at = env.now.time;
   first.state = PlanState::kActive;
   first.switch_step = job.generation.start_step;
@@ -231,9 +231,7 @@ void OnStarted(Env& env, JobEntry& job, const WorkerId& worker) {
 void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished& message) {
   job.finished.insert(worker);
   job.stopped_early = job.stopped_early || message.stopped;
-  for (const Member& member : job.generation.members) {
-    if (job.finished.count(member.worker) == 0) return;
-  }
+  if (job.finished.size() < job.processes.size()) return;
   job.record.step = std::max(job.record.step, message.step);
   if (message.drained && job.record.state != JobState::kStopping) {
     job.drained_step = message.step;
@@ -322,16 +320,19 @@ void WatchMembers(Env& env, JobEntry& job) {
            job.record.step);
 }
 
+Assign AssignOf(const Env& env, const JobEntry& job) {
+  return Assign{.stamp = env.StampOf(job),
+                .job = job.record.config,
+                .members = job.generation.members,
+                .plan = job.plans.at(job.generation.plan).plan,
+                .start_step = job.generation.start_step,
+                .checkpoint = job.generation.checkpoint};
+}
+
 void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker) {
   const Stamp stamp = env.StampOf(job);
-  if (worker.hello.job != job.name() || worker.hello.generation != job.record.generation) {
-    env.Send(worker.stream, Assign{.stamp = stamp,
-                                   .job = job.record.config,
-                                   .members = job.generation.members,
-                                   .plan = job.plans.at(job.generation.plan).plan,
-                                   .start_step = job.generation.start_step,
-                                   .checkpoint = job.generation.checkpoint});
-  }
+  if (worker.hello.job != job.name() || worker.hello.generation != job.record.generation)
+    env.Send(worker.stream, AssignOf(env, job));
   for (const auto& [key, value] : job.rendezvous.values)
     env.Send(worker.stream, RendezvousValue{stamp, key, value});
   if (job.record.last_request_kind != RequestKind::kNone) {

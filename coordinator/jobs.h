@@ -47,6 +47,8 @@ void OnRendezvousPut(Env& env, JobEntry& job, const RendezvousPut& message);
 // else says so. Called at every tick while the job is assigned.
 void WatchMembers(Env& env, JobEntry& job);
 
+// To every member of the job's generation.
+Assign AssignOf(const Env& env, const JobEntry& job);
 // Says again to a member that attached whatever applies to it.
 void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker);
 

@@ -33,6 +33,7 @@ Membership::Admission Membership::Attach(StreamId stream, const Hello& hello) {
     admission.replaced = worker.stream;
     streams_.erase(worker.stream);
   }
+  leaving_.erase(hello.worker);  // it says so again
   worker = WorkerEntry{.hello = hello, .stream = stream, .step = hello.step, .active = hello.active};
   streams_[stream] = hello.worker;
   return admission;

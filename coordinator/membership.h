@@ -21,7 +21,7 @@ struct WorkerEntry {
   Step step;        // last completed, as far as known
   PlanVersion active;
   int64_t reports_dropped = 0;  // by this process, as it said last
-  std::string leaving{};        // why it wants to end: gets no work; empty = it does not
+  std::string leaving{};        // why it wants to end (SetLeaving): gets no work; empty = it does not
   bool silent = false;  // did not leave a generation in time: gets no work before it has said something
   bool attached() const { return stream.value() > 0; }
 };
@@ -54,6 +54,12 @@ class Membership {
       cordoned_.erase(worker);
     }
   }
+  void SetLeaving(WorkerEntry& worker, const std::string& reason) {
+    worker.leaving = reason;
+    leaving_.insert(worker.hello.worker);
+  }
+  // The names of those that want to leave.
+  const std::set<WorkerId>& leaving() const { return leaving_; }
   // By name.
   const std::map<WorkerId, WorkerEntry>& workers() const { return workers_; }
 
@@ -61,6 +67,7 @@ class Membership {
   std::map<WorkerId, WorkerEntry> workers_;
   std::map<StreamId, WorkerId> streams_;
   std::set<WorkerId> cordoned_;
+  std::set<WorkerId> leaving_;
 };
 
 // Gives `ranks` ranks to the attached workers of `idle` in the order given, a worker's ranks neighbours.

@@ -28,34 +28,24 @@ std::string History(const std::vector<const RecoveryPoint*>& points) {
   });
 }
 
-// Members, each process once.
-std::vector<const Member*> Processes(const JobEntry& job) {
-  std::vector<const Member*> processes;
-  std::set<WorkerId> seen;
-  for (const Member& member : job.generation.members) {
-    if (seen.insert(member.worker).second) processes.push_back(&member);
-  }
-  return processes;
+using Process = std::pair<const WorkerId, Incarnation>;
+
+bool IsOut(const Membership& workers, const Freeze& freeze, const Process& process) {
+  const auto& [worker, incarnation] = process;
+  if (freeze.frozen.count(worker) > 0 || freeze.gone.count(worker) > 0) return true;
+  return freeze.reported.count(worker) > 0 && workers.StreamOf(worker, incarnation).value() == 0;
 }
 
-bool IsOut(const Membership& workers, const Freeze& freeze, const Member& member) {
-  if (freeze.frozen.count(member.worker) > 0 || freeze.gone.count(member.worker) > 0) return true;
-  return freeze.reported.count(member.worker) > 0 &&
-         workers.StreamOf(member.worker, member.incarnation).value() == 0;
-}
-
-std::vector<const Member*> NotOut(const Membership& workers, const JobEntry& job) {
-  std::vector<const Member*> left;
-  for (const Member* member : Processes(job)) {
-    if (!IsOut(workers, *job.freeze, *member)) left.push_back(member);
+// Names of members.
+std::vector<WorkerId> NotOut(const Membership& workers, const JobEntry& job) {
+  std::vector<WorkerId> left;
+  for (const Process& process : job.processes) {
+    if (!IsOut(workers, *job.freeze, process)) left.push_back(process.first);
   }
   return left;
 }
 
-std::string Names(const std::vector<const Member*>& members) {
-  return absl::StrJoin(members, ", ",
-                       [](std::string* out, const Member* member) { out->append(member->worker.value()); });
-}
+const auto kName = [](std::string* out, const WorkerId& name) { out->append(name.value()); };
 
 // Durable, then sent: the generation is over.
 void FreezeAll(Env& env, JobEntry& job, const std::string& cause) {
@@ -109,27 +99,23 @@ void ResumeRecovery(Env& env, JobEntry& job) {
 void OnFrozen(Env& env, JobEntry& job, const WorkerEntry& worker, const Frozen& message) {
   if (!job.freeze.has_value() || message.incarnation != worker.hello.incarnation) return;
   if (Planted(env.options.bugs, PlantedBug::kFrozenByAnyone)) {
-    for (const Member* member : Processes(job)) job.freeze->frozen.insert(member->worker);
+    for (const auto& [name, incarnation] : job.processes) job.freeze->frozen.insert(name);
   }
-  for (const Member* member : Processes(job)) {
-    if (member->worker != worker.hello.worker || member->incarnation != message.incarnation) continue;
-    if (!job.freeze->frozen.insert(member->worker).second) return;
-    env.Log(absl::StrCat("job ", job.name().value(), ": ", ToString(WorkerMessage(message)), " from ",
-                         member->worker.value()));
-  }
+  const WorkerId& name = worker.hello.worker;
+  if (!job.IsMember(name, message.incarnation) || !job.freeze->frozen.insert(name).second) return;
+  env.Log(absl::StrCat("job ", job.name().value(), ": ", ToString(WorkerMessage(message)), " from ",
+                       name.value()));
 }
 
 void OnMemberAttached(Env& env, JobEntry& job, const WorkerEntry& worker) {
-  if (!job.freeze.has_value()) return;
-  for (const Member* member : Processes(job)) {
-    if (member->worker != worker.hello.worker) continue;
-    if (member->incarnation != worker.hello.incarnation) {
-      job.freeze->gone.insert(member->worker);
-    } else if (job.freeze->frozen.count(member->worker) == 0 &&
-               (worker.hello.job != job.name() || worker.hello.generation != job.record.generation)) {
-      // It may not have heard of the generation yet, or of its end. One that is in it was told with the rest.
-      env.Send(worker.stream, Abort{env.StampOf(job), job.generation.reason});
-    }
+  const WorkerId& name = worker.hello.worker;
+  if (!job.freeze.has_value() || !job.IsMember(name)) return;
+  if (!job.IsMember(name, worker.hello.incarnation)) {
+    job.freeze->gone.insert(name);
+  } else if (job.freeze->frozen.count(name) == 0 &&
+             (worker.hello.job != job.name() || worker.hello.generation != job.record.generation)) {
+    // It may not have heard of the generation yet, or of its end. One that is in it was told with the rest.
+    env.Send(worker.stream, Abort{env.StampOf(job), job.generation.reason});
   }
 }
 
@@ -139,22 +125,26 @@ void OnReportedLost(JobEntry& job, const WorkerId& lost) {
 
 void GoOn(Env& env, JobTable& jobs, JobEntry& job) {
   Freeze& freeze = *job.freeze;
-  for (const Member* member : NotOut(env.workers, job)) {
-    if (env.now.time < freeze.deadline) return;
+  // Called for every answer of every member: the first one that is missing says enough.
+  if (env.now.time < freeze.deadline &&
+      std::any_of(job.processes.begin(), job.processes.end(),
+                  [&](const Process& process) { return !IsOut(env.workers, freeze, process); }))
+    return;
+  for (const WorkerId& name : NotOut(env.workers, job)) {
     if (freeze.frozen.empty() && freeze.gone.empty()) {
       if (std::exchange(freeze.alarmed, true)) return;
       return env.Tell(job, JobEvent::Kind::kAlarm,
                       absl::StrCat("job ", job.name().value(), ": no member of generation ",
                                    job.record.generation.value(),
-                                   " answers, so they may train on: ", Names(Processes(job)),
+                                   " answers, so they may train on: ", absl::StrJoin(NotOut(env.workers, job), ", ", kName),
                                    "; restart them, or end the job with `ballastctl job stop --now ",
                                    job.name().value(), "`"),
                       job.record.step);
     }
-    freeze.gone.insert(member->worker);
-    WorkerEntry* worker = env.workers.Find(member->worker);
-    if (worker != nullptr && worker->hello.incarnation == member->incarnation) worker->silent = true;
-    env.Log(absl::StrCat("job ", job.name().value(), ": worker ", member->worker.value(),
+    freeze.gone.insert(name);
+    WorkerEntry* worker = env.workers.Find(name);
+    if (worker != nullptr && job.IsMember(name, worker->hello.incarnation)) worker->silent = true;
+    env.Log(absl::StrCat("job ", job.name().value(), ": worker ", name.value(),
                          " did not leave generation ", job.record.generation.value(), " within ",
                          ToSeconds(env.options.freeze_timeout), " s and is left behind"),
             /*warning=*/true);
@@ -169,8 +159,8 @@ void GoOn(Env& env, JobTable& jobs, JobEntry& job) {
 }
 
 std::string WaitsFor(const JobTable& jobs, const Membership& workers, const JobEntry& job) {
-  const std::vector<const Member*> left = NotOut(workers, job);
-  if (!left.empty()) return absl::StrCat("waits for the answer of ", Names(left));
+  const std::vector<WorkerId> left = NotOut(workers, job);
+  if (!left.empty()) return absl::StrCat("waits for the answer of ", absl::StrJoin(left, ", ", kName));
   return QueueReason(jobs, workers, job);
 }
 

@@ -12,18 +12,8 @@
 namespace ballast {
 namespace {
 
-// How many workers host the generation's ranks. Asked for every answer of every worker: no list of names.
-size_t MemberWorkers(const JobEntry& job) {
-  return static_cast<size_t>(std::count_if(job.generation.members.begin(), job.generation.members.end(),
-                                           [](const Member& member) { return member.local_rank == 0; }));
-}
-
-bool AllStaged(const JobEntry& job) {
-  const std::set<WorkerId>& staged = job.in_flight->staged;
-  if (staged.size() < MemberWorkers(job)) return false;
-  return std::all_of(job.generation.members.begin(), job.generation.members.end(),
-                     [&](const Member& member) { return staged.count(member.worker) > 0; });
-}
+// Only members' answers are counted.
+bool AllStaged(const JobEntry& job) { return job.in_flight->staged.size() == job.processes.size(); }
 
 // "w1, w2": the members that are not in `answered`.
 template <class Answered>
@@ -232,7 +222,7 @@ std::string OnActive(Env& env, JobEntry& job, const WorkerEntry& worker, const A
                         message.switch_step.value());
   }
   active[worker.hello.worker] = message.switch_step;
-  if (active.size() == MemberWorkers(job)) FinishSwitch(env, job, message.switch_step);
+  if (active.size() == job.processes.size()) FinishSwitch(env, job, message.switch_step);
   return "";
 }
 

@@ -64,7 +64,7 @@ void CoordinatorModel::CarryOut() {
     const Action& action = actions_[index_++];
     world_.Say(name(), [&] { return "-> " + ToString(action); });
     if (const auto* write = std::get_if<StoreWrite>(&action)) return Store(*write);
-    if (const auto* send = std::get_if<Send>(&action)) network_.ToWorker(send->stream, send->message);
+    if (const auto* send = std::get_if<Send>(&action)) network_.ToWorker(send->stream, *send->message);
     if (const auto* close = std::get_if<CloseStream>(&action)) network_.Break(close->stream);
     if (const auto* exit = std::get_if<Exit>(&action)) return End(exit->reason);
   }

@@ -101,10 +101,10 @@ void LiveJob::Feed(Event event) {
     if (auto* write = std::get_if<StoreWrite>(&action)) BALLAST_CHECK_OK(store_.Commit(write->transaction));
     auto* send = std::get_if<Send>(&action);
     if (send == nullptr) continue;
-    if (auto* message = std::get_if<Stage>(&send->message)) {
+    if (auto* message = std::get_if<Stage>(&*send->message)) {
       staged_ = message->plan;
       stage = true;
-    } else if (std::holds_alternative<Commit>(send->message)) {
+    } else if (std::holds_alternative<Commit>(*send->message)) {
       switch_step_ = step_ + 2;
     }
   }
