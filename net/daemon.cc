@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "base/log.h"
+#include "net/limits.h"
 
 namespace ballast {
 namespace {
@@ -117,6 +118,7 @@ int DaemonMain(int argc, char** argv, CLI::App& app, const DaemonOptions& option
     return app.exit(error) == 0 ? 0 : 2;
   }
   PrepareProcess(options);
+  TrustLocks();
   absl::Status status = run();
   if (!status.ok()) Log(LogLevel::kError, std::string(status.message()));
   return ExitCode(status);

@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "bench/coordinator/simulated_worker.h"
 #include "ctl/certs.h"
+#include "net/limits.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/plan_edits.h"
 
@@ -268,6 +269,7 @@ int main(int argc, char** argv) {
   app.add_option("--slots", options.slots)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   setvbuf(stdout, nullptr, _IOLBF, 0);
+  ballast::TrustLocks();
   // A connection each.
   rlimit files{};
   getrlimit(RLIMIT_NOFILE, &files);
