@@ -2,11 +2,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <functional>
 #include <map>
 
 #include "absl/status/status.h"
 #include "ctl/checkpoint_commands.h"
+#include "ctl/cli_parts.h"
 #include "ctl/cluster_commands.h"
 #include "ctl/context.h"
 #include "ctl/exit_code.h"
@@ -14,18 +14,13 @@
 #include "ctl/job_events.h"
 #include "ctl/job_watch.h"
 #include "ctl/local_commands.h"
-#include "ctl/place_command.h"
 #include "ctl/plan_commands.h"
 #include "ctl/plan_explain.h"
 #include "ctl/replay_command.h"
 #include "ctl/telemetry_commands.h"
-#include "ctl/trace_save.h"
 
 namespace ballast {
 namespace {
-
-// Set by the command that was named, run when all flags are known.
-using Command = std::function<absl::Status(const Context&)>;
 
 const std::map<std::string, OutputFormat> kFormats = {
     {"table", OutputFormat::kTable}, {"json", OutputFormat::kJson}, {"yaml", OutputFormat::kYaml}};
@@ -54,19 +49,6 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& options) {
       ->check(CLI::Range(0.001, 1e9).description(""));
   app.set_config("--config", "", "Flags from a file, as NAME=VALUE lines or TOML")->envname("BALLAST_CONFIG");
   app.allow_config_extras(CLI::config_extras_mode::error);
-}
-
-CLI::App* AddGroup(CLI::App& app, const std::string& name, const std::string& description) {
-  CLI::App* group = app.add_subcommand(name, description);
-  group->require_subcommand(1);
-  return group;
-}
-
-CLI::App* AddCommand(CLI::App* group, const std::string& name, const std::string& description,
-                     Command& command, Command body) {
-  CLI::App* sub = group->add_subcommand(name, description);
-  sub->callback([&command, body = std::move(body)] { command = body; });
-  return sub;
 }
 
 void AddJobCommands(CLI::App& app, Command& command) {
@@ -288,70 +270,22 @@ void AddReplayCommands(CLI::App& app, Command& command) {
                   "Strategies that the report shows beside it, separated by commas")
       ->delimiter(',')
       ->type_name("NAME,...");
-  sub->add_option("--costs", replay->costs, "Also hours, and plans that weigh them: ring")
+  sub->add_option("--costs", replay->costs, "Also hours, and plans that weigh them: ring or home")
       ->type_name("MODEL")
-      ->check(CLI::IsMember({"ring"}).description(""));
-  RingCosts& ring = replay->ring;
-  sub->add_option("--d", ring.hidden, "Hidden size")->capture_default_str();
-  sub->add_option("--ff", ring.inner, "Width inside an expert")->capture_default_str();
-  sub->add_option("--tflops", ring.tflops, "Of a rank")->capture_default_str();
-  sub->add_option("--nic-gbs", ring.nic_gbs, "Of a rank, GB/s")->capture_default_str();
-  sub->add_option("--weight-mb", ring.weight_mb, "Of one expert")->capture_default_str();
-  sub->add_option("--state-mb", ring.state_mb, "Optimizer state of one expert")->capture_default_str();
-  sub->add_option("--iterations-per-step", ring.iterations_per_step, "Training iterations of one row")
-      ->capture_default_str();
-
-  CLI::App* trace = AddGroup(app, "trace", "Recorded loads");
-  auto import = std::make_shared<TraceImportArguments>();
-  sub = AddCommand(trace, "import", "Loads recorded by another project as an array", command,
-                   [import](const Context& context) { return TraceImport(context, *import); });
-  sub->add_option("FORMAT", import->format, "smartmoe")
-      ->required()
-      ->check(CLI::IsMember({"smartmoe"}).description(""));
-  sub->add_option("PATH", import->path,
-                  "Folder of table_iter<I>_rank<R>.log, or a file of 16-bit values without a header")
-      ->required();
-  sub->add_option("--shape", import->shape, "Of such a file: STEPS,SOURCES,LAYERS,MICROBATCHES,EXPERTS")
-      ->delimiter(',')
-      ->type_name("N,...");
-  sub->add_option("--out", import->out, "The array")->required()->type_name("FILE.npy");
-
-  auto save = std::make_shared<TraceSaveArguments>();
-  sub = AddCommand(trace, "save", "What a job really routed, as an array that replay takes", command,
-                   [save](const Context& context) { return TraceSave(context, *save); });
-  sub->add_option("NAME", save->name, "Job; may be left out when there is only one");
-  sub->add_option("--out", save->out, "The array")->required()->type_name("FILE.npy");
-  sub->add_flag("--follow", save->follow, "Until the job has ended, so that no step is left out");
-}
-
-void AddPlaceCommand(CLI::App& app, Command& command) {
-  auto place = std::make_shared<PlaceArguments>();
-  CLI::App* sub =
-      AddCommand(&app, "place", "One good placement for given loads, as a plan file with -o yaml", command,
-                 [place](const Context& context) { return PlaceExperts(context, *place); });
-  sub->add_option("--loads", place->loads,
-                  "Integers [layer][expert], or a recording as replay takes it, summed up")
-      ->required()
+      ->check(CLI::IsMember({"ring", "home"}).description(""));
+  sub->add_option("--tokens", replay->tokens, "Experts that tokens chose, [token][k]: a co-activation sample")
       ->type_name("FILE.npy");
-  sub->add_option("--tokens", place->tokens, "Experts that tokens chose, [token][k]: a co-activation sample")
-      ->type_name("FILE.npy");
-  sub->add_option("--base", place->base_version, "Plan version that the plan file changes")
-      ->type_name("VERSION")
-      ->check(CLI::PositiveNumber)
+  ReplayCosts& costs = replay->cost_figures;
+  sub->add_option("--d", costs.hidden, "Hidden size")->capture_default_str();
+  sub->add_option("--ff", costs.inner, "Width inside an expert")->capture_default_str();
+  sub->add_option("--tflops", costs.tflops, "Of a rank")->capture_default_str();
+  sub->add_option("--nic-gbs", costs.nic_gbs, "Of a rank, GB/s")->capture_default_str();
+  sub->add_option("--nvlink-gbs", costs.nvlink_gbs, "Of a rank inside its node, GB/s; home alone")
       ->capture_default_str();
-  PlaceOptions& options = place->options;
-  sub->add_option("--gpus", options.ranks, "Ranks")->required()->type_name("N");
-  sub->add_option("--gpus-per-node", options.ranks_per_node, "Default: all on one node")->type_name("N");
-  sub->add_option("--slots", options.slots, "Expert slots of a rank in each layer")
-      ->required()
-      ->type_name("N");
-  sub->add_option("--strategy", options.strategy, "Of single layers")
-      ->type_name("NAME")
+  sub->add_option("--weight-mb", costs.weight_mb, "Of one expert")->capture_default_str();
+  sub->add_option("--state-mb", costs.state_mb, "Optimizer state of one expert")->capture_default_str();
+  sub->add_option("--iterations-per-step", costs.iterations_per_step, "Training iterations of one row")
       ->capture_default_str();
-  sub->add_option("--budget", options.evaluations_max, "Placements that one layer may look at")
-      ->type_name("N")
-      ->capture_default_str();
-  sub->add_option("--seed", options.seed, "Of strategies that draw")->type_name("N")->capture_default_str();
 }
 
 int RunCommand(const Command& command, const Context& context) {
@@ -383,6 +317,7 @@ int RunCli(const std::vector<std::string>& arguments, std::ostream& out, std::os
   AddClusterCommands(app, command);
   AddLocalCommands(app, command);
   AddReplayCommands(app, command);
+  AddTraceCommands(app, command);
   AddPlaceCommand(app, command);
   try {
     std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 takes them

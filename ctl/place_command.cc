@@ -46,25 +46,6 @@ absl::StatusOr<std::vector<std::vector<int64_t>>> LoadsOf(const NpyArray& array)
   return loads;
 }
 
-// choices[token][k] from an array of that shape.
-absl::StatusOr<CoactivationMatrix> PairsOf(const NpyArray& array, int experts) {
-  if (array.shape().size() != 2) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tokens: found ", array.shape().size(), " dimensions, allowed is [token][k]"));
-  }
-  std::vector<std::vector<int>> choices;
-  const int64_t k = array.shape()[1];
-  for (int64_t t = 0; t < array.shape()[0]; ++t) {
-    choices.emplace_back();
-    for (int64_t i = 0; i < k; ++i) {
-      BALLAST_ASSIGN_OR_RETURN(const int64_t expert, array.At(t * k + i));
-      // What does not fit an int is out of any range.
-      choices.back().push_back(expert < 0 || expert > INT32_MAX ? -1 : static_cast<int>(expert));
-    }
-  }
-  return CountPairs(choices, experts);
-}
-
 v1::PlanFile PlanFileOf(const std::vector<PlacedLayer>& placed, const PlaceArguments& arguments) {
   v1::PlanFile file;
   file.set_base_version(arguments.base_version);
@@ -111,10 +92,9 @@ absl::Status PlaceExperts(const Context& context, const PlaceArguments& argument
   if (!loads.ok()) return AtFile(arguments.loads, loads.status());
   std::vector<CoactivationMatrix> together;
   if (!arguments.tokens.empty() && !loads->empty()) {
-    BALLAST_ASSIGN_OR_RETURN(const NpyArray tokens, ReadArray(arguments.tokens));
-    auto pairs = PairsOf(tokens, static_cast<int>((*loads)[0].size()));
-    if (!pairs.ok()) return AtFile(arguments.tokens, pairs.status());
-    together.push_back(*std::move(pairs));
+    BALLAST_ASSIGN_OR_RETURN(CoactivationMatrix pairs,
+                             ReadPairs(arguments.tokens, static_cast<int>((*loads)[0].size())));
+    together.push_back(std::move(pairs));
   }
   BALLAST_ASSIGN_OR_RETURN(const std::vector<PlacedLayer> placed, Place(*loads, together, arguments.options));
   if (!PrintForPrograms(context, ToJson(PlanFileOf(placed, arguments)))) PrintTable(context, placed);

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "coordinator/planner/layer/coactivation_matrix.h"
 #include "replay/npy.h"
 
 namespace ballast {
@@ -13,6 +14,8 @@ namespace ballast {
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 // Errors name the path.
 absl::StatusOr<NpyArray> ReadArray(const std::string& path);
+// How often experts are chosen together, from an array [token][k]. Errors name the path.
+absl::StatusOr<CoactivationMatrix> ReadPairs(const std::string& path, int experts);
 // `status` with the path before its message.
 absl::Status AtFile(const std::string& path, const absl::Status& status);
 

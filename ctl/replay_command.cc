@@ -1,11 +1,14 @@
 #include "ctl/replay_command.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "ctl/megatron_trace.h"
 #include "ctl/output.h"
 #include "ctl/read_array.h"
 #include "ctl/replay_report.h"
@@ -121,6 +124,38 @@ absl::Status WriteReport(const ReplayArguments& arguments, ReplayOptions options
   return WriteFileByRename(arguments.html, ReplayReport(arguments.loads, options, trace, runs), 0644);
 }
 
+// Files in the order of their names. Lines are read one by one: such files are large.
+absl::StatusOr<std::string> ImportMegatron(const TraceImportArguments& arguments) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::vector<std::string> paths = {arguments.path};
+  if (fs::is_directory(arguments.path, error)) {
+    paths.clear();
+    fs::directory_iterator entries(arguments.path, error);
+    if (error) return absl::NotFoundError(absl::StrCat(arguments.path, ": ", error.message()));
+    for (const fs::directory_entry& entry : entries) {
+      if (entry.path().extension() == ".jsonl") paths.push_back(entry.path().string());
+    }
+    std::sort(paths.begin(), paths.end());
+    if (paths.empty()) return absl::InvalidArgumentError(absl::StrCat(arguments.path, ": found no *.jsonl"));
+  }
+  MegatronTrace trace(arguments.experts, arguments.tokens_out.empty() ? -1 : arguments.tokens_layer);
+  for (const std::string& path : paths) {
+    std::ifstream file(path);
+    if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
+    int64_t number = 0;
+    for (std::string line; std::getline(file, line);) {
+      BALLAST_RETURN_IF_ERROR(trace.AddLine(absl::StrCat(path, ", line ", ++number), line));
+    }
+    if (file.bad()) return absl::UnavailableError(absl::StrCat(path, ": cannot be read"));
+  }
+  if (!arguments.tokens_out.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(const std::string tokens, trace.Tokens());
+    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.tokens_out, tokens, 0644));
+  }
+  return trace.Loads();
+}
+
 }  // namespace
 
 absl::Status ReplayTrace(const Context& context, const ReplayArguments& arguments) {
@@ -132,7 +167,13 @@ absl::Status ReplayTrace(const Context& context, const ReplayArguments& argument
   options.split = arguments.split == "even"        ? ReplaySplit::kEven
                   : arguments.split == "fractions" ? ReplaySplit::kFractions
                                                    : ReplaySplit::kExact;
-  if (!arguments.costs.empty()) options.costs = arguments.ring;
+  if (!arguments.costs.empty()) {
+    options.costs = arguments.cost_figures;
+    options.costs->model = arguments.costs == "home" ? CostModel::kHome : CostModel::kRing;
+  }
+  if (!arguments.tokens.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(options.together, ReadPairs(arguments.tokens, trace->experts()));
+  }
   options.milliseconds = [] {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
         .count();
@@ -152,7 +193,9 @@ absl::Status TraceImport(const Context& context, const TraceImportArguments& arg
   namespace fs = std::filesystem;
   std::string bytes;
   std::error_code error;
-  if (fs::is_directory(arguments.path, error)) {
+  if (arguments.format == "megatron-jsonl") {
+    BALLAST_ASSIGN_OR_RETURN(bytes, ImportMegatron(arguments));
+  } else if (fs::is_directory(arguments.path, error)) {
     std::map<std::pair<int, int>, std::string> files;
     fs::directory_iterator entries(arguments.path, error);
     if (error) return absl::NotFoundError(absl::StrCat(arguments.path, ": ", error.message()));

@@ -57,17 +57,26 @@ PlacedLayer PlaceLayer(const LayerTask& task, const LayerStrategy& strategy,
 
 }  // namespace
 
+absl::Status CheckSampleOf(const std::string& strategy, bool has_sample, int nodes) {
+  if (strategy != "coactivation" && strategy != "kmeans" && strategy != "genetic") return absl::OkStatus();
+  if (!has_sample) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("strategy: ", strategy, " needs a co-activation sample, found none"));
+  }
+  if (nodes < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("gpus-per-node: found one node, ", strategy, " needs several"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int64_t>>& loads,
                                                const std::vector<CoactivationMatrix>& together,
                                                const PlaceOptions& options) {
   BALLAST_RETURN_IF_ERROR(CheckOptions(options));
   BALLAST_ASSIGN_OR_RETURN(const LayerStrategyPtr strategy, LayerStrategies().Find(options.strategy));
-  const bool needs_sample =
-      options.strategy == "coactivation" || options.strategy == "kmeans" || options.strategy == "genetic";
-  if (needs_sample && together.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("strategy: ", options.strategy, " needs a co-activation sample, found none"));
-  }
+  const int nodes = options.ranks_per_node > 0 ? options.ranks / options.ranks_per_node : 1;
+  BALLAST_RETURN_IF_ERROR(CheckSampleOf(options.strategy, !together.empty(), nodes));
   if (loads.empty()) return absl::InvalidArgumentError("loads: found no layer, allowed is one or more");
   const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
   std::vector<PlacedLayer> layers;

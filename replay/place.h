@@ -22,6 +22,10 @@ struct PlaceOptions {
   uint64_t seed = 1;
 };
 
+// OK, or InvalidArgument: the strategy keeps experts together that tokens choose together, which takes a
+// sample of tokens and several nodes; without, it would do nothing.
+absl::Status CheckSampleOf(const std::string& strategy, bool has_sample, int nodes);
+
 struct PlacedLayer {
   SlotTable table;
   std::vector<std::vector<uint32_t>> fractions;  // [rank][index] parts per 2^16; empty: the exact split
@@ -33,7 +37,7 @@ struct PlacedLayer {
 // Places every layer of `loads` ([layer][expert] tokens) anew. `together` may be empty, else it has one
 // matrix for all layers. NotFound for an unknown strategy; InvalidArgument names what is impossible: loads
 // without layers or of unequal width, counts out of range, slots that cannot hold all experts, ranks that
-// nodes do not divide, a strategy that needs a co-activation sample and has none.
+// nodes do not divide, what CheckSampleOf says.
 absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int64_t>>& loads,
                                                const std::vector<CoactivationMatrix>& together,
                                                const PlaceOptions& options);

@@ -16,6 +16,8 @@
 #include "coordinator/planner/layer/split_pack.h"
 #include "plan/apportion.h"
 #include "plan/balance.h"
+#include "replay/layer_homes.h"
+#include "replay/place.h"
 
 namespace ballast {
 namespace {
@@ -59,8 +61,8 @@ absl::Status CheckOptions(const LoadTrace& trace, const ReplayOptions& options) 
   if (options.writes_max < 1) return refuse("writes", options.writes_max, "1 or more");
   if (options.evaluations_max < 1) return refuse("budget", options.evaluations_max, "1 or more");
   if (options.costs) {
-    const RingCosts& c = *options.costs;
-    for (double value : {c.hidden, c.inner, c.tflops, c.nic_gbs, c.iterations_per_step}) {
+    const ReplayCosts& c = *options.costs;
+    for (double value : {c.hidden, c.inner, c.tflops, c.nic_gbs, c.nvlink_gbs, c.iterations_per_step}) {
       if (!(value > 0) || !std::isfinite(value)) {
         return absl::InvalidArgumentError(absl::StrCat("costs: found ", value, ", allowed is above 0"));
       }
@@ -71,7 +73,11 @@ absl::Status CheckOptions(const LoadTrace& trace, const ReplayOptions& options) 
       }
     }
   }
-  return absl::OkStatus();
+  if (options.together && options.together->experts != trace.experts()) {
+    return refuse("tokens", options.together->experts, absl::StrCat(trace.experts(), " experts"));
+  }
+  const int nodes = options.ranks_per_node > 0 ? options.ranks / options.ranks_per_node : 1;
+  return CheckSampleOf(options.strategy, options.together.has_value(), nodes);
 }
 
 class Replayer {
@@ -88,6 +94,8 @@ class Replayer {
       layers_.push_back(std::move(state));
       Adopt({start_, {}}, 0, l);
     }
+    if (options.costs && options.costs->model == CostModel::kHome)
+      homes_.assign(layers_.size(), LayerHomes(start_, trace.experts(), shape_.node_of_rank));
     totals_.resize(layers_.size());
     result_.imbalance.resize(layers_.size());
     result_.slot_writes.resize(layers_.size());
@@ -103,8 +111,10 @@ class Replayer {
         for (int l = 0; l < trace_.layers(); ++l) PlanLayer(step, l);
         if (options_.milliseconds) plan_ms.push_back(options_.milliseconds() - before);
       }
-      if (step < options_.from) continue;
-      for (int l = 0; l < trace_.layers(); ++l) Score(step, l);
+      if (step >= options_.from) {
+        for (int l = 0; l < trace_.layers(); ++l) Score(step, l);
+      }
+      FollowWithHomes(step);
     }
     Finish(plan_ms);
     return std::move(result_);
@@ -137,6 +147,7 @@ class Replayer {
     view.writes_max = options_.writes_max;
     view.evaluations_max = options_.evaluations_max;
     view.seed = HashSeed({options_.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(l)});
+    if (options_.together) view.together = &*options_.together;
     std::optional<LayerChoice> choice = strategy_->Choose(view);
     if (!choice) return;
     const absl::Status valid = CheckTable(task, choice->table);
@@ -155,7 +166,7 @@ class Replayer {
       LayerFigures& figures = result_.figures.layers[l];
       figures.slot_writes += writes;
       figures.replans += choice->table != layer.table;
-      if (options_.costs) {
+      if (options_.costs && options_.costs->model == CostModel::kRing) {
         hours_.migration +=
             BusiestTraffic(layer.table, choice->table) * options_.costs->WriteSeconds() / 3600;
       }
@@ -249,7 +260,26 @@ class Replayer {
     result_.slot_writes[l].push_back(std::exchange(writes_now_[l], 0));
     if (!options_.costs) return;
     hours_.step += busiest * options_.costs->SecondsPerToken() * options_.costs->iterations_per_step / 3600;
-    hours_.sync += SyncSlots(layer.table, trace_.experts()) * options_.costs->SyncSeconds() / 3600;
+    if (homes_.empty()) {
+      hours_.sync += SyncSlots(layer.table, trace_.experts()) * options_.costs->SyncSeconds() / 3600;
+    } else {
+      hours_.sync +=
+          homes_[l].SyncSeconds(layer.table, LinkCosts()) * options_.costs->iterations_per_step / 3600;
+    }
+  }
+
+  HomeCosts LinkCosts() const {
+    const ReplayCosts& costs = *options_.costs;
+    return {costs.nic_gbs, costs.nvlink_gbs, costs.weight_mb, costs.state_mb};
+  }
+
+  // Behind a row: homes move to where their slots have been for long enough.
+  void FollowWithHomes(int step) {
+    for (size_t l = 0; l < homes_.size(); ++l) {
+      const double seconds =
+          homes_[l].Follow(layers_[l].table, options_.costs->iterations_per_step, LinkCosts());
+      if (step >= options_.from) hours_.migration += seconds / 3600;
+    }
   }
 
   SlotTable OracleTable(const LayerTask& task) const {
@@ -301,6 +331,7 @@ class Replayer {
   SlotTable start_;
   std::vector<std::vector<Rank>> start_hosts_;
   std::vector<LayerState> layers_;
+  std::vector<LayerHomes> homes_;  // [layer]; empty unless they cost
   std::vector<Totals> totals_;
   std::vector<int> writes_now_;  // [layer] made by the plan of the present row
   Hours hours_;
@@ -309,11 +340,15 @@ class Replayer {
 
 }  // namespace
 
-double RingCosts::SecondsPerToken() const {
+double ReplayCosts::SecondsPerToken() const {
   return 12 * hidden * inner / (tflops * 1e12) + 4 * hidden / (nic_gbs * 1e9);
 }
-double RingCosts::SyncSeconds() const { return 2 * weight_mb * 1e6 / (nic_gbs * 1e9) * iterations_per_step; }
-double RingCosts::WriteSeconds() const { return (weight_mb + state_mb) * 1e6 / (nic_gbs * 1e9); }
+double ReplayCosts::SyncSeconds() const {
+  return 2 * weight_mb * 1e6 / (nic_gbs * 1e9) * iterations_per_step;
+}
+double ReplayCosts::WriteSeconds() const {
+  return ((model == CostModel::kRing ? weight_mb : 0) + state_mb) * 1e6 / (nic_gbs * 1e9);
+}
 
 absl::StatusOr<ReplayResult> Replay(const LoadTrace& trace, const ReplayOptions& options) {
   BALLAST_RETURN_IF_ERROR(CheckOptions(trace, options));

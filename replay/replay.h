@@ -11,23 +11,32 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "coordinator/planner/layer/coactivation_matrix.h"
 #include "coordinator/planner/layer/layer_task.h"
 #include "replay/load_trace.h"
 
 namespace ballast {
 
-// The model of a training step whose copies sync around a flat ring over the NIC, nothing overlapped.
-struct RingCosts {
+// kRing: the copies of an expert sync around a flat ring over the NIC, and a slot write moves weights and
+// state. kHome: what Ballast does; every slot sends its gradient to the expert's homes and gets the weights
+// back, over NVLink inside a node (LayerHomes), a new slot costs nothing more, and state moves when homes
+// follow.
+enum class CostModel { kRing, kHome };
+
+// The model of a training step, nothing overlapped.
+struct ReplayCosts {
+  CostModel model = CostModel::kRing;
   double hidden = 2048, inner = 8192;  // an expert's sizes
   double tflops = 300;                 // of a rank
   double nic_gbs = 45;                 // of a rank, GB/s
+  double nvlink_gbs = 300;             // of a rank inside its node, GB/s; kHome alone
   double weight_mb = 67;               // of one expert
   double state_mb = 403;               // its optimizer state, moved with it
   double iterations_per_step = 10;     // training iterations that one row stands for
 
   double SecondsPerToken() const;  // of the busiest rank: its expert and its port
   double SyncSeconds() const;      // per row, of a slot with very many copies: 2 W / B
-  double WriteSeconds() const;     // of one slot write
+  double WriteSeconds() const;     // of one slot write, with kHome of its homes' move
 };
 
 enum class ReplaySplit { kExact, kFractions, kEven };
@@ -40,13 +49,14 @@ struct ReplayOptions {
   int every = 1;  // rows between looks
   int from = 0;   // figures count rows from here on
   ReplaySplit split = ReplaySplit::kExact;
-  std::optional<RingCosts> costs;
+  std::optional<ReplayCosts> costs;
   double write_cost = 0.02;  // without costs: of a slot write, in balanced rows of the layer
   int writes_max = 4;        // of one bounded re-plan
   int64_t evaluations_max = 20'000;
   uint64_t seed = 1;
-  bool oracle = true;                    // also compute the oracle and the bounds
-  std::function<double()> milliseconds;  // a clock; may be empty
+  std::optional<CoactivationMatrix> together;  // of a sample of tokens, for all layers
+  bool oracle = true;                          // also compute the oracle and the bounds
+  std::function<double()> milliseconds;        // a clock; may be empty
 };
 
 struct LayerFigures {

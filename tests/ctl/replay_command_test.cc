@@ -136,6 +136,36 @@ TEST(PlaceCommand, WritesPlanFiles) {
   EXPECT_NE(sample.err.find("kmeans needs a co-activation sample"), std::string::npos) << sample.err;
 }
 
+TEST(ReplayCommand, ARouterTraceGivesLoadsAndATokenSample) {
+  TempDir folder;
+  // Two ranks, a file each: tokens choose experts 0 and 2, or 1 and 3.
+  for (const int rank : {0, 1}) {
+    std::ofstream file(folder.path() + "/rank" + std::to_string(rank) + ".jsonl");
+    for (int step = 0; step < 4; ++step) {
+      file << "{\"step\": " << step << ", \"layer\": 0, \"rank\": " << rank
+           << ", \"top_indices\": [[0, 2], [1, 3]]}\n";
+    }
+  }
+  const std::string loads = folder.path() + "/loads.npy", tokens = folder.path() + "/tokens.npy";
+  const Result import = Ctl({"trace", "import", "megatron-jsonl", folder.path(), "--out", loads,
+                             "--tokens-out", tokens, "-o", "json"});
+  ASSERT_EQ(import.code, kExitOk) << import.err;
+  EXPECT_EQ(nlohmann::json::parse(import.out)["shape"], (std::vector<int>{4, 1, 1, 2, 4}));
+  const std::string plans = folder.path() + "/plans.out";
+  const Result result =
+      Ctl({"replay", "--loads", loads, "--gpus", "2", "--gpus-per-node", "1", "--slots", "2", "--strategy",
+           "coactivation", "--tokens", tokens, "--costs", "home", "--plans-out", plans, "-o", "json"});
+  ASSERT_EQ(result.code, kExitOk) << result.err;
+  EXPECT_GT(nlohmann::json::parse(result.out)["hours"]["sync"], 0.0) << "experts left their homes";
+  std::stringstream lines;
+  lines << std::ifstream(plans).rdbuf();
+  const bool together = lines.str().find("[[0,2],[1,3]]") != std::string::npos ||
+                        lines.str().find("[[2,0],[3,1]]") != std::string::npos ||
+                        lines.str().find("[[0,2],[3,1]]") != std::string::npos ||
+                        lines.str().find("[[2,0],[1,3]]") != std::string::npos;
+  EXPECT_TRUE(together) << lines.str();
+}
+
 TEST(ReplayCommand, BadInputIsAClearError) {
   TempDir folder;
   const std::string loads = ImportedTrace(folder);
@@ -152,6 +182,35 @@ TEST(ReplayCommand, BadInputIsAClearError) {
         "unknown layer strategy");
   fails({"replay", "--loads", loads, "--gpus", "3", "--gpus-per-node", "2", "--slots", "2"},
         "a divisor of 3");
+  fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--strategy", "genetic"},
+        "genetic needs a co-activation sample");
+  const auto write = [&](const std::string& dtype, const std::string& shape, const std::string& values) {
+    std::string header = "{'descr': '" + dtype + "', 'fortran_order': False, 'shape': " + shape + ", }";
+    header.resize(117, ' ');
+    std::ofstream(folder.path() + "/bad.npy", std::ios::binary)
+        << std::string("\x93NUMPY\x01\x00\x76\x00", 10) << header << "\n"
+        << values;
+  };
+  const std::string bad = folder.path() + "/bad.npy";
+  const std::vector<std::string> replay = {"replay", "--loads", bad, "--gpus", "2", "--slots", "2"};
+  write("<i1", "(1, 1, 1, 4)", "abc");
+  fails(replay, "bad.npy: .npy: ");
+  write("<f4", "(1, 1, 1, 4)", std::string(16, '\0'));
+  fails(replay, "<f4");
+  write("<i1", "(1, 4)", "abcd");
+  fails(replay, "found 2 dimensions");
+  write("<i1", "(1, 1, 1, 4)",
+        "ab\xff"
+        "d");
+  fails(replay, "expert 2: found -1");
+  write("<u8", "(1, 1, 1, 2)", std::string(16, '\x70'));
+  fails(replay, "expert 0: found 8102099357864587376");
+  write("<i1", "(3, 2)", std::string("\0\1\2\3\0\4", 6));
+  fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--tokens", bad}, "bad.npy: ");
+  fails({"place", "--loads", loads, "--gpus", "2", "--slots", "2", "--tokens", bad}, "bad.npy: ");
+  std::ofstream(folder.path() + "/lines.jsonl") << "{\"step\": 0}\n";
+  fails({"trace", "import", "megatron-jsonl", folder.path() + "/lines.jsonl", "--out", "x"},
+        "lines.jsonl, line 1: 'layer' is missing");
   std::ofstream(folder.path() + "/cut.npy") << "\x93NUMPY\x01";
   fails({"replay", "--loads", folder.path() + "/cut.npy", "--gpus", "2", "--slots", "2"}, "cut.npy");
   fails({"trace", "import", "smartmoe", folder.path() + "/cut.npy", "--out", "x", "--shape", "1,2,3"},

@@ -44,7 +44,7 @@ TEST(Replay, FiguresByHand) {
   ReplayOptions options = Options("contiguous");
   options.ranks = 2;
   options.slots = 1;
-  options.costs = RingCosts();
+  options.costs = ReplayCosts();
   const ReplayFigures figures = Replay(trace, options).value().figures;
   EXPECT_NEAR(figures.max_over_mean, 12.0 / 7, 1e-12);
   EXPECT_NEAR(figures.static_max_over_mean, 12.0 / 7, 1e-12);
@@ -65,7 +65,7 @@ TEST(Replay, SyncAndMigrationByHand) {
   ReplayOptions options = Options("splitpack");
   options.ranks = 2;
   options.slots = 2;
-  options.costs = RingCosts();
+  options.costs = ReplayCosts();
   const ReplayResult result = Replay(trace, options).value();
   ASSERT_EQ(result.plans.size(), 2u);
   EXPECT_EQ(result.plans[1].step, 1);
@@ -73,6 +73,58 @@ TEST(Replay, SyncAndMigrationByHand) {
   EXPECT_NEAR(result.figures.max_over_mean, (3000.0 + 3 * 2000) / (4 * 2000), 1e-12);
   EXPECT_NEAR(result.figures.hours->migration, 470e6 / 45e9 / 3600, 1e-15);
   EXPECT_NEAR(result.figures.hours->sync, 3 * 10 * 2 * 67e6 * 0.5 / 45e9 / 3600, 1e-15);
+}
+
+TEST(Replay, HomeCostsByHand) {
+  std::vector<int64_t> tokens;
+  for (int s = 0; s < 4; ++s) tokens.insert(tokens.end(), {3000, 1000});
+  const LoadTrace trace(4, 1, 1, 2, tokens);
+  ReplayOptions options = Options("splitpack");
+  options.ranks = 2;
+  options.ranks_per_node = 1;
+  options.slots = 2;
+  options.costs = ReplayCosts();
+  options.costs->model = CostModel::kHome;
+  options.costs->iterations_per_step = 1;
+  const ReplayResult result = Replay(trace, options).value();
+  ASSERT_EQ(result.plans.size(), 2u);
+  // From row 1 on expert 0 is on both ranks, at home on the first: 67 MB each way in a step. Homes on both
+  // would save half of that, 67 MB of 201.5 MB a step, so they follow behind row 3 (3 x 67 = 201), not yet
+  // here.
+  EXPECT_NEAR(result.figures.hours->sync, 3 * 2 * 67e6 / 45e9 / 3600, 1e-15);
+  EXPECT_EQ(result.figures.hours->migration, 0);
+  options.costs->state_mb = 120;  // 60 MB move behind row 1
+  const ReplayResult light = Replay(trace, options).value();
+  EXPECT_NEAR(light.figures.hours->sync, (2 + 1 + 1) * 67e6 / 45e9 / 3600, 1e-15);
+  EXPECT_NEAR(light.figures.hours->migration, 60e6 / 45e9 / 3600, 1e-15);
+}
+
+TEST(Replay, ATokenSampleKeepsExpertsTogether) {
+  // Tokens choose 0 and 2, or 1 and 3; contiguous has them on different nodes.
+  std::vector<int64_t> tokens;
+  for (int s = 0; s < 3; ++s) tokens.insert(tokens.end(), {1000, 1000, 1000, 1000});
+  const LoadTrace trace(3, 1, 1, 4, tokens);
+  for (const char* strategy : {"coactivation", "kmeans", "genetic"}) {
+    ReplayOptions options = Options(strategy);
+    options.ranks = 2;
+    options.ranks_per_node = 1;
+    options.slots = 2;
+    EXPECT_NE(std::string(Replay(trace, options).status().message()).find("needs a co-activation sample"),
+              std::string::npos);
+    options.together = CountPairs({{0, 2}, {2, 0}, {1, 3}, {0, 2}, {3, 1}}, 4).value();
+    const ReplayResult result = Replay(trace, options).value();
+    ASSERT_EQ(result.plans.size(), 2u) << strategy;
+    const auto hosts = HostsOf(result.plans[1].table, 4);
+    EXPECT_EQ(hosts[0], hosts[2]) << strategy;
+    EXPECT_EQ(hosts[1], hosts[3]) << strategy;
+    options.ranks_per_node = 0;
+    EXPECT_NE(std::string(Replay(trace, options).status().message()).find("found one node"),
+              std::string::npos);
+    options.ranks_per_node = 1;
+    options.together = CountPairs({{0, 1}}, 3).value();
+    EXPECT_NE(std::string(Replay(trace, options).status().message()).find("tokens: found 3"),
+              std::string::npos);
+  }
 }
 
 TEST(Replay, APlanNeverDependsOnWhatComesLater) {
@@ -140,7 +192,7 @@ TEST(Replay, MoreSlotsNeverHurtWhenSyncIsCounted) {
     ReplayOptions options = Options("auto");
     options.ranks = 8;
     options.slots = slots;
-    options.costs = RingCosts();
+    options.costs = ReplayCosts();
     options.oracle = false;
     const ReplayFigures figures = Replay(trace, options).value().figures;
     EXPECT_LE(figures.hours->total(), 1.02 * before) << slots;
@@ -165,7 +217,7 @@ TEST(Replay, ImpossibleOptionsAreRefused) {
   EXPECT_NE(message([](ReplayOptions& o) { o.strategy = "best"; }).find("unknown layer strategy"),
             std::string::npos);
   EXPECT_NE(message([](ReplayOptions& o) {
-              o.costs = RingCosts();
+              o.costs = ReplayCosts();
               o.costs->nic_gbs = 0;
             }).find("costs: found 0"),
             std::string::npos);
