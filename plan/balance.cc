@@ -85,6 +85,7 @@ class Solver {
     flow_.resize(copies_.size());
     spare_.resize(speeds.size());
     left_.resize(split_.size());
+    stuck_.resize(split_.size());
     ListResidents();
     if (sources_ != nullptr && !split_.empty()) SumNodes();
   }
@@ -181,10 +182,12 @@ class Solver {
       for (int c = first_[k]; c < first_[k + 1]; ++c) chosen_.push_back(c);
       FillChosen(left_[k]);
     }
+    // Experts that a search in vain has seen reach full ranks alone, and no later path gets out of those.
     for (int k = 0; k < splits(); ++k) {
-      while (left_[k] > 0 && Augment(k)) {
+      while (left_[k] > 0 && !stuck_[k] && Augment(k)) {
       }
     }
+    std::fill(stuck_.begin(), stuck_.end(), 0);
   }
 
   void Put(int copy, int64_t amount) {
@@ -248,7 +251,8 @@ class Solver {
       const int g = queue_[head];
       for (int i = resident_begin_[g]; i < resident_begin_[g + 1] && found < 0; ++i) {
         const int c = residents_[i];
-        if (!seen_split_[copies_[c].split] && flow_[c] > 0) found = visit(copies_[c].split, c);
+        if (!seen_split_[copies_[c].split] && !stuck_[copies_[c].split] && flow_[c] > 0)
+          found = visit(copies_[c].split, c);
       }
     }
     return found;
@@ -257,7 +261,10 @@ class Solver {
   // Moves tokens along one path from split expert `k` to a rank with room. False when there is none.
   bool Augment(int k) {
     const int end = Search(k);
-    if (end < 0) return false;
+    if (end < 0) {
+      for (size_t j = 0; j < stuck_.size(); ++j) stuck_[j] |= seen_split_[j];
+      return false;
+    }
     int64_t amount = std::min(left_[k], spare_[end]);
     for (int via = entered_[end].via; via >= 0; via = entered_[copies_[via].rank].via)
       amount = std::min(amount, flow_[via]);
@@ -313,6 +320,7 @@ class Solver {
   };
   std::vector<Step> entered_;     // [rank]
   std::vector<char> seen_split_;  // [k]
+  std::vector<char> stuck_;       // [k] of the Route at hand: no path leads to room
   std::vector<int> queue_;
 };
 

@@ -163,6 +163,37 @@ TEST(ReplayDeathTest, LookingAheadEndsTheProcess) {
   EXPECT_DEATH(past.Sample(0, 2), "asked for age 2");
 }
 
+// Two regimes in turn, ten rows each: `hot` times the load on an expert of one or the other half.
+LoadTrace Alternating(uint64_t seed, int steps, double hot) {
+  Rng rng(seed);
+  std::vector<int64_t> tokens;
+  for (int s = 0; s < steps; ++s) {
+    for (int e = 0; e < 16; ++e) {
+      const bool is_hot = e == (s / 10 % 2 == 0 ? 2 : 13);
+      tokens.push_back(static_cast<int64_t>(10'000 * (is_hot ? hot : 1) * (0.99 + 0.02 * rng.Uniform())));
+    }
+  }
+  return LoadTrace(steps, 1, 1, 16, tokens);
+}
+
+TEST(Replay, AlternatingLoadsDoNotThrash) {
+  const uint64_t seed = 76;
+  SCOPED_TRACE(seed);
+  constexpr int kSteps = 200;
+  const auto writes = [&](const char* strategy, double hot, double write_cost, int from) {
+    ReplayOptions options = Options(strategy);
+    options.write_cost = write_cost;
+    options.from = from;
+    return Replay(Alternating(seed, kSteps, hot), options).value().figures.slot_writes_per_layer;
+  };
+  // What ten rows lose is less than a write: nothing moves after two periods.
+  EXPECT_EQ(writes("auto", 1.5, 8, 20), 0);
+  // The gap is above the cost, but packing anew in every period would write much more.
+  const double anew = writes("splitpack", 6, 0.02, 0);
+  EXPECT_GT(anew, kSteps / 10);
+  EXPECT_LT(writes("auto", 6, 0.02, 0), anew / 2);
+}
+
 TEST(Replay, RepairIsNearTheOracleWithFewWrites) {
   const uint64_t seed = 73;
   SCOPED_TRACE(seed);

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
-#include <optional>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "coordinator/planner/layer/bounds.h"
 #include "coordinator/planner/layer/exchange.h"
@@ -73,7 +73,7 @@ SlotTable Complete(const LayerTask& task, SlotTable table) {
 class Repairer {
  public:
   Repairer(const LayerTask& task, SlotTable table, double bound)
-      : task_(task), flow_(task, std::move(table), bound) {}
+      : task_(task), flow_(task, std::move(table), bound), trial_(flow_), best_(flow_) {}
 
   // At most writes_max writes, until at most `enough` is unrouted. Returns the number of writes.
   int Run(int writes_max, int64_t enough) {
@@ -132,22 +132,20 @@ class Repairer {
     std::stable_sort(choices.begin(), choices.end(),
                      [](const Choice& a, const Choice& b) { return a.gain > b.gain; });
     // The gain above ignores what can be routed around; the first few are compared by a real flow.
-    std::optional<SlotFlow> best;
     int compared = 0;
     for (const Choice& choice : choices) {
-      if (best && compared == kCompared) break;
-      SlotFlow next = flow_;
+      if (compared == kCompared) break;
+      trial_ = flow_;
       const int held = flow_.table()[choice.rank][choice.index];
-      next.Write(choice.rank, choice.index, e);
-      if (next.unrouted() >= flow_.unrouted()) {
+      trial_.Write(choice.rank, choice.index, e);
+      if (trial_.unrouted() >= flow_.unrouted()) {
         tabu_.insert({e, choice.rank, held});
         continue;
       }
-      ++compared;
-      if (!best || next.unrouted() < best->unrouted()) best = std::move(next);
+      if (++compared == 1 || trial_.unrouted() < best_.unrouted()) std::swap(best_, trial_);
     }
-    if (!best) return false;
-    flow_ = *std::move(best);
+    if (compared == 0) return false;
+    std::swap(flow_, best_);
     return true;
   }
 
@@ -195,21 +193,24 @@ class Repairer {
       }
       if (best.gain > 0) moves.push_back(best);
     }
-    std::optional<SlotFlow> best;
+    bool found = false;
     for (const Move& move : moves) {
-      SlotFlow next = flow_;
+      trial_ = flow_;
       const int evicted = flow_.table()[move.eviction.rank][move.eviction.index];
-      next.Write(move.eviction.rank, move.eviction.index, e);
-      next.Write(move.to_rank, move.to_index, evicted);
-      if (next.unrouted() < (best ? best->unrouted() : flow_.unrouted())) best = std::move(next);
+      trial_.Write(move.eviction.rank, move.eviction.index, e);
+      trial_.Write(move.to_rank, move.to_index, evicted);
+      if (trial_.unrouted() >= (found ? best_ : flow_).unrouted()) continue;
+      std::swap(best_, trial_);
+      found = true;
     }
-    if (!best) return false;
-    flow_ = *std::move(best);
+    if (!found) return false;
+    std::swap(flow_, best_);
     return true;
   }
 
   const LayerTask& task_;
   SlotFlow flow_;
+  SlotFlow trial_, best_;                     // copied into again and again: their memory is used again
   std::set<std::tuple<int, int, int>> tabu_;  // (expert, rank, what the slot held) that did not help
 };
 

@@ -9,9 +9,10 @@ namespace ballast {
 
 SlotFlow::SlotFlow(const LayerTask& task, SlotTable table, double bound)
     : table_(std::move(table)), left_(task.load), hosts_(task.load.size()) {
+  const double total = static_cast<double>(task.total_load());
   for (int g = 0; g < task.ranks(); ++g) {
     const double capacity = std::floor(bound * task.speeds[g]);
-    spare_.push_back(static_cast<int64_t>(std::min(capacity, static_cast<double>(task.total_load()))));
+    spare_.push_back(static_cast<int64_t>(std::min(capacity, total)));
     flow_.emplace_back(table_[g].size(), 0);
     for (size_t i = 0; i < table_[g].size(); ++i) {
       if (table_[g][i] != kNoExpert) hosts_[table_[g][i]].push_back({g, static_cast<int>(i)});
@@ -53,20 +54,21 @@ void SlotFlow::Route() {
       }
     }
   }
+  // Experts that a search in vain has seen reach full ranks alone, and no later path gets out of those.
+  stuck_.assign(left_.size(), 0);
   for (size_t e = 0; e < left_.size() && unrouted_ > 0; ++e) {
-    while (left_[e] > 0 && Augment(static_cast<int>(e))) {
+    while (left_[e] > 0 && !stuck_[e] && Augment(static_cast<int>(e))) {
     }
   }
 }
 
 bool SlotFlow::Augment(int expert) {
-  struct Step {
-    int into = -1;                        // index of the slot on this rank that gains
-    int from_rank = -1, from_index = -1;  // the slot of the same expert that gives it up; -1: the start
-  };
-  std::vector<Step> step(spare_.size());
-  std::vector<char> seen(left_.size(), 0);
-  std::vector<int> queue;
+  std::vector<Step>& step = step_;
+  std::vector<char>& seen = seen_;
+  std::vector<int>& queue = queue_;
+  step.assign(spare_.size(), Step());
+  seen.assign(left_.size(), 0);
+  queue.clear();
   int end = -1;
   auto visit = [&](int e, int from_rank, int from_index) {
     seen[e] = 1;
@@ -85,11 +87,14 @@ bool SlotFlow::Augment(int expert) {
     const int g = queue[next];
     for (size_t i = 0; i < table_[g].size() && end < 0; ++i) {
       const int e = table_[g][i];
-      if (e == kNoExpert || seen[e] || flow_[g][i] == 0) continue;
+      if (e == kNoExpert || seen[e] || stuck_[e] || flow_[g][i] == 0) continue;
       visit(e, g, static_cast<int>(i));
     }
   }
-  if (end < 0) return false;
+  if (end < 0) {
+    for (size_t e = 0; e < seen.size(); ++e) stuck_[e] |= seen[e];
+    return false;
+  }
   int64_t amount = std::min(left_[expert], spare_[end]);
   for (int g = end; step[g].from_rank >= 0; g = step[g].from_rank) {
     amount = std::min(amount, flow_[step[g].from_rank][step[g].from_index]);

@@ -44,6 +44,15 @@ class SlotFlow {
   std::vector<int64_t> left_;               // [expert]
   std::vector<std::vector<Place>> hosts_;   // [expert]
   int64_t unrouted_ = 0;
+  // Of the searches of one Route; members so that their memory is used again.
+  struct Step {
+    int into = -1;                        // index of the slot on this rank that gains
+    int from_rank = -1, from_index = -1;  // the slot of the same expert that gives it up; -1: the start
+  };
+  std::vector<char> stuck_;  // [expert] no path leads from it to room
+  std::vector<Step> step_;   // [rank]
+  std::vector<char> seen_;   // [expert]
+  std::vector<int> queue_;
 };
 
 }  // namespace ballast
