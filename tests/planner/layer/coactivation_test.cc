@@ -1,6 +1,7 @@
 // Strategies that bring experts of one token to one node.
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 #include "coordinator/planner/layer/bounds.h"
@@ -84,6 +85,42 @@ TEST(Coactivation, TokensNeedFewerNodesAtTheSameBalance) {
     view.together = nullptr;
     EXPECT_FALSE(LayerStrategies().Find(name).value()->Choose(view));
   }
+}
+
+TEST(Coactivation, LimitsHoldAndGeneticIsNeverWorseThanItsSeed) {
+  const uint64_t seed = 94;
+  Rng rng(seed);
+  int compared = 0;
+  for (int round = 0; round < 60; ++round) {
+    SCOPED_TRACE("seed " + std::to_string(seed) + " round " + std::to_string(round));
+    const int experts = 16 * static_cast<int>(rng.Between(1, 3));
+    const Sample sample = DrawTopics(rng.Next(), experts, 4, 2, 300);
+    const CoactivationMatrix together = CountPairs(sample.train, experts).value();
+    const LayerTask task = UniformTask(sample.load, 8, experts / 8 + static_cast<int>(rng.Between(0, 2)), 2);
+    const NodeLabels by_load = LabelsByLoad(task);
+    const SlotTable current = PackNodes(task, by_load);
+    // Where single experts are too large for the cap, dealing by load (and repair) is the limit.
+    NodeLabels repaired = by_load;
+    RepairNodeLoads(task, kNodeLoadCap, repaired);
+    const double limit = std::max(kNodeLoadCap, NodeOverload(task, repaired));
+    std::map<std::string, double> pairs;
+    for (const char* name : {"coactivation", "kmeans", "genetic"}) {
+      LayerView view{task, current, {}, RelativeCosts(task, 0, 0)};
+      view.together = &together;
+      view.seed = rng.Next();
+      view.evaluations_max = 2000;
+      const std::optional<LayerChoice> choice = LayerStrategies().Find(name).value()->Choose(view);
+      if (!choice) continue;
+      ASSERT_TRUE(CheckTable(task, choice->table).ok()) << name;
+      const NodeLabels labels = LabelsOf(task, choice->table);
+      EXPECT_LE(NodeOverload(task, labels), limit * (1 + 1e-9)) << name;
+      pairs[name] = PairsInside(together, labels);
+    }
+    if (!pairs.count("coactivation") || !pairs.count("genetic")) continue;
+    EXPECT_GE(pairs["genetic"], pairs["coactivation"] - 1e-12);
+    ++compared;
+  }
+  EXPECT_GE(compared, 20);
 }
 
 TEST(Coactivation, ExchangeReachesWhatAllDealsReachOnSmallCases) {

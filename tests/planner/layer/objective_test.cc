@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/planner/layer/bounds.h"
+#include "tests/plan/simplex.h"
 #include "tests/planner/layer/checkers.h"
 
 namespace ballast {
@@ -20,6 +21,51 @@ TEST(Objective, ByHand) {
   EXPECT_NEAR(Objective(task, table, costs), 0.5 * 200 + 12 * (2.0 / 3 + 0.5), 1e-9);
   EXPECT_EQ(BusiestWrites({{0, 1}, {0, 2}, {0, 2}}, table), 1);
   EXPECT_NEAR(Objective(task, table, RelativeCosts(task, 0, 0)), 1, 1e-9);
+}
+
+// J again, with a linear program for the split and plain loops for sync.
+double ObjectiveByLinearProgram(const LayerTask& task, const SlotTable& table, const LayerCosts& costs) {
+  const size_t experts = task.load.size(), variables = experts + table.size();
+  std::vector<std::vector<double>> a(1, std::vector<double>(variables, 0));
+  std::vector<double> b = {1}, prices(variables, 0);
+  std::vector<double> copies(experts, 0);
+  for (size_t e = 0; e < experts; ++e) prices[e] = static_cast<double>(task.load[e]);
+  for (size_t g = 0; g < table.size(); ++g) {
+    a[0][experts + g] = task.speeds[g] / 65536.0;
+    for (int e : table[g]) {
+      if (e == kNoExpert) continue;
+      ++copies[static_cast<size_t>(e)];
+      a.emplace_back(variables, 0);
+      a.back()[static_cast<size_t>(e)] = 1;
+      a.back()[experts + g] = -1;
+      b.push_back(0);
+    }
+  }
+  double busiest_sync = 0;
+  for (const std::vector<int>& row : table) {
+    double sync = 0;
+    for (int e : row) {
+      if (e != kNoExpert) sync += 1 - 1 / copies[static_cast<size_t>(e)];
+    }
+    busiest_sync = std::max(busiest_sync, sync);
+  }
+  return costs.load * testing::SolveLinearProgram(a, b, prices) + costs.sync * busiest_sync;
+}
+
+TEST(Objective, EqualsALinearProgramOnRandomPlacements) {
+  const uint64_t seed = 42;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  for (int i = 0; i < 2000; ++i) {
+    LayerTask task = testing::RandomTask(rng, 12, 6, 3);
+    for (int64_t& load : task.load) load *= 1000;  // whole tokens matter less
+    const SlotTable table = testing::RandomTable(rng, task);
+    LayerCosts costs;
+    costs.load = rng.Uniform();
+    costs.sync = 1e6 * rng.Uniform();
+    const double expected = ObjectiveByLinearProgram(task, table, costs);
+    ASSERT_NEAR(Objective(task, table, costs), expected, 1e-6 * expected + 4 * costs.load) << "case " << i;
+  }
 }
 
 TEST(DropCostly, AgreesWithTryingEverySingleDrop) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <thread>
 
 #include "coordinator/planner/layer/bounds.h"
 #include "coordinator/planner/layer/exchange.h"
@@ -85,6 +86,50 @@ TEST(Strategies, PlansOfAllAreValid) {
   for (const std::string& name : LayerStrategies().Names()) {
     const bool slow = name == "genetic" || name == "kmeans";
     CheckStrategy(name, scale * (slow ? 50 : 1000));
+  }
+}
+
+TEST(Strategies, PlansAreTheSameOnAnyNumberOfThreads) {
+  const uint64_t seed = 55;
+  SCOPED_TRACE(seed);
+  struct Case {
+    LayerTask task;
+    SlotTable current;
+    CoactivationMatrix together;
+    std::vector<std::vector<int64_t>> recent;
+  };
+  Rng rng(seed);
+  std::vector<Case> cases;
+  for (int i = 0; i < 24; ++i) {
+    Case c;
+    c.task = RandomTask(rng, 24, 8, 2);
+    c.current = RandomTable(rng, c.task);
+    c.together = RandomPairs(rng, c.task.experts());
+    c.recent = {c.task.load};
+    cases.push_back(std::move(c));
+  }
+  const auto plan = [&](const std::string& name, size_t i) {
+    const Case& c = cases[i];
+    LayerView view{c.task, c.current, c.recent, RelativeCosts(c.task, 0.05, 0.02), i % 2 == 0};
+    view.evaluations_max = 300;
+    view.seed = i;
+    view.together = &c.together;
+    const std::optional<LayerChoice> choice = LayerStrategies().Find(name).value()->Choose(view);
+    return choice ? std::make_pair(choice->table, choice->fractions)
+                  : std::make_pair(SlotTable(), std::vector<std::vector<uint32_t>>());
+  };
+  for (const std::string& name : LayerStrategies().Names()) {
+    for (const size_t threads : {size_t{1}, size_t{3}, size_t{8}}) {
+      std::vector<std::pair<SlotTable, std::vector<std::vector<uint32_t>>>> plans(cases.size());
+      std::vector<std::thread> pool;
+      for (size_t t = 0; t < threads; ++t) {
+        pool.emplace_back([&, t] {
+          for (size_t i = t; i < cases.size(); i += threads) plans[i] = plan(name, i);
+        });
+      }
+      for (std::thread& thread : pool) thread.join();
+      for (size_t i = 0; i < cases.size(); ++i) ASSERT_EQ(plans[i], plan(name, i)) << name << ", case " << i;
+    }
   }
 }
 
