@@ -17,4 +17,17 @@ const char* ToString(DType dtype) {
   return "";
 }
 
+const char* ToString(Recompute recompute) {
+  switch (recompute) {
+    case Recompute::kNone:
+      return "none";
+    case Recompute::kMoe:
+      return "moe";
+    case Recompute::kFull:
+      return "full";
+  }
+  BALLAST_CHECK(false) << "recompute " << static_cast<int>(recompute);
+  return "";
+}
+
 }  // namespace ballast

@@ -11,8 +11,17 @@
 namespace ballast {
 
 enum class DType { kFloat32, kFloat64, kBFloat16 };
+
+// Which activations are worked out again in the backward instead of being kept: less memory for more time,
+// and the same bits. The forward of a MoE block includes its dispatch and combine.
+enum class Recompute {
+  kNone,
+  kMoe,  // each layer's MoE block, from its input
+  kFull  // each layer, from its input
+};
 // "float32" and the like, as job files say it.
 const char* ToString(DType dtype);
+const char* ToString(Recompute recompute);  // "none", "moe", "full"
 
 // The MoE feed-forward of every transformer layer (all layers are MoE layers, as in Mixtral).
 struct MoeConfig {
@@ -77,6 +86,7 @@ struct TrainingConfig {
   // Of weights, activations and gradients on every rank, whatever its device; sums, master weights and
   // moments are float32. Float32 or bfloat16.
   DType compute_dtype = DType::kFloat32;
+  Recompute recompute = Recompute::kNone;
 };
 
 // Where experts may live and what may move; see docs/design.md for homes and slots.

@@ -172,6 +172,12 @@ TrainingConfig CheckTraining(const v1::JobSpec::Training& spec, FieldChecker& ch
       check.Choice("training.compute_dtype", BALLAST_FIELD(spec, compute_dtype),
                    {ToString(DType::kFloat32), ToString(DType::kBFloat16)}, ToString(training.compute_dtype));
   if (dtype == ToString(DType::kBFloat16)) training.compute_dtype = DType::kBFloat16;
+  const std::string recompute =
+      check.Choice("training.recompute", BALLAST_FIELD(spec, recompute),
+                   {ToString(Recompute::kNone), ToString(Recompute::kMoe), ToString(Recompute::kFull)},
+                   ToString(training.recompute));
+  if (recompute == ToString(Recompute::kMoe)) training.recompute = Recompute::kMoe;
+  if (recompute == ToString(Recompute::kFull)) training.recompute = Recompute::kFull;
   return training;
 }
 

@@ -4,7 +4,8 @@
 //   model.key_value_heads = attention_heads; model.head_size = hidden_size / attention_heads; vocabulary_size
 //   = 257 (bytes and the end of a document); moe.load_balance_coefficient = 0.01; moe.z_loss_coefficient =
 //   0.001; data.mixture = all sources alike; training.microbatch_sequences = global_batch_sequences;
-//   evaluation_sequences = 8. training.compute_dtype is "float32" or "bfloat16".
+//   evaluation_sequences = 8. training.compute_dtype is "float32" or "bfloat16",
+// training.recompute "none", "moe" or "full".
 // Required: name, model.hidden_size, layers, attention_heads, moe.experts, top_k, intermediate_size,
 // data.sources,
 //   sequence_length, optimizer.learning_rate, training.steps, global_batch_sequences, placement.ranks or

@@ -68,6 +68,7 @@ v1::JobSpec::Training TrainingSpec(const TrainingConfig& training) {
   spec.set_evaluate_every(training.evaluate_every);
   spec.set_evaluation_sequences(training.evaluation_sequences);
   spec.set_compute_dtype(ToString(training.compute_dtype));
+  spec.set_recompute(ToString(training.recompute));
   return spec;
 }
 

@@ -150,7 +150,12 @@ absl::Status Run(const WorkerSettings& settings) {
                         [&device, host_bytes_max](const JobConfig& job, const ParameterLayout& layout,
                                                   const std::vector<const PlanBody*>& plans,
                                                   const std::vector<Rank>& local_ranks) {
-                          return CheckRanks(job, layout, plans, local_ranks, device, host_bytes_max);
+                          auto needs = CheckRanks(job, layout, plans, local_ranks, device, host_bytes_max);
+                          // Alone: the first plan of a generation, before the job starts.
+                          if (needs.ok() && plans.size() == 1) {
+                            Log(LogLevel::kInfo, "memory", {{"needs", *needs}});
+                          }
+                          return needs.status();
                         },
                     .bugs = {}},
                    kReportsMax, [&wake] { wake->Wake(); });

@@ -14,7 +14,7 @@
 #include "protocol/version.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/plan_edits.h"
-#include "worker/optimizer/memory.h"
+#include "worker/daemon/rank_memory.h"
 
 namespace ballast {
 namespace {
@@ -166,8 +166,8 @@ TEST(BadInput, PlansThatMakeNoSenseChangeNothing) {
   EXPECT_EQ(dry->plan().version(), 0);
 }
 
-// Each worker may use a tenth more memory than the first plan takes: a plan that moves slots alone
-// fits, one that moves many homes to rank 1 is refused there, and the operator sees why.
+// Each worker may use a tenth more memory for weights and states than the first plan takes: a plan that moves
+// slots alone fits, one that moves many homes to rank 1 is refused there, and the operator sees why.
 TEST(BadInput, APlanThatDoesNotFitIsRefusedByTheWorkerWithItsReason) {
   Cluster cluster;
   cluster.StartCoordinator();
@@ -175,12 +175,11 @@ TEST(BadInput, APlanThatDoesNotFitIsRefusedByTheWorkerWithItsReason) {
   const ParameterLayout layout = ParameterLayout::Make(config.model, config.placement.block_elements).value();
   config.placement.home_elements_per_rank = layout.total_elements();
   const PlanBody first = ContiguousPlan(config, layout, 2).value();
-  const ElementSizes sizes{sizeof(float), sizeof(float)};
-  const MemoryShape shape{sizes, config.placement.slots_per_rank,
-                          WindowBytes(layout, LimitsFor(config, layout, 2), sizes)};
-  size_t needed = 0;
-  for (int r = 0; r < 2; ++r) needed = std::max(needed, PeakMemory(layout, shape, {&first}, Rank(r)).total());
-  const size_t allowed = needed + needed / 10;
+  size_t allowed = 0;
+  for (int r = 0; r < 2; ++r) {
+    const RankMemory use = RankMemoryOf(config, layout, {&first}, Rank(r), 1, CpuDevice());
+    allowed = std::max(allowed, use.on_device() + use.state.total() / 10);
+  }
   cluster.StartWorkers(2, {"--memory-max", absl::StrCat(allowed)});
   ASSERT_TRUE(cluster.Submit(config).ok());
   ASSERT_TRUE(cluster.WaitForPlan("demo", 1, v1::PLAN_STATE_ACTIVE, 60));

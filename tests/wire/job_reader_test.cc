@@ -214,6 +214,8 @@ TEST(JobReader, EveryRange) {
        "j.yaml:19:3: training.evaluate_every: found 6, allowed 0..5 (training.steps)"},
       {"steps: 5", "steps: 5\n  compute_dtype: float64",
        "j.yaml:19:3: training.compute_dtype: found float64, allowed float32, bfloat16"},
+      {"steps: 5", "steps: 5\n  recompute: all",
+       "j.yaml:19:3: training.recompute: found all, allowed none, moe, full"},
       {"steps: 5", "steps: 5\n  evaluation_sequences: 0",
        "j.yaml:19:3: training.evaluation_sequences: found 0, allowed 1..1048576"},
       {"ranks: 2", "ranks: 0", "j.yaml:21:3: placement.ranks: found 0, allowed 1..16384"},

@@ -105,6 +105,7 @@ JobConfig RandomJob(Rng& rng) {
   job.training.evaluate_every = rng.Between(0, job.training.steps);
   job.training.evaluation_sequences = static_cast<int>(rng.Between(1, 64));
   job.training.compute_dtype = rng.Chance(0.5) ? DType::kFloat32 : DType::kBFloat16;
+  job.training.recompute = static_cast<Recompute>(rng.Below(3));
 
   job.placement.ranks = static_cast<int>(rng.Between(1, 6));
   job.placement.ranks_min = static_cast<int>(rng.Between(1, job.placement.ranks));

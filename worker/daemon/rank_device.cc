@@ -5,6 +5,12 @@
 #include "worker/comm/gloo_communicator.h"
 
 namespace ballast {
+namespace {
+
+// An allowance for CUDA's context with its kernels, NCCL's buffers and the workspaces of matrix products.
+constexpr size_t kCudaFixedBytes = size_t{1} << 30;
+
+}  // namespace
 
 RankDevice CpuDevice() {
   return {.make_backend = [](int, DType compute) { return MakeCpuBackend(compute); },
@@ -19,7 +25,8 @@ RankDevice CpuDevice() {
                                    rendezvous);
               },
           .compute_types = {DType::kFloat32, DType::kBFloat16},
-          .bytes_by_rank = {}};
+          .bytes_by_rank = {},
+          .attention_saved_bytes = CpuAttentionSavedBytes};
 }
 
 absl::StatusOr<RankDevice> CudaDevice(DevicePlugin& plugin, const std::vector<int>& devices,
@@ -47,7 +54,12 @@ absl::StatusOr<RankDevice> CudaDevice(DevicePlugin& plugin, const std::vector<in
                                   rendezvous);
           },
       .compute_types = {DType::kFloat32, DType::kBFloat16},
-      .bytes_by_rank = bytes};
+      .bytes_by_rank = bytes,
+      .attention_saved_bytes =
+          [](const AttentionShape& shape, DType) {
+            return static_cast<size_t>(shape.sequences * shape.heads * shape.length) * sizeof(float);
+          },
+      .fixed_bytes = kCudaFixedBytes};
 }
 
 }  // namespace ballast

@@ -22,9 +22,11 @@ struct RankDevice {
       connect;
   // Compute types its backends have.
   std::vector<DType> compute_types;
-  // Bytes for each rank's weights and optimizer state on a device of its own; empty: the ranks share the
-  // host's memory.
+  // Bytes for each rank on a device of its own; empty: the ranks share the host's memory.
   std::vector<size_t> bytes_by_rank;
+  // Its backends' AttentionSavedBytes, and what its libraries take of a rank's memory, before there is one.
+  std::function<size_t(const AttentionShape& shape, DType compute)> attention_saved_bytes;
+  size_t fixed_bytes = 0;
 };
 
 // The CPU backend, and Gloo between processes.

@@ -13,7 +13,7 @@
 #include "plan/validate.h"
 #include "worker/checkpoint/loader.h"
 #include "worker/checkpoint/shared_path.h"
-#include "worker/optimizer/memory.h"
+#include "worker/daemon/rank_memory.h"
 #include "worker/trainer/dataset_batches.h"
 #include "worker/trainer/trainer.h"
 
@@ -70,7 +70,8 @@ absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& d
   BALLAST_ASSIGN_OR_RETURN(DatasetBatches batches, DatasetBatches::Open(job));
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
                            device.make_backend(context.local_rank, job.training.compute_dtype));
-  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<GptMoe> model, GptMoe::Make(job.model, layout, *backend));
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<GptMoe> model,
+                           GptMoe::Make(job.model, layout, *backend, job.training.recompute));
   SteadyClock clock;
   Optimizer::FillState fill = InitialWeights(job, layout, *backend);
   if (context.loader != nullptr) {
@@ -95,30 +96,6 @@ absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& d
   return RankResult{.step = result.last_step, .stopped = result.stopped, .drained = result.drained};
 }
 
-// The buffers that a rank's checkpoints are written from, in the host's memory.
-size_t CheckpointBytes(const JobConfig& job, const ParameterLayout& layout,
-                       const std::vector<const PlanBody*>& plans, const ElementSizes& sizes, Rank rank) {
-  size_t bytes = 0;
-  if (job.checkpoint.path.empty()) return bytes;
-  for (const PlanBody* plan : plans) {
-    bytes = std::max(bytes, CheckpointTaker::BufferBytes(layout, *plan, *plan, rank, sizes.element_bytes,
-                                                         sizes.master_bytes));
-  }
-  return bytes;
-}
-
-// `checkpoints` bytes are needed beside `use`.
-absl::Status CheckMemory(const MemoryUse& use, size_t checkpoints, size_t bytes_max, bool switches,
-                         const std::string& where) {
-  const size_t needed = use.total() + checkpoints;
-  if (needed <= bytes_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "memory: ", switches ? "the switch to the plan" : "the plan", " needs ", needed, " bytes for ", where,
-      " (dense weights ", use.dense, ", expert slots ", use.slots, ", homes ", use.homes, ", transfers ",
-      use.windows, checkpoints > 0 ? absl::StrCat(", checkpoints ", checkpoints) : "", "), allowed are ",
-      bytes_max));
-}
-
 }  // namespace
 
 RankParts MakeRankParts(const RankOptions& options, const RankDevice& device) {
@@ -138,9 +115,10 @@ RankParts MakeRankParts(const RankOptions& options, const RankDevice& device) {
           }};
 }
 
-absl::Status CheckRanks(const JobConfig& job, const ParameterLayout& layout,
-                        const std::vector<const PlanBody*>& plans, const std::vector<Rank>& local_ranks,
-                        const RankDevice& device, size_t host_bytes_max) {
+absl::StatusOr<std::string> CheckRanks(const JobConfig& job, const ParameterLayout& layout,
+                                       const std::vector<const PlanBody*>& plans,
+                                       const std::vector<Rank>& local_ranks, const RankDevice& device,
+                                       size_t host_bytes_max) {
   const DType compute = job.training.compute_dtype;
   if (std::find(device.compute_types.begin(), device.compute_types.end(), compute) ==
       device.compute_types.end()) {
@@ -156,23 +134,7 @@ absl::Status CheckRanks(const JobConfig& job, const ParameterLayout& layout,
   for (Rank rank : local_ranks) {
     BALLAST_RETURN_IF_ERROR(CheckWindows(layout, sizes, plans, rank, window_bytes));
   }
-  const MemoryShape shape{
-      .sizes = sizes, .slots_per_rank = job.placement.slots_per_rank, .window_bytes = window_bytes};
-  // The sum of the ranks' peaks: they do not reach them at one moment, but nothing keeps them from it.
-  MemoryUse sum;
-  size_t checkpoints = 0;
-  for (size_t i = 0; i < local_ranks.size(); ++i) {
-    const MemoryUse use = PeakMemory(layout, shape, plans, local_ranks[i]);
-    checkpoints += CheckpointBytes(job, layout, plans, sizes, local_ranks[i]);
-    if (device.bytes_by_rank.empty()) {
-      sum += use;
-    } else {
-      BALLAST_RETURN_IF_ERROR(CheckMemory(use, 0, device.bytes_by_rank[i], plans.size() > 1,
-                                          absl::StrCat("rank ", local_ranks[i].value(), " on its device")));
-    }
-  }
-  return CheckMemory(sum, checkpoints, host_bytes_max, plans.size() > 1,
-                     absl::StrCat(local_ranks.size(), " ranks here"));
+  return CheckRankMemory(job, layout, plans, local_ranks, device, host_bytes_max);
 }
 
 }  // namespace ballast

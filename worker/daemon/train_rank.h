@@ -24,11 +24,12 @@ RankParts MakeRankParts(const RankOptions& options, const RankDevice& device);
 
 // Whether this daemon can train `job`: InvalidArgument for a compute type that the device does not have, and
 // when a local rank's transfer windows, which are fixed for the generation, are too small for `plans`;
-// ResourceExhausted when the weights and optimizer state of the local ranks, while they run `plans` one after
-// the other, need more memory at one time than there is: `host_bytes_max` for all of them together, or each
-// rank's own device. With the figures. Activations are not counted. For SessionOptions::memory_check.
-absl::Status CheckRanks(const JobConfig& job, const ParameterLayout& layout,
-                        const std::vector<const PlanBody*>& plans, const std::vector<Rank>& local_ranks,
-                        const RankDevice& device, size_t host_bytes_max);
+// ResourceExhausted, with the figures and what to lower, when the local ranks, while they run `plans` one
+// after the other, need more memory at one time than there is: `host_bytes_max` for all of them together, or
+// each rank's own device. Otherwise what they need, in words. For SessionOptions::memory_check.
+absl::StatusOr<std::string> CheckRanks(const JobConfig& job, const ParameterLayout& layout,
+                                       const std::vector<const PlanBody*>& plans,
+                                       const std::vector<Rank>& local_ranks, const RankDevice& device,
+                                       size_t host_bytes_max);
 
 }  // namespace ballast

@@ -4,9 +4,8 @@
 
 namespace ballast {
 
-AttentionBlock::AttentionBlock(const LayerParameters& parameters, Backend& backend)
-    : parameters_(parameters),
-      inverse_rms_buffer_(backend, "activations"),
+AttentionBlock::AttentionBlock(Backend& backend)
+    : inverse_rms_buffer_(backend, "activations"),
       normed_buffer_(backend, "activations"),
       query_buffer_(backend, "activations"),
       key_buffer_(backend, "activations"),
@@ -14,7 +13,8 @@ AttentionBlock::AttentionBlock(const LayerParameters& parameters, Backend& backe
       saved_buffer_(backend, "activations"),
       mixed_buffer_(backend, "activations") {}
 
-absl::Status AttentionBlock::Forward(const BlockContext& context, Matrix x, Matrix out) {
+absl::Status AttentionBlock::Forward(const BlockContext& context, const LayerParameters& parameters, Matrix x,
+                                     Matrix out) {
   Backend& backend = context.backend;
   Stream& stream = context.stream;
   const AttentionShape& shape = context.shape;
@@ -31,21 +31,21 @@ absl::Status AttentionBlock::Forward(const BlockContext& context, Matrix x, Matr
   BALLAST_ASSIGN_OR_RETURN(
       saved_, saved_buffer_.Array<char>(static_cast<int64_t>(backend.AttentionSavedBytes(shape))));
 
-  backend.RmsNormForward(stream, x, weight(parameters_.attention_norm).data, context.config.rms_norm_epsilon,
+  backend.RmsNormForward(stream, x, weight(parameters.attention_norm).data, context.config.rms_norm_epsilon,
                          normed_, inverse_rms_);
-  backend.MatmulNT(stream, normed_, weight(parameters_.query), query_, /*accumulate=*/false);
-  backend.MatmulNT(stream, normed_, weight(parameters_.key), key_, /*accumulate=*/false);
-  backend.MatmulNT(stream, normed_, weight(parameters_.value), value_, /*accumulate=*/false);
+  backend.MatmulNT(stream, normed_, weight(parameters.query), query_, /*accumulate=*/false);
+  backend.MatmulNT(stream, normed_, weight(parameters.key), key_, /*accumulate=*/false);
+  backend.MatmulNT(stream, normed_, weight(parameters.value), value_, /*accumulate=*/false);
   backend.Rope(stream, query_, shape, shape.heads, theta, /*backward=*/false);
   backend.Rope(stream, key_, shape, shape.key_value_heads, theta, /*backward=*/false);
   backend.AttentionForward(stream, query_, key_, value_, shape, mixed_, saved_);
   backend.Copy(stream, out.data, x.data, static_cast<size_t>(x.elements()) * backend.element_bytes());
-  backend.MatmulNT(stream, mixed_, weight(parameters_.output), out, /*accumulate=*/true);
+  backend.MatmulNT(stream, mixed_, weight(parameters.output), out, /*accumulate=*/true);
   return absl::OkStatus();
 }
 
-absl::Status AttentionBlock::Backward(const BlockContext& context, Matrix x, Matrix gradient,
-                                      AttentionScratch& scratch) {
+absl::Status AttentionBlock::Backward(const BlockContext& context, const LayerParameters& parameters,
+                                      Matrix x, Matrix gradient, AttentionScratch& scratch) {
   Backend& backend = context.backend;
   Stream& stream = context.stream;
   const AttentionShape& shape = context.shape;
@@ -59,20 +59,20 @@ absl::Status AttentionBlock::Backward(const BlockContext& context, Matrix x, Mat
   BALLAST_ASSIGN_OR_RETURN(value, scratch.value.Shape(value_.rows, value_.columns));
   BALLAST_ASSIGN_OR_RETURN(normed, scratch.normed.Shape(normed_.rows, normed_.columns));
 
-  backend.MatmulTN(stream, gradient, mixed_, weight_gradient(parameters_.output), /*accumulate=*/true);
-  backend.MatmulNN(stream, gradient, weight(parameters_.output), mixed, /*accumulate=*/false);
+  backend.MatmulTN(stream, gradient, mixed_, weight_gradient(parameters.output), /*accumulate=*/true);
+  backend.MatmulNN(stream, gradient, weight(parameters.output), mixed, /*accumulate=*/false);
   backend.AttentionBackward(stream, query_, key_, value_, mixed_, shape, saved_, mixed, query, key, value);
   backend.Rope(stream, query, shape, shape.heads, theta, /*backward=*/true);
   backend.Rope(stream, key, shape, shape.key_value_heads, theta, /*backward=*/true);
-  backend.MatmulTN(stream, query, normed_, weight_gradient(parameters_.query), /*accumulate=*/true);
-  backend.MatmulTN(stream, key, normed_, weight_gradient(parameters_.key), /*accumulate=*/true);
-  backend.MatmulTN(stream, value, normed_, weight_gradient(parameters_.value), /*accumulate=*/true);
-  backend.MatmulNN(stream, query, weight(parameters_.query), normed, /*accumulate=*/false);
-  backend.MatmulNN(stream, key, weight(parameters_.key), normed, /*accumulate=*/true);
-  backend.MatmulNN(stream, value, weight(parameters_.value), normed, /*accumulate=*/true);
+  backend.MatmulTN(stream, query, normed_, weight_gradient(parameters.query), /*accumulate=*/true);
+  backend.MatmulTN(stream, key, normed_, weight_gradient(parameters.key), /*accumulate=*/true);
+  backend.MatmulTN(stream, value, normed_, weight_gradient(parameters.value), /*accumulate=*/true);
+  backend.MatmulNN(stream, query, weight(parameters.query), normed, /*accumulate=*/false);
+  backend.MatmulNN(stream, key, weight(parameters.key), normed, /*accumulate=*/true);
+  backend.MatmulNN(stream, value, weight(parameters.value), normed, /*accumulate=*/true);
   // What came in stays: it is the gradient through x itself.
-  backend.RmsNormBackward(stream, x, weight(parameters_.attention_norm).data, inverse_rms_, normed, gradient,
-                          weight_gradient(parameters_.attention_norm).data);
+  backend.RmsNormBackward(stream, x, weight(parameters.attention_norm).data, inverse_rms_, normed, gradient,
+                          weight_gradient(parameters.attention_norm).data);
   return absl::OkStatus();
 }
 

@@ -19,19 +19,20 @@ struct AttentionScratch {
   GrowingBuffer mixed, query, key, value, normed;
 };
 
-// Keeps what its backward needs from its last forward. One thread.
+// Keeps what its backward needs from its last forward; may serve several layers in turn. One thread.
 class AttentionBlock {
  public:
-  AttentionBlock(const LayerParameters& parameters, Backend& backend);
+  explicit AttentionBlock(Backend& backend);
 
   // x and out [tokens, hidden], different memory.
-  absl::Status Forward(const BlockContext& context, Matrix x, Matrix out);
+  absl::Status Forward(const BlockContext& context, const LayerParameters& parameters, Matrix x, Matrix out);
 
-  // Of the last forward, whose x it was. `gradient` is that of out on entry and that of x on return.
-  absl::Status Backward(const BlockContext& context, Matrix x, Matrix gradient, AttentionScratch& scratch);
+  // Of the last forward, whose parameters and x they were. `gradient` is that of out on entry and that of x
+  // on return.
+  absl::Status Backward(const BlockContext& context, const LayerParameters& parameters, Matrix x,
+                        Matrix gradient, AttentionScratch& scratch);
 
  private:
-  const LayerParameters parameters_;
   GrowingBuffer inverse_rms_buffer_, normed_buffer_, query_buffer_, key_buffer_, value_buffer_, saved_buffer_,
       mixed_buffer_;
   // Of the last forward.

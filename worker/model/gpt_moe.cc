@@ -51,22 +51,28 @@ struct Scratch {
   AllToAllScratch all_to_all;
 };
 
+// An attention block, and where its output goes.
+struct AttentionPart {
+  explicit AttentionPart(Backend& backend) : block(backend), middle_buffer(backend, "activations") {}
+  AttentionBlock block;
+  GrowingBuffer middle_buffer;
+};
+
+// Layers that are worked out again in the backward share the parts that keep activations.
 struct Layer {
-  Layer(const ModelConfig& config, const LayerParameters& parameters, Backend& backend, MoeScratch& scratch)
-      : attention(parameters, backend),
-        moe(config, parameters, backend, scratch),
-        in_buffer(backend, "activations"),
-        middle_buffer(backend, "activations") {}
-  AttentionBlock attention;
-  MoeBlock moe;
-  GrowingBuffer in_buffer, middle_buffer;
+  Layer(std::shared_ptr<AttentionPart> attention, std::shared_ptr<MoeBlock> moe, Backend& backend)
+      : attention(std::move(attention)), moe(std::move(moe)), in_buffer(backend, "activations") {}
+  const std::shared_ptr<AttentionPart> attention;
+  const std::shared_ptr<MoeBlock> moe;
+  GrowingBuffer in_buffer;
   Matrix in, middle;  // the residual stream before each block, of the last forward
 };
 
 class GptMoeModel final : public GptMoe {
  public:
-  GptMoeModel(const ModelConfig& config, DenseParameters parameters, Backend& backend)
+  GptMoeModel(const ModelConfig& config, DenseParameters parameters, Backend& backend, Recompute recompute)
       : config_(config),
+        recompute_(recompute),
         parameters_(std::move(parameters)),
         backend_(backend),
         stream_(backend.NewStream()),
@@ -75,8 +81,15 @@ class GptMoeModel final : public GptMoe {
         out_buffer_(backend, "activations"),
         head_(parameters_, backend) {
     layers_.reserve(config.layers);
-    for (const LayerParameters& layer : parameters_.layers)
-      layers_.emplace_back(config, layer, backend, scratch_.moe);
+    std::shared_ptr<AttentionPart> attention;
+    std::shared_ptr<MoeBlock> moe;
+    for (int i = 0; i < config.layers; ++i) {
+      if (i == 0 || recompute != Recompute::kFull) attention = std::make_shared<AttentionPart>(backend);
+      if (i == 0 || recompute == Recompute::kNone) {
+        moe = std::make_shared<MoeBlock>(config, backend, scratch_.moe);
+      }
+      layers_.emplace_back(attention, moe, backend);
+    }
   }
 
   absl::StatusOr<MicrobatchResult> Forward(const ModelStep& step, const Microbatch& microbatch) override;
@@ -85,6 +98,10 @@ class GptMoeModel final : public GptMoe {
 
  private:
   absl::Status Backward(const ModelStep& step, const Microbatch& microbatch);
+  // Brings back the activations of a layer that later layers have overwritten.
+  absl::Status ForwardAgain(const BlockContext& context, const MoeContext& moe, int layer);
+  // Where the residual stream goes behind a layer.
+  Matrix OutOf(int layer) const { return layer + 1 < config_.layers ? layers_[layer + 1].in : out_; }
 
   BlockContext Context(const ModelStep& step, const Microbatch& microbatch);
   // `slots` is filled and referred to by the context.
@@ -93,6 +110,7 @@ class GptMoeModel final : public GptMoe {
   absl::StatusOr<bool> IsFinite(Matrix x);
 
   const ModelConfig config_;
+  const Recompute recompute_;
   const DenseParameters parameters_;
   Backend& backend_;
   const std::unique_ptr<Stream> stream_;
@@ -118,7 +136,7 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
 
   for (Layer& layer : layers_) {
     BALLAST_ASSIGN_OR_RETURN(layer.in, layer.in_buffer.Shape(tokens, config_.hidden_size));
-    BALLAST_ASSIGN_OR_RETURN(layer.middle, layer.middle_buffer.Shape(tokens, config_.hidden_size));
+    BALLAST_ASSIGN_OR_RETURN(layer.middle, layer.attention->middle_buffer.Shape(tokens, config_.hidden_size));
   }
   BALLAST_ASSIGN_OR_RETURN(out_, out_buffer_.Shape(tokens, config_.hidden_size));
   BALLAST_ASSIGN_OR_RETURN(inputs_, inputs_buffer_.Array<int32_t>(tokens));
@@ -131,11 +149,13 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
 
   for (int i = 0; i < config_.layers; ++i) {
     Layer& layer = layers_[i];
-    const Matrix out = i + 1 < config_.layers ? layers_[i + 1].in : out_;
+    const Matrix out = OutOf(i);
+    const LayerParameters& parameters = parameters_.layers[i];
     std::vector<ExpertTensors> slots;
     const MoeContext moe = LayerContext(step, microbatch, i, slots);
-    BALLAST_RETURN_IF_ERROR(layer.attention.Forward(context, layer.in, layer.middle));
-    BALLAST_ASSIGN_OR_RETURN(MoeResult routed, layer.moe.Forward(context, moe, layer.middle, out));
+    BALLAST_RETURN_IF_ERROR(layer.attention->block.Forward(context, parameters, layer.in, layer.middle));
+    BALLAST_ASSIGN_OR_RETURN(MoeResult routed,
+                             layer.moe->Forward(context, parameters, moe, layer.middle, out));
     bool losses_are_finite = true;
     for (int64_t s = 0; s < microbatch.sequences; ++s) {
       losses_are_finite &= std::isfinite(routed.load_balance[s]) && std::isfinite(routed.z_loss[s]);
@@ -175,13 +195,27 @@ absl::Status GptMoeModel::Backward(const ModelStep& step, const Microbatch& micr
   for (int i = config_.layers - 1; i >= 0; --i) {
     std::vector<ExpertTensors> slots;
     const MoeContext moe = LayerContext(step, microbatch, i, slots);
+    const LayerParameters& parameters = parameters_.layers[i];
+    // The last layer's are still there.
+    if (i + 1 < config_.layers) BALLAST_RETURN_IF_ERROR(ForwardAgain(context, moe, i));
     BALLAST_RETURN_IF_ERROR(
-        layers_[i].moe.Backward(context, moe, layers_[i].middle, gradient, scratch_.normed));
-    BALLAST_RETURN_IF_ERROR(
-        layers_[i].attention.Backward(context, layers_[i].in, gradient, scratch_.attention));
+        layers_[i].moe->Backward(context, parameters, moe, layers_[i].middle, gradient, scratch_.normed));
+    BALLAST_RETURN_IF_ERROR(layers_[i].attention->block.Backward(context, parameters, layers_[i].in, gradient,
+                                                                 scratch_.attention));
   }
   backend_.EmbeddingBackward(*stream_, inputs_, gradient, step.parameters.gradient(parameters_.embedding));
   return backend_.Synchronize(*stream_);
+}
+
+absl::Status GptMoeModel::ForwardAgain(const BlockContext& context, const MoeContext& moe, int layer) {
+  if (recompute_ == Recompute::kNone) return absl::OkStatus();
+  Layer& again = layers_[layer];
+  const LayerParameters& parameters = parameters_.layers[layer];
+  if (recompute_ == Recompute::kFull) {
+    BALLAST_RETURN_IF_ERROR(again.attention->block.Forward(context, parameters, again.in, again.middle));
+  }
+  // Writes over the next layer's input what is there already: the same operations on the same values.
+  return again.moe->Forward(context, parameters, moe, again.middle, OutOf(layer)).status();
 }
 
 BlockContext GptMoeModel::Context(const ModelStep& step, const Microbatch& microbatch) {
@@ -232,10 +266,10 @@ absl::StatusOr<bool> GptMoeModel::IsFinite(Matrix x) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GptMoe>> GptMoe::Make(const ModelConfig& config, const ParameterLayout& layout,
-                                                     Backend& backend) {
+                                                     Backend& backend, Recompute recompute) {
   BALLAST_RETURN_IF_ERROR(CheckConfig(config));
   BALLAST_ASSIGN_OR_RETURN(DenseParameters parameters, FindDenseParameters(config, layout));
-  return std::make_unique<GptMoeModel>(config, std::move(parameters), backend);
+  return std::make_unique<GptMoeModel>(config, std::move(parameters), backend, recompute);
 }
 
 }  // namespace ballast

@@ -62,7 +62,8 @@ class GptMoe {
   // Buffers grow to the largest microbatch seen and are then reused. InvalidArgument for shapes the model
   // cannot have.
   static absl::StatusOr<std::unique_ptr<GptMoe>> Make(const ModelConfig& config,
-                                                      const ParameterLayout& layout, Backend& backend);
+                                                      const ParameterLayout& layout, Backend& backend,
+                                                      Recompute recompute = Recompute::kNone);
   virtual ~GptMoe() = default;
 
   // Forward and backward; adds to the gradients. An exchange that fails ends it with that status.

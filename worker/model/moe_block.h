@@ -10,21 +10,22 @@
 
 namespace ballast {
 
-// Keeps what its backward needs from its last forward. One thread. `scratch` must outlive it.
+// Keeps what its backward needs from its last forward; may serve several layers in turn. One thread.
+// `scratch` must outlive it.
 class MoeBlock {
  public:
-  MoeBlock(const ModelConfig& config, const LayerParameters& parameters, Backend& backend,
-           MoeScratch& scratch);
+  MoeBlock(const ModelConfig& config, Backend& backend, MoeScratch& scratch);
 
   // x and out [tokens, hidden], different memory. `moe` is the same microbatch and layer's.
-  absl::StatusOr<MoeResult> Forward(const BlockContext& context, const MoeContext& moe, Matrix x, Matrix out);
+  absl::StatusOr<MoeResult> Forward(const BlockContext& context, const LayerParameters& parameters,
+                                    const MoeContext& moe, Matrix x, Matrix out);
 
-  // Of the last forward, whose x it was. `gradient` is that of out on entry and that of x on return.
-  absl::Status Backward(const BlockContext& context, const MoeContext& moe, Matrix x, Matrix gradient,
-                        GrowingBuffer& scratch);
+  // Of the last forward, whose parameters and x they were. `gradient` is that of out on entry and that of x
+  // on return.
+  absl::Status Backward(const BlockContext& context, const LayerParameters& parameters, const MoeContext& moe,
+                        Matrix x, Matrix gradient, GrowingBuffer& scratch);
 
  private:
-  const LayerParameters parameters_;
   MoeLayer layer_;
   GrowingBuffer inverse_rms_buffer_, normed_buffer_;
   double* inverse_rms_ = nullptr;  // [tokens], of the last forward

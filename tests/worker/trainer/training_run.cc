@@ -183,7 +183,7 @@ TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr 
                     Communicator& communicator, Script& script) {
   auto backend =
       spec.make_backend != nullptr ? spec.make_backend(self) : MakeCpuBackend(DType::kFloat32).value();
-  auto model = GptMoe::Make(spec.job.model, layout, *backend).value();
+  auto model = GptMoe::Make(spec.job.model, layout, *backend, spec.job.training.recompute).value();
   GeneratedBatches batches(spec.job, self, spec.read_error);
   SteadyClock clock;
   RankScript coordination(spec, script, self);

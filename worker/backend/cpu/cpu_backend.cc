@@ -1,5 +1,6 @@
 #include "worker/backend/cpu/cpu_backend.h"
 
+#include <algorithm>
 #include <cstring>
 #include <type_traits>
 #include <vector>
@@ -106,7 +107,7 @@ class CpuBackend final : public Backend {
   }
   // The probabilities, [sequences * heads, length * length].
   size_t AttentionSavedBytes(const AttentionShape& shape) const override {
-    return static_cast<size_t>(shape.sequences * shape.heads * shape.length * shape.length) * sizeof(T);
+    return CpuAttentionSavedBytes(shape, dtype());
   }
   void AttentionForward(Stream&, Matrix q, Matrix k, Matrix v, const AttentionShape& shape, Matrix out,
                         void* saved) override {
@@ -244,6 +245,11 @@ class CpuBackend final : public Backend {
 };
 
 }  // namespace
+
+size_t CpuAttentionSavedBytes(const AttentionShape& shape, DType dtype) {
+  const size_t bytes = std::max(DTypeBytes(dtype), sizeof(float));
+  return static_cast<size_t>(shape.sequences * shape.heads * shape.length * shape.length) * bytes;
+}
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(DType dtype, size_t bytes_max) {
   BALLAST_RETURN_IF_ERROR(LoadBlas());

@@ -18,4 +18,7 @@ namespace ballast {
 absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(
     DType dtype, size_t bytes_max = std::numeric_limits<size_t>::max());
 
+// AttentionSavedBytes of a backend of `dtype`.
+size_t CpuAttentionSavedBytes(const AttentionShape& shape, DType dtype);
+
 }  // namespace ballast
