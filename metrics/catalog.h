@@ -245,10 +245,45 @@ inline constexpr MetricInfo kProbeFailures{.name = "ballast_link_probe_failures_
                                                "Probes of links that this worker began and that ended "
                                                "without a result."};
 
+// Of the devices that the worker's ranks are on, where NVML tells.
+inline constexpr MetricInfo kDevicePower{.name = "ballast_device_power_watts",
+                                         .unit = "watts",
+                                         .labels = {"device"},
+                                         .help = "Power that the device draws."};
+inline constexpr MetricInfo kDeviceTemperature{.name = "ballast_device_temperature_celsius",
+                                               .unit = "celsius",
+                                               .labels = {"device"},
+                                               .help = "Temperature of the device's chip."};
+inline constexpr MetricInfo kDeviceSmClock{.name = "ballast_device_sm_clock_hertz",
+                                           .unit = "hertz",
+                                           .labels = {"device"},
+                                           .help = "Clock of the device's multiprocessors."};
+inline constexpr MetricInfo kDeviceUtilization{
+    .name = "ballast_device_utilization_ratio",
+    .labels = {"device"},
+    .help = "Share of the last moments in which a kernel ran, by any process."};
+inline constexpr MetricInfo kDeviceMemoryUsed{.name = "ballast_device_memory_used_bytes",
+                                              .unit = "bytes",
+                                              .labels = {"device"},
+                                              .help = "Memory of the device in use, by any process."};
+inline constexpr MetricInfo kDeviceThrottled{
+    .name = "ballast_device_throttled",
+    .labels = {"device", "reason"},
+    .help =
+        "1 while the device's clocks are held down for the reason: power_cap, hardware, thermal, "
+        "power_brake, sync_boost."};
+inline constexpr MetricInfo kDeviceEccErrors{
+    .name = "ballast_device_ecc_uncorrected_total",
+    .type = MetricType::kCounter,
+    .labels = {"device"},
+    .help = "Memory errors that could not be corrected, since the driver was loaded."};
+
 inline constexpr const MetricInfo* kWorkerCatalog[] = {
-    &kBuildInfo,     &kPlaintext,        &kCertificateExpiry, &kAttached,      &kDropped,
-    &kWorkerInfo,    &kStepSeconds,      &kPhaseSeconds,      &kWaitSeconds,   &kSentBytes,
-    &kReceivedBytes, &kLayerAssignments, &kLinkLatency,       &kLinkBandwidth, &kProbeFailures};
+    &kBuildInfo,       &kPlaintext,         &kCertificateExpiry, &kAttached,          &kDropped,
+    &kWorkerInfo,      &kStepSeconds,       &kPhaseSeconds,      &kWaitSeconds,       &kSentBytes,
+    &kReceivedBytes,   &kLayerAssignments,  &kLinkLatency,       &kLinkBandwidth,     &kProbeFailures,
+    &kDevicePower,     &kDeviceTemperature, &kDeviceSmClock,     &kDeviceUtilization, &kDeviceMemoryUsed,
+    &kDeviceThrottled, &kDeviceEccErrors};
 
 }  // namespace metrics
 }  // namespace ballast

@@ -22,6 +22,8 @@
 #include "worker/daemon/rank_device.h"
 #include "worker/daemon/train_rank.h"
 #include "worker/device_choice.h"
+#include "worker/device_health/nvml.h"
+#include "worker/metrics/device_metrics.h"
 #include "worker/metrics/worker_metrics.h"
 #include "worker/neighbours/neighbour_watch.h"
 #include "worker/probes/link_prober.h"
@@ -54,11 +56,12 @@ std::string HostPort(const std::string& host, int port) {
 
 // Null when nobody asked for it.
 absl::StatusOr<std::unique_ptr<PageServer>> ServeMetrics(const DaemonOptions& options, SessionHost& host,
-                                                         WorkerMetrics& metrics) {
+                                                         WorkerMetrics& metrics, const Nvml* nvml) {
   if (options.metrics.listen.empty()) return std::unique_ptr<PageServer>();
-  Page page = [&host, &metrics, files = options.certificates] {
+  Page page = [&host, &metrics, nvml, files = options.certificates] {
     MetricSet process;
     FillProcessMetrics("worker", files, process);
+    if (nvml != nullptr) FillDeviceMetrics(nvml->Read(), process);
     return PageReply{.status = 200,
                      .text = metrics.Text(host.attached(), host.reports_dropped(), process),
                      .content_type = kMetricsContentType};
@@ -70,8 +73,17 @@ absl::StatusOr<std::unique_ptr<PageServer>> ServeMetrics(const DaemonOptions& op
   return server;
 }
 
-// What --device names, and how many ranks it is for.
-absl::StatusOr<RankDevice> OpenDevice(const WorkerSettings& settings, int& ranks) {
+// Null, and a line in the log, where NVML cannot be read; training does not need it.
+std::unique_ptr<Nvml> OpenNvml(const std::vector<NvmlDevice>& devices) {
+  absl::StatusOr<std::unique_ptr<Nvml>> nvml = Nvml::Open(devices);
+  if (nvml.ok()) return *std::move(nvml);
+  Log(LogLevel::kInfo, "no device readings", {{"reason", std::string(nvml.status().message())}});
+  return nullptr;
+}
+
+// What --device names, how many ranks it is for, and, on GPUs, what reads their state.
+absl::StatusOr<RankDevice> OpenDevice(const WorkerSettings& settings, int& ranks,
+                                      std::unique_ptr<Nvml>& nvml) {
   BALLAST_ASSIGN_OR_RETURN(DeviceChoice choice, ParseDevice(settings.device));
   if (choice.kind == DeviceChoice::Kind::kCpu) {
     BALLAST_RETURN_IF_ERROR(LoadBlas());
@@ -82,6 +94,7 @@ absl::StatusOr<RankDevice> OpenDevice(const WorkerSettings& settings, int& ranks
   BALLAST_ASSIGN_OR_RETURN(std::vector<DeviceInfo> present, plugin->Devices());
   BALLAST_ASSIGN_OR_RETURN(std::vector<int> devices,
                            ChooseDevices(choice, settings.ranks, static_cast<int>(present.size())));
+  std::vector<NvmlDevice> to_read;
   for (size_t i = 0; i < devices.size(); ++i) {
     const DeviceInfo& info = present[static_cast<size_t>(devices[i])];
     Log(LogLevel::kInfo, "device",
@@ -90,7 +103,9 @@ absl::StatusOr<RankDevice> OpenDevice(const WorkerSettings& settings, int& ranks
          {"name", info.name},
          {"compute_capability", info.compute_capability},
          {"memory_bytes", info.memory_bytes}});
+    to_read.push_back({.number = devices[i], .pci_bus_id = info.pci_bus_id});
   }
+  if (!settings.daemon.metrics.listen.empty()) nvml = OpenNvml(to_read);
   ranks = static_cast<int>(devices.size());
   return CudaDevice(*plugin, devices, settings.memory_max);
 }
@@ -110,7 +125,8 @@ absl::Status Run(const WorkerSettings& settings) {
   BALLAST_ASSIGN_OR_RETURN(Failpoint failpoint, Failpoint::Parse(settings.failpoint, SessionPlaces()));
   // Before certificates, connections and other threads.
   int ranks = 0;
-  BALLAST_ASSIGN_OR_RETURN(RankDevice device, OpenDevice(settings, ranks));
+  std::unique_ptr<Nvml> nvml;
+  BALLAST_ASSIGN_OR_RETURN(RankDevice device, OpenDevice(settings, ranks, nvml));
   const CertificateFiles& certificates = settings.daemon.certificates;
   BALLAST_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(certificates));
   std::string identity;
@@ -152,9 +168,8 @@ absl::Status Run(const WorkerSettings& settings) {
                                                   const std::vector<Rank>& local_ranks) {
                           auto needs = CheckRanks(job, layout, plans, local_ranks, device, host_bytes_max);
                           // Alone: the first plan of a generation, before the job starts.
-                          if (needs.ok() && plans.size() == 1) {
+                          if (needs.ok() && plans.size() == 1)
                             Log(LogLevel::kInfo, "memory", {{"needs", *needs}});
-                          }
                           return needs.status();
                         },
                     .bugs = {}},
@@ -185,7 +200,8 @@ absl::Status Run(const WorkerSettings& settings) {
   host.SetCheckpoints(&checkpoints);
   WorkerMetrics metrics(hello);
   host.SetObserver(&metrics);
-  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<PageServer> page, ServeMetrics(settings.daemon, host, metrics));
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<PageServer> page,
+                           ServeMetrics(settings.daemon, host, metrics, nvml.get()));
 
   Log(LogLevel::kInfo, "worker starts",
       {{"worker", name},

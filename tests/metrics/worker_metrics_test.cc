@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "worker/metrics/device_metrics.h"
+
 namespace ballast {
 namespace {
 
@@ -87,6 +89,36 @@ TEST(WorkerMetrics, LinksAreNamedByNodesAndBounded) {
     ++shown;
   }
   EXPECT_EQ(shown, 64u);
+}
+
+// What a device does not tell has no series; so many series per device, whatever runs.
+TEST(DeviceMetrics, OneSeriesPerThingThatADeviceTells) {
+  DeviceReading all{.device = 3,
+                    .power_watts = 412.5,
+                    .temperature_celsius = 61,
+                    .sm_clock_hertz = 1.98e9,
+                    .utilization = 0.97,
+                    .memory_used_bytes = 700,
+                    .throttle_bits = 0x44,
+                    .ecc_uncorrected = 3};
+  MetricSet metrics;
+  FillDeviceMetrics({all, {.device = 0, .temperature_celsius = 38}}, metrics);
+  const std::string text = MetricsText({&metrics});
+  for (const char* line : {"ballast_device_power_watts{device=\"3\"} 412.5",
+                           "ballast_device_temperature_celsius{device=\"3\"} 61",
+                           "ballast_device_temperature_celsius{device=\"0\"} 38",
+                           "ballast_device_sm_clock_hertz{device=\"3\"} 1980000000",
+                           "ballast_device_utilization_ratio{device=\"3\"} 0.97",
+                           "ballast_device_memory_used_bytes{device=\"3\"} 700",
+                           "ballast_device_throttled{device=\"3\",reason=\"thermal\"} 1",
+                           "ballast_device_throttled{device=\"3\",reason=\"hardware\"} 0",
+                           "ballast_device_ecc_uncorrected_total{device=\"3\"} 3"}) {
+    EXPECT_TRUE(Has(text, line)) << line << " in\n" << text;
+  }
+  size_t series = 0;
+  for (size_t at = text.find("{device="); at != std::string::npos; at = text.find("{device=", at + 1))
+    ++series;
+  EXPECT_EQ(series, 6 + kThrottleReasons.size() + 1);
 }
 
 }  // namespace

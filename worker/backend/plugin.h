@@ -21,6 +21,7 @@ struct DeviceInfo {
   std::string name;
   std::string compute_capability;  // "9.0"
   size_t memory_bytes = 0;
+  std::string pci_bus_id;  // "00000000:1B:00.0"
 };
 
 struct DeviceCommunicatorOptions {
@@ -51,7 +52,7 @@ class DevicePlugin {
 };
 
 // Raised whenever DevicePlugin, Backend, Communicator or what they are made of changes.
-constexpr int kDevicePluginAbi = 5;
+constexpr int kDevicePluginAbi = 6;
 
 // The plug-in's one symbol. Null when `abi` is not the plug-in's own. The plug-in is never unloaded and owns
 // what it returns.

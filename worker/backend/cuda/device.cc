@@ -1,6 +1,7 @@
 #include "worker/backend/cuda/device.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 #include "kernels/check.h"
 #include "kernels/probe.h"
@@ -25,7 +26,9 @@ absl::StatusOr<std::vector<DeviceInfo>> CudaDevices() {
     }
     devices.push_back({.name = properties.name,
                        .compute_capability = absl::StrCat(properties.major, ".", properties.minor),
-                       .memory_bytes = properties.totalGlobalMem});
+                       .memory_bytes = properties.totalGlobalMem,
+                       .pci_bus_id = absl::StrFormat("%08X:%02X:%02X.0", properties.pciDomainID,
+                                                     properties.pciBusID, properties.pciDeviceID)});
   }
   return devices;
 }
