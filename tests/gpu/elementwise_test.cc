@@ -1,4 +1,6 @@
 // Elementwise operations, sums, the optimizer, wire types and memory on the device.
+#include <cstdlib>
+
 #include "tests/gpu/operation_fixture.h"
 
 namespace ballast {
@@ -7,10 +9,18 @@ namespace {
 class Elementwise : public OperationTest {};
 BALLAST_BOTH_TYPES(Elementwise);
 
-const int64_t kElements[] = {0, 1, 255, 1000, 3'000'001};
+// BALLAST_SMALL_SHAPES is for tools that make kernels slow.
+std::vector<int64_t> Elements() {
+#ifdef BALLAST_OPERATIONS_ON_CPU
+  const bool small = true;
+#else
+  const bool small = std::getenv("BALLAST_SMALL_SHAPES") != nullptr;
+#endif
+  return {0, 1, 255, 1000, small ? 70'001 : 3'000'001};
+}
 
 TEST_P(Elementwise, AddAndScale) {
-  for (int64_t n : kElements) {
+  for (int64_t n : Elements()) {
     Forget();
     Tensor &x = Random(1, n), &y = Random(1, n), &z = Random(1, n);
     Both([&](const Side& side) {
@@ -23,7 +33,7 @@ TEST_P(Elementwise, AddAndScale) {
 }
 
 TEST_P(Elementwise, SwigluAndItsGradient) {
-  for (int64_t n : kElements) {
+  for (int64_t n : Elements()) {
     Forget();
     Tensor &gate = Random(1, n, 3), &up = Random(1, n), &hidden = Poisoned(1, n);
     Tensor &pull = Random(1, n), &gate_gradient = Poisoned(1, n), &up_gradient = Poisoned(1, n);
@@ -40,7 +50,7 @@ TEST_P(Elementwise, SwigluAndItsGradient) {
 }
 
 TEST_P(Elementwise, ManySumsOfSquares) {
-  for (int64_t n : kElements) {
+  for (int64_t n : Elements()) {
     Forget();
     Tensor& x = Random(1, n);
     // More than the stream has places for, to be handed out in order.
@@ -83,7 +93,7 @@ TEST_P(Elementwise, AdamWKeepsItsStateInFloat) {
 }
 
 TEST_P(Elementwise, WireTypeRoundsToNearestEven) {
-  for (int64_t n : kElements) {
+  for (int64_t n : Elements()) {
     Forget();
     Tensor &x = Random(1, n), &wire = New(1, n, DType::kBFloat16), &back = Poisoned(1, n);
     if (n > 10) {

@@ -8,6 +8,7 @@
 #include "tests/worker/comm/communicator_fixture.h"
 #include "tests/worker/comm/memory_store.h"
 #include "tests/worker/trainer/training_run.h"
+#include "worker/backend/cpu/cpu_backend.h"
 
 namespace ballast {
 namespace {
@@ -61,12 +62,18 @@ TEST_F(CudaTraining, OneRankFollowsTheCpu) {
   const std::vector<double> cpu = Losses(OnCpu(1));
   const std::vector<double> single = Losses(OnDevices(1, DType::kFloat32));
   const std::vector<double> half = Losses(OnDevices(1, DType::kBFloat16));
+  RunSpec half_on_cpu = OnCpu(1);
+  half_on_cpu.make_backend = [](Rank) { return MakeCpuBackend(DType::kBFloat16).value(); };
+  const std::vector<double> cpu_half = Losses(half_on_cpu);
   ASSERT_EQ(cpu.size(), 30u);
   EXPECT_LT(cpu.back(), cpu.front());
   std::cout << "largest relative difference of a loss: float32 " << RelativeDifference(single, cpu)
-            << ", bfloat16 " << RelativeDifference(half, cpu) << "\n";
+            << ", bfloat16 " << RelativeDifference(half, cpu) << "; of bfloat16 from the CPU's "
+            << RelativeDifference(half, cpu_half) << ", which is " << RelativeDifference(cpu_half, cpu)
+            << " from its float32\n";
   EXPECT_LT(RelativeDifference(single, cpu), 1e-5);
   EXPECT_LT(RelativeDifference(half, cpu), 1e-2);
+  EXPECT_LT(RelativeDifference(half, cpu_half), 1e-2);
 }
 
 TEST_F(CudaTraining, ARunRepeatsBitForBit) {

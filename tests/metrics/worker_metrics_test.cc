@@ -102,7 +102,9 @@ TEST(DeviceMetrics, OneSeriesPerThingThatADeviceTells) {
                     .throttle_bits = 0x44,
                     .ecc_uncorrected = 3};
   MetricSet metrics;
-  FillDeviceMetrics({all, {.device = 0, .temperature_celsius = 38}}, metrics);
+  DeviceReading some;
+  some.temperature_celsius = 38;
+  FillDeviceMetrics({all, some}, metrics);
   const std::string text = MetricsText({&metrics});
   for (const char* line : {"ballast_device_power_watts{device=\"3\"} 412.5",
                            "ballast_device_temperature_celsius{device=\"3\"} 61",
