@@ -26,7 +26,7 @@ size_t CheckpointBytes(const JobConfig& job, const ParameterLayout& layout,
 
 std::string Gib(size_t bytes) {
   const double gib = static_cast<double>(bytes) / static_cast<double>(size_t{1} << 30);
-  return absl::StrFormat(gib >= 0.1 ? "%.1f" : "%.3g", gib);
+  return gib >= 0.1 ? absl::StrFormat("%.1f", gib) : absl::StrFormat("%.3g", gib);
 }
 
 std::string PartsOf(const RankMemory& use, bool with_checkpoints) {
