@@ -9,7 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "protocol/version.h"
-#include "tests/worker/session/small_plans.h"
+#include "tests/worker/session/session_fixture.h"
 
 namespace ballast {
 namespace {
@@ -19,68 +19,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
-
-// What the session says, one line each.
-std::vector<std::string> Said(const SessionActions& actions) {
-  std::vector<std::string> lines;
-  for (const WorkerMessage& message : actions.send) lines.push_back(ToString(message));
-  return lines;
-}
-
-// Worker w1 runs ranks 0 and 1 of three.
-class SessionTest : public testing::Test {
- protected:
-  SessionTest() : session_(Options()) {}
-
-  SessionOptions Options() {
-    SessionOptions options;
-    options.identity.worker = WorkerId("w1");
-    options.identity.incarnation = Incarnation(7);
-    options.identity.ranks = 2;
-    options.memory_check = [this](const JobConfig&, const ParameterLayout&,
-                                  const std::vector<const PlanBody*>& plans, const std::vector<Rank>&) {
-      asked_.clear();
-      for (const PlanBody* plan : plans) asked_.push_back(*plan);
-      return room_;
-    };
-    return options;
-  }
-  Stamp StampAt(int64_t term, int64_t generation = 1) {
-    return {Term(term), JobId("demo"), Generation(generation)};
-  }
-  Assign MakeAssign(int64_t term = 1) {
-    Assign assign;
-    assign.stamp = StampAt(term);
-    assign.job = SmallJob("demo", 3);
-    for (int rank = 0; rank < 3; ++rank) {
-      Member member;
-      member.rank = Rank(rank);
-      member.worker = WorkerId(rank < 2 ? "w1" : "w2");
-      member.incarnation = Incarnation(rank < 2 ? 7 : 8);
-      member.local_rank = rank < 2 ? rank : 0;
-      assign.members.push_back(member);
-    }
-    assign.plan = SmallPlan(3, 1, 0);
-    assign.start_step = Step(1);
-    return assign;
-  }
-  void Assigned() { ASSERT_TRUE(session_.OnMessage(MakeAssign()).start.has_value()); }
-  SessionActions StageOf(PlanPtr plan, int64_t term = 1) {
-    return session_.OnMessage(Stage{StampAt(term), std::move(plan)});
-  }
-  // Both local ranks decide and run `version` from `step` on.
-  std::vector<std::string> Switch(int64_t version, int64_t step) {
-    for (int rank = 0; rank < 2; ++rank)
-      session_.OnDecided(run_, Rank(rank), PlanVersion(version), Step(step));
-    EXPECT_THAT(Said(session_.OnActive(run_, Rank(1), PlanVersion(version), Step(step))), IsEmpty());
-    return Said(session_.OnActive(run_, Rank(0), PlanVersion(version), Step(step)));
-  }
-
-  absl::Status room_;
-  std::vector<PlanBody> asked_;  // the plans of the last memory check
-  const RunId run_{JobId("demo"), Generation(1)};
-  Session session_;
-};
 
 TEST_F(SessionTest, AssignStartsTheLocalRanksOnce) {
   const SessionActions actions = session_.OnMessage(MakeAssign());
@@ -383,52 +321,6 @@ TEST_F(SessionTest, RefusedForGoodMeansLeaving) {
   const SessionActions actions = session_.OnMessage(Refused{"protocol version", false});
   EXPECT_TRUE(actions.leave);
   EXPECT_THAT(actions.notes, ElementsAre(HasSubstr("protocol version")));
-}
-
-TEST_F(SessionTest, ACheckpointIsWrittenWhenEveryLocalRankHasWrittenItsPart) {
-  Assigned();
-  const WrittenCheckpoint first{Step(5), PlanVersion(1), RequestId(2), {{"a", 10, "aa"}}};
-  const WrittenCheckpoint second{Step(5), PlanVersion(1), RequestId(2), {{"b", 20, "bb"}, {"c", 30, "cc"}}};
-  EXPECT_THAT(Said(session_.OnCheckpointWritten(run_, Rank(1), second)), IsEmpty());
-  EXPECT_THAT(Said(session_.OnCheckpointWritten(run_, Rank(1), second)), IsEmpty()) << "one rank twice";
-  const SessionActions all = session_.OnCheckpointWritten(run_, Rank(0), first);
-  EXPECT_THAT(Said(all), ElementsAre("CheckpointWritten{term 1 job demo gen 1 step 5 v1 request 2 3 files}"));
-  const auto& message = std::get<CheckpointWritten>(all.send[0]);
-  EXPECT_EQ(message.incarnation, Incarnation(7));
-  EXPECT_EQ(message.files[2], first.files[0]);
-
-  // Said again to every leader until a later one is written.
-  EXPECT_THAT(Said(session_.OnMessage(Welcome{Term(2)})),
-              ElementsAre("CheckpointWritten{term 2 job demo gen 1 step 5 v1 request 2 3 files}"));
-  session_.OnCheckpointWritten(run_, Rank(0), {Step(9), PlanVersion(1), RequestId(), {}});
-  session_.OnCheckpointWritten(run_, Rank(1), {Step(9), PlanVersion(1), RequestId(), {}});
-  EXPECT_THAT(Said(session_.OnMessage(Welcome{Term(2)})),
-              ElementsAre("CheckpointWritten{term 2 job demo gen 1 step 9 v1 0 files}"));
-  EXPECT_THAT(Said(session_.OnCheckpointWritten({JobId("demo"), Generation(9)}, Rank(0), first)), IsEmpty());
-}
-
-TEST_F(SessionTest, PublishingIsForTheGenerationInHandAlsoAfterItsRanksEnded) {
-  Assigned();
-  for (int rank = 0; rank < 2; ++rank) session_.OnFinished(run_, Rank(rank), Step(5), true);
-  const SessionActions publish = session_.OnMessage(PublishCheckpoint{StampAt(1), Step(5), "{}"});
-  ASSERT_EQ(publish.publish.size(), 1u);
-  EXPECT_THAT(Said(session_.OnCheckpointPublished(run_, Step(5))),
-              ElementsAre("CheckpointPublished{term 1 job demo gen 1 step 5}"));
-  EXPECT_THAT(Said(session_.OnCheckpointFailed(run_, Step(5), false, "no room")),
-              ElementsAre("CheckpointFailed{term 1 job demo gen 1 step 5: no room}"));
-  EXPECT_THAT(session_.OnMessage(PublishCheckpoint{StampAt(1, 2), Step(5), "{}"}).publish, IsEmpty());
-  ASSERT_EQ(session_.OnMessage(PruneCheckpoints{StampAt(1), Generation(1), {"x"}}).prune.size(), 1u);
-  EXPECT_THAT(session_.OnMessage(PruneCheckpoints{StampAt(1, 2), Generation(1), {"x"}}).prune, IsEmpty());
-}
-
-TEST_F(SessionTest, ACheckpointOfAnotherStepThanTheOneBeforeTheStartIsRefused) {
-  Assign assign = MakeAssign();
-  assign.start_step = Step(8);
-  assign.checkpoint = CheckpointRef{"/c/demo/step-000000005-g1", Step(5)};
-  const SessionActions actions = session_.OnMessage(assign);
-  EXPECT_FALSE(actions.start.has_value());
-  ASSERT_EQ(actions.send.size(), 1u);
-  EXPECT_THAT(ToString(actions.send[0]), HasSubstr("checkpoint.step: found 5, allowed 7"));
 }
 
 }  // namespace
