@@ -1,5 +1,6 @@
 #include "coordinator/driver.h"
 
+#include <cmath>
 #include <utility>
 
 #include "base/log.h"
@@ -7,6 +8,9 @@
 
 namespace ballast {
 namespace {
+
+// Seconds; NTP's own corrections are far smaller.
+constexpr double kWallClockStep = 10;
 
 Time SteadyNow() { return SteadyClock().Now(); }
 
@@ -117,7 +121,19 @@ void Driver::HandleItem(WatchItem item) {
   watchers_[item.job].push_back(std::move(item.watcher));
 }
 
+void Driver::WatchWallClock() {
+  const Now now = ReadClocks();
+  const double by_s =
+      1e-3 * static_cast<double>(now.unix_ms - ticked_.unix_ms) - ToSeconds(now.time - ticked_.time);
+  if (ticked_.unix_ms > 0 && std::abs(by_s) > kWallClockStep) {
+    Log(LogLevel::kWarning, "the wall clock was set: times of events before and after do not compare",
+        {{"by_s", by_s}});
+  }
+  ticked_ = now;
+}
+
 void Driver::Tick() {
+  WatchWallClock();
   Time now = SteadyNow();
   next_tick_ = now + options_.tick;
   std::vector<StreamId> ended;

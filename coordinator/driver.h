@@ -120,6 +120,8 @@ class Driver {
   void HandleItem(ReadItem item);
   void HandleItem(WatchItem item);
   void Tick();
+  // Nothing here depends on the wall clock but the times that people read: they are told when it was set.
+  void WatchWallClock();
   void Feed(Event event);
   // False when the rest of the list must not be carried out.
   bool CarryOut(Action& action);
@@ -153,6 +155,7 @@ class Driver {
   std::map<JobId, std::vector<std::shared_ptr<JobWatcher>>> watchers_;
   int64_t next_token_ = 1;
   Time next_tick_;
+  Now ticked_;  // at the last tick
   bool exited_ = false;
   std::vector<Event> queued_;  // results of actions, fed before the mailbox's next item
   PlanVersion staging_;        // for the failpoint
