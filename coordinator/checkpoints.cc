@@ -1,5 +1,6 @@
 #include "coordinator/checkpoints.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,9 +19,10 @@ CheckpointRecord* WrittenIn(JobEntry& job, Step step) {
   return it != job.checkpoints.end() && it->second.state == CheckpointState::kWritten ? &it->second : nullptr;
 }
 
-// The worker of the lowest attached rank; null when nobody is attached.
+// The worker of the lowest attached rank that is not lost; null when there is none.
 const WorkerEntry* Publisher(const Env& env, const JobEntry& job) {
   for (const Member& member : job.generation.members) {
+    if (job.loss.has_value() && job.loss->reported.count(member.worker) > 0) continue;
     if (env.workers.StreamOf(member.worker, member.incarnation).value() > 0)
       return env.workers.Find(member.worker);
   }
@@ -181,6 +183,24 @@ void ResendCheckpoints(Env& env, const JobEntry& job, const WorkerEntry& worker)
     if (record.state != CheckpointState::kWritten || key.first != job.record.generation) continue;
     env.Send(worker.stream, PublishCheckpoint{env.StampOf(job), record.step, record.manifest});
   }
+}
+
+void PublishElsewhere(Env& env, const JobEntry& job) {
+  if (const WorkerEntry* publisher = Publisher(env, job)) ResendCheckpoints(env, job, *publisher);
+}
+
+bool MayComplete(const Env& env, const JobEntry& job, const std::set<WorkerId>& lost) {
+  for (const auto& [key, record] : job.checkpoints) {
+    if (record.state == CheckpointState::kWritten && key.first == job.record.generation) return true;
+  }
+  // A rank finishes behind its last checkpoint, when all do; what else it was writing goes with it.
+  if (job.finished.empty() || job.collecting.empty()) return false;
+  const auto& [step, parts] = *job.collecting.rbegin();
+  return std::all_of(job.processes.begin(), job.processes.end(), [&, &parts = parts](const auto& process) {
+    const auto& [name, incarnation] = process;
+    if (parts.files.count(name) > 0) return true;
+    return lost.count(name) == 0 && env.workers.StreamOf(name, incarnation).value() > 0;
+  });
 }
 
 bool CheckpointUnderWay(const JobEntry& job) {

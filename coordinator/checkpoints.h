@@ -5,6 +5,7 @@
 // published ones are loaded. Of one generation, a later checkpoint makes an earlier unfinished one obsolete.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "coordinator/env.h"
@@ -24,6 +25,12 @@ void OnCheckpointPublished(Env& env, JobEntry& job, const WorkerEntry& worker,
 
 // Says again to a member that attached what it has to publish.
 void ResendCheckpoints(Env& env, const JobEntry& job, const WorkerEntry& worker);
+
+// A member is lost: says again what is to be published, to one that is not.
+void PublishElsewhere(Env& env, const JobEntry& job);
+// Whether a checkpoint of this generation can still become complete although `lost` members are gone: all of
+// it is written, or ranks have finished and only attached members still have to say that their parts are.
+bool MayComplete(const Env& env, const JobEntry& job, const std::set<WorkerId>& lost);
 
 // Something of this generation is written and not resolved yet: worth a short wait before the job ends.
 bool CheckpointUnderWay(const JobEntry& job);

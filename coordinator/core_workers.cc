@@ -20,10 +20,14 @@ const Member* MemberOf(const JobEntry& job, Rank rank) {
   return rank.value() >= 0 && rank.index() < members.size() ? &members[rank.index()] : nullptr;
 }
 
-// What the worker's Hello says of the generation that this store knows of `job`, and that this store cannot have
-// led to; empty when there is nothing.
+// What the worker's Hello says of the generation that this store knows of `job`, and that this store cannot
+// have led to; empty when there is nothing.
 std::string AheadOf(const JobEntry& job, const Hello& hello) {
   const std::string who = absl::StrCat("worker ", hello.worker.value());
+  if (!job.final() && !job.IsMember(hello.worker, hello.incarnation)) {
+    return absl::StrCat(who, " is in generation ", hello.generation.value(), " of job ", hello.job.value(),
+                        ", which this store gave to other processes");
+  }
   const PlanVersion newest = std::max({hello.active, hello.staged, hello.committed});
   if (newest > job.record.last_version) {
     return absl::StrCat(who, " runs or holds plan ", newest.value(), " of job ", hello.job.value(),
@@ -129,6 +133,12 @@ void Core::State::On(Env& env, StreamClosed& event) {
   if (worker == nullptr) return;
   // It may train on without us: nothing but its peers or its next incarnation says that it is gone.
   env.Log(absl::StrCat("detached: worker ", worker->hello.worker.value()));
+  for (auto& [name, job] : jobs) {
+    // When the ranks have ended, no peer says that it is gone, and none but another member completes what it
+    // was asked to.
+    if (job.loss.has_value() || job.drained_step.value() > 0 || job.end_by.has_value())
+      PublishElsewhere(env, job);
+  }
   if (!Planted(options.bugs, PlantedBug::kDetachedIsLost)) return;
   for (auto& [name, job] : jobs) {
     if (job.assigned() && !job.final() && job.IsMember(worker->hello.worker))

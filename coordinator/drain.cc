@@ -123,13 +123,17 @@ void ContinueChange(Env& env, JobTable& jobs, JobEntry& job) {
   if (!job.assigned()) return;
   // A stop that came while the ranks were ending for a change has nothing more to end.
   if (job.record.state == JobState::kStopping && job.drained_step.value() > 0) return EndStopped(env, job);
+  const CheckpointRecord* newest = job.newest_checkpoint();
+  const bool drained = job.record.state == JobState::kRunning && job.drained_step.value() > 0;
+  const bool complete = drained && newest != nullptr && newest->generation == job.record.generation &&
+                        newest->step == job.drained_step;
+  if (complete || (drained && Planted(env.options.bugs, PlantedBug::kUnpublishedLoaded)))
+    return ChangeMembers(env, job);
+  if (job.loss.has_value()) return ContinueLoss(env, job);
   if (job.record.state != JobState::kRunning) return;
-  if (Changing(job)) {
-    if (job.drained_step.value() == 0) return;
-    const CheckpointRecord* newest = job.newest_checkpoint();
-    const bool complete =
-        newest != nullptr && newest->generation == job.record.generation && newest->step == job.drained_step;
-    if (complete || Planted(env.options.bugs, PlantedBug::kUnpublishedLoaded)) return ChangeMembers(env, job);
+  // A store that was set back may not know of the request that the ranks have carried out.
+  if (Changing(job) || drained) {
+    if (!drained) return;
     if (env.now.time < job.drain_deadline) return;
     return BeginRecovery(
         env, job,

@@ -46,6 +46,14 @@ struct Freeze {
   std::string told{};             // what the job waits for, as people were told
 };
 
+// A member was lost, and a checkpoint of the generation lacks nothing that went with it: the generation ends
+// when that checkpoint is complete, so that the steps before it are not trained again.
+struct Loss {
+  std::string cause;              // of the first one
+  std::set<WorkerId> reported{};  // members that a peer does not reach
+  Time deadline;
+};
+
 struct JobEntry {
   JobEntry(const JobRecord& job, ParameterLayout job_layout, const CoreOptions& options)
       : record(job),
@@ -87,9 +95,10 @@ struct JobEntry {
 
   // Derived.
   std::map<WorkerId, Incarnation> processes;  // that host the newest generation's ranks
-  PlanLimits limits;             // of the newest generation
-  int ranks_needed = 0;          // the fewest that can hold the model; 0 = not asked yet
-  std::optional<Freeze> freeze;  // between two generations
+  PlanLimits limits;                          // of the newest generation
+  int ranks_needed = 0;                       // the fewest that can hold the model; 0 = not asked yet
+  std::optional<Loss> loss;                   // the generation is about to end
+  std::optional<Freeze> freeze;               // between two generations
   Topology topology;
   LinkTable links;  // between the nodes
   std::optional<InFlight> in_flight;

@@ -53,6 +53,7 @@ void EndJob(Env& env, JobEntry& job, JobState state, const std::string& reason) 
   const bool assigned = job.assigned();
   std::vector<RecordWrite> writes = EndGeneration(job, outcome);
   job.freeze.reset();
+  job.loss.reset();
   writes.insert(writes.begin(), job.record);
   env.Store(std::move(writes));
   TellDropped(env, job, dropped);
@@ -177,7 +178,7 @@ void StartWaiting(Env& env, JobTable& jobs) {
   for (auto& [name, job] : jobs) {
     const JobState state = job.record.state;
     if (state == JobState::kQueued || state == JobState::kRunning || state == JobState::kStopping ||
-        job.freeze.has_value())
+        job.freeze.has_value() || job.loss.has_value())
       waiting.push_back(&job);
   }
   std::sort(waiting.begin(), waiting.end(), [](const JobEntry* a, const JobEntry* b) {

@@ -14,6 +14,7 @@ struct CoreOptions {
   Duration staging_deadline = Seconds(30);  // PROPOSED -> ABORTED when not every rank has staged by then
   Duration cool_down = Seconds(10);         // after an ABORTED plan, before the planner proposes again
   Duration freeze_timeout = Seconds(3);     // for members to leave a generation that is over
+  Duration complete_timeout = Seconds(2);   // for a checkpoint that all ranks have written, when one is lost
   Duration drain_timeout = Seconds(60);     // for the checkpoint of a drain, from the last rank's end
   Duration scale_out_after = Seconds(10);   // between a generation's start and a change to more ranks
   Duration switch_alarm = Seconds(60);      // COMMITTED but not ACTIVE for so long: tell people, once

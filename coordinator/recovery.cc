@@ -1,12 +1,14 @@
 #include "coordinator/recovery.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "coordinator/checkpoints.h"
 #include "coordinator/generation.h"
 
 namespace ballast {
@@ -16,7 +18,8 @@ namespace {
 std::vector<const RecoveryPoint*> WithoutProgress(const JobEntry& job, Step from, int64_t unix_ms) {
   std::vector<const RecoveryPoint*> points;
   for (const RecoveryPoint& point : job.record.recoveries) {
-    if (point.from == from && point.unix_ms > unix_ms - job.config().recovery.window_s * 1000)
+    // Also when the clock was set back: what lies further ahead than the window says nothing of now.
+    if (point.from == from && std::abs(unix_ms - point.unix_ms) < job.config().recovery.window_s * 1000)
       points.push_back(&point);
   }
   return points;
@@ -59,17 +62,20 @@ void FreezeAll(Env& env, JobEntry& job, const std::string& cause) {
   env.Tell(job, JobEvent::Kind::kRecovery,
            absl::StrCat("generation ", job.record.generation.value(), " ends: ", cause), job.record.step);
   job.freeze = Freeze{.deadline = env.now.time + env.options.freeze_timeout};
+  if (job.loss.has_value()) job.freeze->reported = std::move(job.loss->reported);
+  job.loss.reset();
+  for (const auto& [name, incarnation] : job.processes) {
+    const WorkerEntry* worker = env.workers.Find(name);
+    if (worker != nullptr && worker->attached() && worker->hello.incarnation != incarnation)
+      job.freeze->gone.insert(name);
+  }
   env.SendToMembers(job, Abort{env.StampOf(job), cause});
   TellState(env, job);
 }
 
-}  // namespace
-
-void BeginRecovery(Env& env, JobEntry& job, const std::string& cause, const std::optional<WorkerId>& lost) {
-  if (job.freeze.has_value()) {
-    if (lost.has_value()) job.freeze->reported.insert(*lost);
-    return;
-  }
+// A recovery, or the job's end when there were too many.
+void EndByLoss(Env& env, JobEntry& job) {
+  const std::string cause = job.loss->cause;
   const std::optional<CheckpointRef> checkpoint = CheckpointToLoad(job);
   const Step from = checkpoint.has_value() ? checkpoint->step : Step(0);
   const std::vector<const RecoveryPoint*> earlier = WithoutProgress(job, from, env.now.unix_ms);
@@ -86,10 +92,37 @@ void BeginRecovery(Env& env, JobEntry& job, const std::string& cause, const std:
   if (job.record.recoveries.size() > kRecoveriesMax)
     job.record.recoveries.erase(job.record.recoveries.begin());
   FreezeAll(env, job, cause);
-  if (lost.has_value()) job.freeze->reported.insert(*lost);
 }
 
-void ChangeMembers(Env& env, JobEntry& job) { FreezeAll(env, job, job.record.reason); }
+}  // namespace
+
+void BeginRecovery(Env& env, JobEntry& job, const std::string& cause, const std::optional<WorkerId>& lost) {
+  if (job.freeze.has_value()) {
+    if (lost.has_value()) job.freeze->reported.insert(*lost);
+    return;
+  }
+  const bool first = !job.loss.has_value();
+  if (first) job.loss = Loss{.cause = cause, .deadline = env.now.time + env.options.complete_timeout};
+  if (lost.has_value()) job.loss->reported.insert(*lost);
+  if (MayComplete(env, job, job.loss->reported)) {
+    if (first) {
+      env.Log(absl::StrCat("job ", job.name().value(), ": ", cause,
+                           "; the generation ends when its checkpoint is complete"));
+    }
+    return PublishElsewhere(env, job);
+  }
+  EndByLoss(env, job);
+}
+
+void ContinueLoss(Env& env, JobEntry& job) {
+  if (env.now.time < job.loss->deadline && MayComplete(env, job, job.loss->reported)) return;
+  EndByLoss(env, job);
+}
+
+void ChangeMembers(Env& env, JobEntry& job) {
+  const std::string reason = job.record.reason;
+  FreezeAll(env, job, reason.empty() ? "all ranks have ended for a change of members" : reason);
+}
 
 void ResumeRecovery(Env& env, JobEntry& job) {
   if (job.record.state != JobState::kRecovering || job.assigned()) return;
@@ -127,26 +160,27 @@ void GoOn(Env& env, JobTable& jobs, JobEntry& job) {
   Freeze& freeze = *job.freeze;
   // Called for every answer of every member: the first one that is missing says enough.
   if (env.now.time < freeze.deadline &&
-      std::any_of(job.processes.begin(), job.processes.end(),
-                  [&](const Process& process) { return !IsOut(env.workers, freeze, process); }))
+      std::any_of(
+          job.processes.begin(), job.processes.end(),
+          [&](const Process& process) { return !IsOut(env.workers, freeze, process); }))
     return;
   for (const WorkerId& name : NotOut(env.workers, job)) {
     if (freeze.frozen.empty() && freeze.gone.empty()) {
       if (std::exchange(freeze.alarmed, true)) return;
-      return env.Tell(job, JobEvent::Kind::kAlarm,
-                      absl::StrCat("job ", job.name().value(), ": no member of generation ",
-                                   job.record.generation.value(),
-                                   " answers, so they may train on: ", absl::StrJoin(NotOut(env.workers, job), ", ", kName),
-                                   "; restart them, or end the job with `ballastctl job stop --now ",
-                                   job.name().value(), "`"),
-                      job.record.step);
+      return env.Tell(
+          job, JobEvent::Kind::kAlarm,
+          absl::StrCat(
+              "job ", job.name().value(), ": no member of generation ", job.record.generation.value(),
+              " answers, so they may train on: ", absl::StrJoin(NotOut(env.workers, job), ", ", kName),
+              "; restart them, or end the job with `ballastctl job stop --now ", job.name().value(), "`"),
+          job.record.step);
     }
     freeze.gone.insert(name);
     WorkerEntry* worker = env.workers.Find(name);
     if (worker != nullptr && job.IsMember(name, worker->hello.incarnation)) worker->silent = true;
-    env.Log(absl::StrCat("job ", job.name().value(), ": worker ", name.value(),
-                         " did not leave generation ", job.record.generation.value(), " within ",
-                         ToSeconds(env.options.freeze_timeout), " s and is left behind"),
+    env.Log(absl::StrCat("job ", job.name().value(), ": worker ", name.value(), " did not leave generation ",
+                         job.record.generation.value(), " within ", ToSeconds(env.options.freeze_timeout),
+                         " s and is left behind"),
             /*warning=*/true);
   }
   std::optional<Placed> placed = Place(job, IdleWorkers(jobs, env.workers, &job));

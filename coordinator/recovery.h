@@ -18,9 +18,13 @@
 namespace ballast {
 
 // The generation cannot go on because of `cause`; `lost` is the member that a peer does not reach any more.
-// Ends the job FAILED instead when it has recovered too often from one checkpoint (RecoveryConfig). Requires
+// Waits before that, for CoreOptions::complete_timeout at most, for a checkpoint that lacks nothing of the
+// lost member's (job.loss): a change of membership whose ranks have all ended loses no step to a loss. Ends
+// the job FAILED instead when it has recovered too often from one checkpoint (RecoveryConfig). Requires
 // job.assigned() or job.freeze.
 void BeginRecovery(Env& env, JobEntry& job, const std::string& cause, const std::optional<WorkerId>& lost);
+// Called after every event while job.loss: ends the generation when there is nothing to wait for any more.
+void ContinueLoss(Env& env, JobEntry& job);
 // All ranks have ended after one step, and its checkpoint is complete: the generation ends, and the next one
 // goes on from there. It costs nothing, so it is not counted as a recovery.
 void ChangeMembers(Env& env, JobEntry& job);

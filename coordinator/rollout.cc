@@ -115,6 +115,10 @@ absl::Status MayPropose(const JobEntry& job, const CoreOptions& options) {
                                                       ToString(job.record.state),
                                                       "; plans can be pushed to a RUNNING job"));
   }
+  if (job.loss.has_value()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("job ", job.name().value(), " is about to recover: ", job.loss->cause));
+  }
   if (job.record.last_request_kind == RequestKind::kDrain) {
     return absl::FailedPreconditionError(
         absl::StrCat("job ", job.name().value(), " is about to go on with other members"));

@@ -23,12 +23,13 @@ enum class PlantedBug {
   kPlanKeptAtAssign,        // session: F5, a new generation begins with the plan and promise of the old one
   kStepFromStore,           // core: F6, a generation begins behind the step that the store knows of
   kVersionReused,           // core: F7, a recovered plan has the version of the one before
-  kUnpublishedLoaded,       // core: F9, a drained generation is over before its checkpoint is complete
-  kResumedEarlier,          // core: F12, a drained step is trained again from the checkpoint behind it
-  kOlderStoreLeads,         // core: a coordinator leads although its workers know more than its store
-  kAssignBeforeStore,       // core: Assign leaves before the generation is durable
-  kDetachedIsLost,          // core: a closed stream ends the generation
-  kFrozenByAnyone,          // core: Frozen of any process and generation counts
+  kUnpublishedLoaded,  // core: F9, a drained generation is over before its checkpoint is complete, and ranks
+                       // take what parts of it there are
+  kResumedEarlier,     // core: F12, a drained step is trained again from the checkpoint behind it
+  kOlderStoreLeads,    // core: a coordinator leads although its workers know more than its store
+  kAssignBeforeStore,  // core: Assign leaves before the generation is durable
+  kDetachedIsLost,     // core: a closed stream ends the generation
+  kFrozenByAnyone,     // core: Frozen of any process and generation counts
 };
 
 using PlantedBugs = std::optional<PlantedBug>;

@@ -26,6 +26,7 @@
 #include "plan/layout.h"
 #include "plan/plan.h"
 #include "plan/validate.h"
+#include "sim/collective.h"
 #include "worker/session.h"
 
 namespace ballast::sim {
@@ -41,8 +42,8 @@ class Checkers {
  public:
   Checkers(const JobConfig& job, const MemoryStore& store, PlantedBugs bugs);
 
-  // Rank `rank` begins `step` with `plan`.
-  void OnStep(Rank rank, Step step, const PlanPtr& plan);
+  // Rank `rank` of `run` begins `step` with `plan`.
+  void OnStep(const RunKey& run, Rank rank, Step step, const PlanPtr& plan);
   // After every call of a worker's session.
   void OnSession(const WorkerId& worker, const Session& session);
   // After every transaction that took effect.
@@ -86,14 +87,18 @@ class Checkers {
   const PlantedBugs bugs_;
   const ParameterLayout layout_;
   const JobConfig config_;
-  std::map<std::pair<Generation, Step>, Seen> steps_;
+  // On a store that was set back, one number may be given to two runs; they never meet.
+  std::map<std::pair<RunKey, Step>, Seen> steps_;
+  std::map<Generation, RunKey> runs_;
   std::map<WorkerId, Cells> cells_;
   std::map<WorkerId, const Session*> sessions_;
   bool set_back_ = false;  // what the store says of plans may be older than what ranks run
   std::set<PlanVersion> aborted_;
   std::map<PlanVersion, PlanDigest> stored_;
   std::set<Generation> losses_;
+  std::map<Generation, std::set<WorkerId>> members_;  // as the store has them
   std::set<Incarnation> dead_;
+  std::set<WorkerId> dead_names_;          // of which some process has died
   std::map<PlanPtr, PlanDigest> digests_;  // of plans seen; also those that I3 has passed
 };
 

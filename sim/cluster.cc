@@ -95,6 +95,14 @@ void Cluster::Run() {
     if (!world_.faults() && (!world_.scenario.stop || stop_sent_) && world_.checkers.Unresolved().empty())
       break;
   }
+  // On a store that was set back, a worker that has heard of a higher term ignores this leader; the leader
+  // hears so when that worker attaches again.
+  const CoordinatorModel& last = *coordinators_.back();
+  for (const auto& worker : workers_) {
+    if (set_back_ && last.alive() && worker->alive() &&
+        worker->session().highest_term() > last.core().Leader().term)
+      return;
+  }
   const std::string open = world_.checkers.Unresolved();
   if (!open.empty())
     throw Violation("resolve", absl::StrCat(kResolveUs / 1'000'000, " s after the last fault ", open));

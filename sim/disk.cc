@@ -14,4 +14,11 @@ const StoredCheckpoint* Disk::Find(const std::string& directory) const {
   return it == checkpoints_.end() ? nullptr : &it->second;
 }
 
+Step Disk::Newest(BlockId block) const {
+  for (auto it = checkpoints_.rbegin(); it != checkpoints_.rend(); ++it) {
+    if (it->second.complete) return it->second.blocks.at(block);
+  }
+  return Step(0);
+}
+
 }  // namespace ballast::sim

@@ -21,6 +21,8 @@ class Disk {
  public:
   // Everything that the ranks of `generation` wrote after `step`, as far as they are.
   StoredCheckpoint& Of(Generation generation, Step step) { return checkpoints_[{generation, step}]; }
+  // Of the newest checkpoint that is complete; 0 = there is none.
+  Step Newest(BlockId block) const;
   // Null when there is none. `directory` ends in its name.
   const StoredCheckpoint* Find(const std::string& directory) const;
 

@@ -18,7 +18,7 @@ void WorkerModel::MayBegin(RankModel& rank) {
     return;
   }
   const PlanPtr& plan = rank.fence.PlanFor(rank.step);
-  world_.checkers.OnStep(rank.rank, rank.step, plan);
+  world_.checkers.OnStep(KeyOf(run_->assign), rank.rank, rank.step, plan);
   if (plan->stamp.version != rank.version) {
     rank.version = plan->stamp.version;
     world_.Say(name(), [&] {

@@ -22,7 +22,8 @@ absl::StatusOr<std::vector<Rank>> Session::CheckAssign(const Assign& assign, Par
     return absl::InvalidArgumentError(
         absl::StrCat("start_step: found ", assign.start_step.value(), ", allowed 1.."));
   }
-  if (assign.checkpoint.has_value() && assign.checkpoint->step != assign.start_step.Plus(-1)) {
+  if (assign.checkpoint.has_value() && assign.checkpoint->step != assign.start_step.Plus(-1) &&
+      !Planted(options_.bugs, PlantedBug::kResumedEarlier)) {
     return absl::InvalidArgumentError(absl::StrCat("checkpoint.step: found ", assign.checkpoint->step.value(),
                                                    ", allowed ", assign.start_step.value() - 1,
                                                    " (the step before start_step)"));

@@ -139,6 +139,43 @@ TEST(Recovery, ACoordinatorThatDiesMeanwhileDoesNotMatter) {
   ExpectSuccessUndisturbed(cluster, job);
 }
 
+// Its publisher dies when all ranks have written their parts: another one completes it.
+TEST(Recovery, ACheckpointThatAllHaveWrittenCountsThoughItsPublisherDies) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorker(0, {"--failpoint", "publish:die"});
+  for (int i = 1; i < 4; ++i) cluster.StartWorker(i);
+  ASSERT_TRUE(cluster.WaitForWorkers(4, 20));
+  const JobConfig job = ElasticJob(cluster, 3, 4, 60);
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_EQ(cluster.worker(0).Wait(60), 128 + SIGKILL);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 30, InGeneration(2)));
+  EXPECT_EQ(cluster.Plan("demo", 2)->plan().not_before_step(), 11) << "behind the job's first checkpoint";
+  ExpectSuccessUndisturbed(cluster, job);
+}
+
+// A drain that meets a loss when its ranks have ended: no step is lost.
+TEST(Drain, ALossBeforeItsCheckpointIsCompleteCostsNoStep) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorker(0, {"--failpoint", "publish:die"});
+  for (int i = 1; i < 4; ++i) cluster.StartWorker(i);
+  ASSERT_TRUE(cluster.WaitForWorkers(4, 20));
+  JobConfig job = ElasticJob(cluster, 2, 4, 80);
+  job.checkpoint.every_steps = 0;  // a recovery would begin with step 1
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(20)));
+  v1::DrainWorkerRequest drain;
+  v1::DrainWorkerResponse drained;
+  drain.set_name("w3");
+  ASSERT_TRUE(cluster.control().DrainWorker(Cluster::Within(10).get(), drain, &drained).ok());
+  ASSERT_EQ(cluster.worker(0).Wait(60), 128 + SIGKILL);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 30, InGeneration(2)));
+  EXPECT_GT(cluster.Plan("demo", 2)->plan().not_before_step(), 20);
+  EXPECT_EQ(cluster.Job("demo")->workers_size(), 2);
+  ExpectSuccessUndisturbed(cluster, job);
+}
+
 // A drain and the way back: no step is lost and none is trained twice.
 TEST(Drain, AWorkerLeavesAtAStepBoundaryAndComesBack) {
   Cluster cluster;

@@ -106,6 +106,7 @@ void SessionHost::EndStream() {
 bool SessionHost::OnMessage(const CoordinatorMessage& message) {
   if (std::holds_alternative<Stage>(message)) failpoint_.Pass("stage");
   if (std::holds_alternative<Commit>(message)) failpoint_.Pass("commit");
+  if (std::holds_alternative<PublishCheckpoint>(message)) failpoint_.Pass("publish");
   SessionActions actions;
   RunId run;
   std::string folder;

@@ -44,7 +44,8 @@ class Checkpoints {
 // Where a test may let a worker fail: a Stage or a Commit has come and nothing was made of it yet, a rank's
 // table has decided a plan, a rank is about to begin the first step of one.
 inline const std::vector<std::string>& SessionPlaces() {
-  static const auto& places = *new std::vector<std::string>{"stage", "commit", "decided", "active"};
+  static const auto& places =
+      *new std::vector<std::string>{"stage", "commit", "decided", "active", "publish"};
   return places;
 }
 
