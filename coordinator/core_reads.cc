@@ -27,6 +27,17 @@ JobStatus Core::State::StatusOf(const JobEntry& job) const {
     status.tokens_per_s = static_cast<double>(job.record.trained_tokens) / job.record.trained_seconds;
   }
   if (!job.final()) status.eta_s = job.telemetry.EtaSeconds(job.record.step);
+  for (auto plan = job.plans.rbegin(); plan != job.plans.rend(); ++plan) {
+    if (plan->second.state != PlanState::kActive || plan->second.plan->body.predicted_step_seconds == 0)
+      continue;
+    auto record = job.explanations.find(plan->first);
+    const bool complete = record != job.explanations.end() && record->second.measured.complete;
+    const MeasuredGain measured = complete ? record->second.measured : MeasureSoFar(job, plan->first);
+    if (measured.steps == 0) continue;
+    status.predicted_step_seconds = plan->second.plan->body.predicted_step_seconds;
+    status.measured_step_seconds = measured.step_seconds;
+    break;
+  }
   if (job.in_flight.has_value()) {
     status.in_flight = job.in_flight->version;
     status.in_flight_committed = job.in_flight->committed;
@@ -135,6 +146,12 @@ absl::StatusOr<JobTelemetry> Core::Telemetry(const JobId& name) const {
   telemetry.rejected = job.telemetry.rejected();
   if (!job.telemetry.steps().steps().empty()) telemetry.last = *job.telemetry.steps().steps().back();
   if (job.record.generation.value() == 0) return telemetry;
+  const std::vector<double> slowdowns = job.calibration.link_slowdowns();
+  const std::vector<std::string>& nodes = job.topology.node_names;
+  for (size_t i = 0; i < slowdowns.size(); ++i) {
+    if (slowdowns[i] > 1)
+      telemetry.slow_links[{nodes[i / nodes.size()], nodes[i % nodes.size()]}] = slowdowns[i];
+  }
   for (const Member& member : job.generation.members) {
     RankTelemetry& rank = telemetry.ranks.emplace_back();
     rank.rank = member.rank;
@@ -144,6 +161,7 @@ absl::StatusOr<JobTelemetry> Core::Telemetry(const JobId& name) const {
     auto worker = state_->workers.workers().find(member.worker);
     if (worker != state_->workers.workers().end()) rank.device = worker->second.hello.device;
     const std::deque<RankStep>& steps = job.telemetry.rank_steps().of(member.rank);
+    rank.speed = static_cast<double>(job.calibration.speeds()[member.rank.index()]) / kHealthySpeed;
     if (steps.empty()) continue;
     rank.last = steps.back();
     for (const RankStep& step : steps) {

@@ -220,7 +220,11 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
   } else if (std::holds_alternative<Started>(message)) {
     OnStarted(env, job, worker.hello.worker);
   } else if (const auto* report = std::get_if<StepReport>(&message)) {
-    absl::StatusOr<StepPoint> point = job.telemetry.OnReport(*report, job.record);
+    const auto plan = job.plans.find(report->plan);
+    const bool known =
+        plan != job.plans.end() && plan->second.plan->body.speeds.size() == job.generation.members.size();
+    absl::StatusOr<StepPoint> point =
+        job.telemetry.OnReport(*report, job.record, known ? &plan->second.plan->body.speeds : nullptr);
     if (!point.ok()) {
       if (!absl::IsAlreadyExists(point.status())) {
         job.telemetry.CountRejected();
@@ -232,6 +236,7 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     }
     worker.step = std::max(worker.step, point->step);
     env.actions.push_back(Publish{StepEvent{job.name(), *point}});
+    if (job.calibration.OnStep(*report)) TellModel(env, job);
     MeasureActive(env, job);
     MaybePlan(env, job);
   } else if (const auto* evaluation = std::get_if<EvaluationReport>(&message)) {
@@ -252,13 +257,21 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
   } else if (const auto* times = std::get_if<RankReport>(&message)) {
     worker.reports_dropped = times->reports_dropped;
     absl::Status taken = job.telemetry.OnRankReport(*times);
-    if (taken.ok()) return;
+    if (taken.ok()) {
+      // Where operations are only enqueued, the clock around them does not say what they take.
+      if (worker.hello.device == "cpu") TellSlow(env, job, job.calibration.OnRankReport(*times));
+      return;
+    }
     job.telemetry.CountRejected();
     env.Log(absl::StrCat(who, ": report of rank ", times->rank.value(), ": ", std::string(taken.message())),
             /*warning=*/true);
   } else if (const auto* links = std::get_if<LinkReport>(&message)) {
     absl::Status taken = job.links.OnReport(*links, job.generation.members, env.now.time);
-    if (taken.ok()) return job.links.Fill(job.topology);
+    if (taken.ok()) {
+      job.links.Fill(job.topology);
+      TellSlow(env, job, job.calibration.OnProbes(job.topology, FreshLinks(job, *links), job.record.step));
+      return;
+    }
     job.telemetry.CountRejected();
     env.Log(absl::StrCat(who, ": report of links: ", std::string(taken.message())), /*warning=*/true);
   } else if (const auto* finished = std::get_if<Finished>(&message)) {

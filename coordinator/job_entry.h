@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/event_log.h"
+#include "coordinator/job_calibration.h"
 #include "coordinator/link_table.h"
 #include "coordinator/options.h"
 #include "coordinator/records.h"
@@ -59,6 +60,7 @@ struct JobEntry {
       : record(job),
         layout(std::move(job_layout)),
         limits(LimitsFor(*job.config, layout, job.config->ranks_max())),
+        calibration(topology),
         telemetry(*job.config, options.recent_steps_max, options.retention) {}
 
   const JobConfig& config() const { return *record.config; }
@@ -100,7 +102,8 @@ struct JobEntry {
   std::optional<Loss> loss;                   // the generation is about to end
   std::optional<Freeze> freeze;               // between two generations
   Topology topology;
-  LinkTable links;  // between the nodes
+  LinkTable links;             // between the nodes
+  JobCalibration calibration;  // of the newest generation
   std::optional<InFlight> in_flight;
   std::set<WorkerId> started;
   std::set<WorkerId> finished;

@@ -96,6 +96,7 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   for (const Member& member : generation.members) nodes.push_back(member.node);
   job.topology = Topology::FromNodeNames(nodes);
   job.links.Fill(job.topology);
+  job.calibration = JobCalibration(job.topology);
   job.telemetry.ForgetRanks(static_cast<int>(generation.members.size()));
   job.limits = LimitsFor(job.config(), job.layout, static_cast<int>(generation.members.size()));
   job.generation = std::move(generation);

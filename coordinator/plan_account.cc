@@ -1,6 +1,7 @@
 #include "coordinator/plan_account.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "coordinator/measured_gain.h"
 #include "coordinator/planner/layer/bounds.h"
@@ -39,6 +40,9 @@ void Predict(const JobEntry& job, NewPlan& next) {
   next.explanation.first_sample = measured[measured.size() - samples].step;
   next.explanation.last_sample = measured.back().step;
   const double layers = static_cast<double>(now.layers.size());
+  const std::vector<uint32_t>& speeds = job.calibration.speeds();
+  const double all_speeds = std::accumulate(speeds.begin(), speeds.end(), 0.0);
+  double busiest = 0;  // rows of the busiest rank over its speed, a step, over all layers
   for (size_t l = 0; l < now.layers.size(); ++l) {
     const LayerTask task = MeasuredTask(job, next.body, l, samples);
     LayerExplanation layer;
@@ -48,15 +52,18 @@ void Predict(const JobEntry& job, NewPlan& next) {
     for (size_t i = measured.size() - samples; i < measured.size(); ++i) {
       const std::vector<int64_t>& tokens = measured[i].tokens[l];
       const double share = 1 / static_cast<double>(samples);
-      layer.imbalance_before += share * LayerImbalance(tokens, now.layers[l], now.speeds, now.speeds);
-      layer.imbalance_after +=
-          share * LayerImbalance(tokens, next.body.layers[l], next.body.speeds, next.body.speeds);
+      layer.imbalance_before += share * LayerImbalance(tokens, now.layers[l], now.speeds, speeds);
+      const double after = LayerImbalance(tokens, next.body.layers[l], next.body.speeds, speeds);
+      layer.imbalance_after += share * after;
+      const auto total = static_cast<double>(std::accumulate(tokens.begin(), tokens.end(), int64_t{0}));
+      busiest += share * after * total * kHealthySpeed / all_speeds;
     }
     next.imbalance_before += layer.imbalance_before / layers;
     next.imbalance_after += layer.imbalance_after / layers;
     next.imbalance_bound += layer.bound / layers;
     next.explanation.layers.push_back(std::move(layer));
   }
+  next.body.predicted_step_seconds = job.calibration.PredictStep(busiest).value_or(0);
 }
 
 int64_t SlotBytes(const JobEntry& job, int64_t slot_writes) {

@@ -8,8 +8,8 @@
 
 namespace ballast {
 
-// Fills in the imbalances of `next` under the newest measured loads (zeros when there are none) and an
-// explanation that says what is known of any plan.
+// Fills in the imbalances of `next` under the newest measured loads and speeds (zeros when there are none),
+// what a step is predicted to take, and an explanation that says what is known of any plan.
 void Predict(const JobEntry& job, NewPlan& next);
 
 // Bytes of weights that so many slot writes fill.

@@ -174,6 +174,34 @@ void OnRollback(Env& env, JobEntry& job, const RollbackPlan& rollback) {
   Finish(env, job, rollback.reply, PrepareRollback(env, job, rollback), /*dry_run=*/false);
 }
 
+void TellSlow(Env& env, JobEntry& job, const std::vector<SlowEvent>& events) {
+  for (const SlowEvent& event : events) {
+    env.Tell(
+        job, event.slow ? JobEvent::Kind::kAlarm : JobEvent::Kind::kMember,
+        absl::StrCat("step ", event.step.value(), ": ", TextOf(event, job.generation.members, job.topology)),
+        job.record.step);
+  }
+  if (!events.empty()) job.last_look = Step();
+}
+
+void TellModel(Env& env, JobEntry& job) {
+  env.Tell(job, JobEvent::Kind::kAlarm,
+           absl::StrCat("step ", job.record.step.value(),
+                        ": steps do not take what was predicted; experts move for slow ranks alone until the "
+                        "times are learned anew"),
+           job.record.step);
+}
+
+std::vector<bool> FreshLinks(const JobEntry& job, const LinkReport& report) {
+  const auto nodes = static_cast<size_t>(job.topology.nodes());
+  std::vector<bool> fresh(nodes * nodes, false);
+  for (const LinkProbe& link : report.links) {
+    if (link.failure.empty())
+      fresh[job.topology.node(link.from).index() * nodes + job.topology.node(link.to).index()] = true;
+  }
+  return fresh;
+}
+
 void MaybePlan(Env& env, JobEntry& job) {
   // Staged and committed within the next step at best, it is active two steps later: nearer to the job's end
   // a plan is of no use.
@@ -191,9 +219,10 @@ void MaybePlan(Env& env, JobEntry& job) {
                         .config = job.config().planner,
                         .history = job.telemetry.history(),
                         .current = active.plan->body,
-                        .speeds = active.plan->body.speeds,
+                        .speeds = job.calibration.speeds(),
                         .now = job.record.step,
-                        .active_since = first ? Step() : active.switch_step};
+                        .active_since = first ? Step() : active.switch_step,
+                        .optional_moves = job.calibration.guard().trusted()};
   // Held down: looked at again after the next step, not a whole period later.
   if (!MayPlan(input).accepted) return;
   job.last_look = job.record.step;

@@ -4,6 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/env.h"
+#include "coordinator/job_calibration.h"
 #include "coordinator/rollout.h"
 
 namespace ballast {
@@ -11,6 +12,13 @@ namespace ballast {
 // Replies in every case. Nothing changes on an error.
 void OnPush(Env& env, JobEntry& job, const PushPlan& push);
 void OnRollback(Env& env, JobEntry& job, const RollbackPlan& rollback);
+
+// Tells who was found slow or healthy; the planner looks at it after the next step.
+void TellSlow(Env& env, JobEntry& job, const std::vector<SlowEvent>& events);
+// The model of step times was wrong and is learned anew.
+void TellModel(Env& env, JobEntry& job);
+// [from node * nodes + to node] was measured by this report.
+std::vector<bool> FreshLinks(const JobEntry& job, const LinkReport& report);
 
 // After a step was reported: a look of the planner when it is time for one.
 void MaybePlan(Env& env, JobEntry& job);

@@ -32,6 +32,10 @@ void FillProgress(const JobStatus& status, MetricSet& metrics) {
   metrics.Set(metrics::kJobPlanInFlight, {job[0], "proposed"},
               status.in_flight.value() > 0 && !status.in_flight_committed ? 1 : 0);
   metrics.Set(metrics::kJobPlanInFlight, {job[0], "committed"}, status.in_flight_committed ? 1 : 0);
+  if (status.predicted_step_seconds > 0) {
+    metrics.Set(metrics::kStepPredicted, job, status.predicted_step_seconds);
+    metrics.Set(metrics::kStepMeasured, job, status.measured_step_seconds);
+  }
   if (status.recent_steps.empty()) return;
   const StepPoint& point = status.recent_steps.back();
   metrics.Set(metrics::kJobLoss, job, point.loss);
@@ -48,6 +52,7 @@ void FillRanks(const std::string& job, const JobTelemetry& telemetry, MetricSet&
     if (rank.last.step.value() == 0) continue;
     metrics.Set(metrics::kRankStep, labels, rank.last.seconds);
     metrics.Set(metrics::kRankWait, labels, rank.last.wait_seconds);
+    metrics.Set(metrics::kRankSpeed, labels, rank.speed);
     metrics.Set(metrics::kRankAssignments, labels, static_cast<double>(rank.last.assignments));
   }
 }
@@ -98,6 +103,7 @@ void FillStateMetrics(const StateSnapshot& snapshot, MetricSet& metrics) {
     auto telemetry = snapshot.telemetry.find(job.record.config->name);
     if (telemetry == snapshot.telemetry.end()) continue;
     metrics.Add(metrics::kReportsRejected, {name}, static_cast<double>(telemetry->second.rejected));
+    metrics.Set(metrics::kSlowLinks, {name}, static_cast<double>(telemetry->second.slow_links.size()));
     FillRanks(name, telemetry->second, metrics);
     FillLayers(name, telemetry->second.last, metrics);
   }

@@ -22,7 +22,10 @@ struct JobStatus {
   double tokens_per_s = 0;        // trained tokens / seconds in steps, over the whole run
   double eta_s = 0;               // 0 when final or unknown
   std::optional<CheckpointRecord> checkpoint;  // the newest complete one
-  PlanVersion in_flight;                       // proposed or committed and not yet active; 0 = none
+  // Of the newest plan that was predicted and ran: seconds of a step; 0 = there is none.
+  double predicted_step_seconds = 0;
+  double measured_step_seconds = 0;
+  PlanVersion in_flight;  // proposed or committed and not yet active; 0 = none
   bool in_flight_committed = false;
 };
 
@@ -63,6 +66,7 @@ struct RankTelemetry {
   // Means over the steps that are kept.
   double mean_seconds = 0;
   double mean_wait_seconds = 0;
+  double speed = 1;  // of a healthy rank, as calibrated
 };
 
 // The newest of what is measured of a job.
@@ -70,7 +74,8 @@ struct JobTelemetry {
   std::vector<RankTelemetry> ranks;  // of the newest generation
   StepReport last;                   // step 0 = none yet
   Topology topology;
-  std::map<std::pair<std::string, std::string>, LinkRecord> links;  // as LinkTable's
+  std::map<std::pair<std::string, std::string>, LinkRecord> links;   // as LinkTable's
+  std::map<std::pair<std::string, std::string>, double> slow_links;  // those found slow: time over its peers'
   int64_t rejected = 0;  // reports refused for a field that cannot be
 };
 

@@ -109,6 +109,7 @@ v1::PlanStatus ToProto(const PlanRecord& plan) {
   proto.set_imbalance_after(plan.imbalance_after);
   proto.set_imbalance_bound(plan.imbalance_bound);
   proto.set_slot_bytes(plan.slot_bytes);
+  if (plan.plan != nullptr) proto.set_predicted_step_seconds(plan.plan->body.predicted_step_seconds);
   return proto;
 }
 
@@ -163,6 +164,8 @@ v1::JobStatus ToProto(const JobStatus& job, bool details) {
   proto.set_plan_in_flight(job.in_flight.value());
   if (job.checkpoint.has_value()) proto.set_checkpoint_step(job.checkpoint->step.value());
   proto.set_checkpoints_skipped(record.checkpoints_skipped);
+  proto.set_predicted_step_s(job.predicted_step_seconds);
+  proto.set_measured_step_s(job.measured_step_seconds);
   for (const WorkerId& worker : job.workers) proto.add_workers(worker.value());
   proto.set_submitted_unix_s(static_cast<double>(record.submitted_unix_ms) / 1000);
   if (!details) return proto;

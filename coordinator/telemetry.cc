@@ -69,7 +69,8 @@ absl::Status Telemetry::CheckShape(const StepReport& report) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecord& record) {
+absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecord& record,
+                                              const std::vector<uint32_t>* speeds) {
   BALLAST_RETURN_IF_ERROR(CheckShape(report));
   if (Known(report.step)) {
     return absl::AlreadyExistsError(absl::StrCat("step ", report.step.value(), " was reported before"));
@@ -90,7 +91,7 @@ absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecor
   point.gradient_norm = report.gradient_norm;
   point.tokens_per_s = report.step_seconds > 0 ? static_cast<double>(report.tokens) / report.step_seconds : 0;
   for (const std::vector<int64_t>& layer : report.rank_tokens)
-    point.imbalance += MaxOverMean(layer) / layers_;
+    point.imbalance += (speeds == nullptr ? MaxOverMean(layer) : MaxOverMean(layer, *speeds)) / layers_;
   point.contiguous_imbalance = ContiguousImbalance(report.load, ranks_);
   point.eta_s = EtaSeconds(report.step);
 

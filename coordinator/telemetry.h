@@ -24,7 +24,10 @@ class Telemetry {
   // kept its report while it was detached; it counts for people, not for the planner, who looks ahead.
   // InvalidArgument names what is wrong with the report's shape; AlreadyExists when the step was reported
   // before (reports may be repeated), or is too old to tell.
-  absl::StatusOr<StepPoint> OnReport(const StepReport& report, JobRecord& record);
+  // `speeds` are those that the step's plan counts on, by rank (null: all equal): the busiest rank is the one
+  // with most tokens over its speed.
+  absl::StatusOr<StepPoint> OnReport(const StepReport& report, JobRecord& record,
+                                     const std::vector<uint32_t>* speeds = nullptr);
   // Phase and link times of one rank. InvalidArgument names the field that cannot be.
   absl::Status OnRankReport(const RankReport& report) { return ranks_steps_.Add(report); }
   // Adds to `record`; false when it is known.

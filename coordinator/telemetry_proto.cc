@@ -16,6 +16,7 @@ void Fill(const RankTelemetry& rank, v1::RankTelemetry* out) {
   out->set_node(rank.node);
   out->set_device(rank.device);
   out->set_attached(rank.attached);
+  out->set_speed(rank.speed);
   if (rank.last.step.value() == 0) return;
   out->set_step(rank.last.step.value());
   out->set_seconds(rank.last.seconds);
@@ -52,6 +53,8 @@ void Fill(const JobTelemetry& telemetry, Time now, v1::TopologyStatus* out) {
     link->set_to_node(nodes.second);
     link->set_failures(record.failures);
     link->set_last_failure(record.last_failure);
+    auto slow = telemetry.slow_links.find(nodes);
+    link->set_slowdown(slow == telemetry.slow_links.end() ? 1 : slow->second);
     if (record.speed.bytes_per_second == 0) continue;
     link->set_latency_seconds(record.speed.latency_seconds);
     link->set_bytes_per_second(record.speed.bytes_per_second);

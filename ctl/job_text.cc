@@ -24,6 +24,11 @@ std::string JsonNumber(double value, int digits) {
   return std::isfinite(value) ? absl::StrFormat("%.*g", digits, value) : "null";
 }
 
+// Seconds; 0 = there are none.
+nlohmann::ordered_json OrNull(double seconds) {
+  return seconds > 0 ? nlohmann::ordered_json(seconds) : nlohmann::ordered_json(nullptr);
+}
+
 }  // namespace
 
 bool IsFinal(v1::JobState state) { return state == v1::JOB_STATE_SUCCEEDED || state == v1::JOB_STATE_FAILED; }
@@ -135,7 +140,9 @@ absl::StatusOr<nlohmann::ordered_json> JobSummaryJson(const v1::JobStatus& job) 
                                 {"slot_writes", job.slot_writes()},
                                 {"imbalance_before", before},
                                 {"imbalance_after", after},
-                                {"tokens_per_s", job.tokens_per_s()}};
+                                {"tokens_per_s", job.tokens_per_s()},
+                                {"step_s_predicted", OrNull(job.predicted_step_s())},
+                                {"step_s_measured", OrNull(job.measured_step_s())}};
 }
 
 }  // namespace ballast

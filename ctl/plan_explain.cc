@@ -101,6 +101,15 @@ void PrintExplanation(std::ostream& out, const v1::ExplainPlanResponse& response
     out << absl::StrFormat("predicted    imbalance %.3f -> %.3f; no placement gets below %.3f\n",
                            plan.imbalance_before(), plan.imbalance_after(), plan.imbalance_bound());
   }
+  if (plan.predicted_step_seconds() > 0) {
+    out << absl::StrFormat("predicted    %.4g s a step", plan.predicted_step_seconds());
+    const double measured = response.measured().steps() > 0 ? response.measured().step_seconds() : 0;
+    if (measured > 0) {
+      out << absl::StrFormat("; measured %.4g s (%+.1f %%)", measured,
+                             100 * (measured / plan.predicted_step_seconds() - 1));
+    }
+    out << "\n";
+  }
   out << "cost         " << plan.slot_writes() << " slot writes (" << plan.slot_bytes()
       << " bytes of weights, with the refresh), " << plan.home_moves() << " home moves (" << plan.home_bytes()
       << " bytes)\n";

@@ -46,11 +46,11 @@ std::string SlowestPeer(const v1::RankTelemetry& rank) {
 void PrintRanks(const v1::GetTelemetryResponse& telemetry, std::ostream& out) {
   out << "times in ms, of the step named\n";
   Table table({"RANK", "WORKER", "NODE", "STEP", "TIME", "MEAN", "WAIT", "DENSE", "ROUTER", "DISPATCH",
-               "EXPERTS", "COMBINE", "REDUCE", "UPDATE", "REFRESH", "ROWS", "SENT", "SLOWEST PEER"});
+               "EXPERTS", "SPEED", "COMBINE", "REDUCE", "UPDATE", "REFRESH", "ROWS", "SENT", "SLOWEST PEER"});
   for (const v1::RankTelemetry& rank : telemetry.ranks()) {
     if (rank.step() == 0) {
       table.Add({absl::StrCat(rank.rank()), rank.worker(), rank.node(), "-", "-", "-", "-", "-", "-", "-",
-                 "-", "-", "-", "-", "-", "-", "-", rank.attached() ? "-" : "away"});
+                 "-", "-", "-", "-", "-", "-", "-", "-", rank.attached() ? "-" : "away"});
       continue;
     }
     table.Add(
@@ -60,6 +60,7 @@ void PrintRanks(const v1::GetTelemetryResponse& telemetry, std::ostream& out) {
          Milliseconds(Sum(rank, {"router", "counts", "router_backward"})),
          Milliseconds(Sum(rank, {"dispatch", "dispatch_backward"})),
          Milliseconds(Sum(rank, {"experts", "experts_backward"})),
+         rank.speed() > 0 ? Fixed(rank.speed(), 2) : "-",
          Milliseconds(Sum(rank, {"combine", "combine_backward"})),
          Milliseconds(Sum(rank, {"reduce", "table"})), Milliseconds(Sum(rank, {"update"})),
          Milliseconds(Sum(rank, {"refresh"})), absl::StrCat(rank.assignments()),
@@ -106,12 +107,13 @@ void PrintTopology(const v1::TopologyStatus& topology, std::ostream& out) {
   nodes.Print(out);
   if (topology.links().empty()) return;
   out << "\n";
-  Table links({"FROM", "TO", "LATENCY", "BANDWIDTH", "AGE", "LAST FAILURE"});
+  Table links({"FROM", "TO", "LATENCY", "BANDWIDTH", "SLOW", "AGE", "LAST FAILURE"});
   for (const v1::LinkStatus& link : topology.links()) {
     const bool measured = link.bytes_per_second() > 0;
     links.Add({link.from_node(), link.to_node(),
                measured ? absl::StrCat(Fixed(1e6 * link.latency_seconds(), 0), " us") : "-",
                measured ? absl::StrCat(BytesText(link.bytes_per_second()), "/s") : "-",
+               link.slowdown() > 1 ? absl::StrCat(Fixed(link.slowdown(), 1), " times") : "-",
                measured ? DurationText(std::max(1.0, link.age_seconds())) : "-", link.last_failure()});
   }
   links.Print(out);

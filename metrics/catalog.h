@@ -150,6 +150,25 @@ inline constexpr MetricInfo kRankAssignments{
     .name = "ballast_rank_assignments",
     .labels = {"ballast_job", "rank"},
     .help = "(token, expert) rows that the rank computed in that step, over all layers."};
+inline constexpr MetricInfo kRankSpeed{
+    .name = "ballast_rank_speed_ratio",
+    .unit = "ratio",
+    .labels = {"ballast_job", "rank"},
+    .help =
+        "Speed of the rank's experts that plans count on, of a healthy rank's; below 1 it was found slow."};
+inline constexpr MetricInfo kSlowLinks{
+    .name = "ballast_slow_links",
+    .labels = {"ballast_job"},
+    .help = "Directions between two nodes whose bandwidth was found below that of the others."};
+inline constexpr MetricInfo kStepPredicted{
+    .name = "ballast_job_predicted_step_seconds",
+    .unit = "seconds",
+    .labels = {"ballast_job"},
+    .help = "What a step was predicted to take, of the newest plan that was predicted and ran."};
+inline constexpr MetricInfo kStepMeasured{.name = "ballast_job_measured_step_seconds",
+                                          .unit = "seconds",
+                                          .labels = {"ballast_job"},
+                                          .help = "Median of that plan's first steps."};
 inline constexpr MetricInfo kWorkerAttached{
     .name = "ballast_worker_attached", .labels = {"worker"}, .help = "1 while the worker's stream is open."};
 inline constexpr MetricInfo kWorkerDropped{
@@ -186,8 +205,9 @@ inline constexpr const MetricInfo* kCoordinatorCatalog[] = {
     &kJobLoss,         &kJobGradientNorm, &kJobTokenRate,      &kJobImbalance,   &kJobContiguousImbalance,
     &kJobRemaining,    &kJobTokens,       &kJobGeneration,     &kJobPlan,        &kJobPlanInFlight,
     &kJobSlotWrites,   &kJobEvaluation,   &kWorkerInfo,        &kRankStep,       &kRankWait,
-    &kRankAssignments, &kWorkerAttached,  &kWorkerDropped,     &kLayerImbalance, &kLayerVariation,
-    &kHotShare,        &kHotExpert};
+    &kRankAssignments, &kRankSpeed,       &kSlowLinks,         &kStepPredicted,  &kStepMeasured,
+    &kWorkerAttached,  &kWorkerDropped,   &kLayerImbalance,    &kLayerVariation, &kHotShare,
+    &kHotExpert};
 
 // ---- worker ----
 

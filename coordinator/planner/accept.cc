@@ -11,6 +11,10 @@
 namespace ballast {
 namespace {
 
+// A split for other speeds is free: any gain is enough that is more than rounding.
+constexpr double kResplitGain = 0.002;
+constexpr int64_t kResplitSamples = 5;
+
 Verdict Rejected(std::string why) { return {false, "rejected: " + std::move(why)}; }
 
 // The cost of one step under both plans, measured on samples from the newest back. Evaluates no more than is
@@ -92,7 +96,8 @@ Verdict MayPlan(const PlanInput& input) {
     return {false, absl::StrCat("too early: ", observed, " of ", needed, " steps observed")};
   }
   const int64_t age = input.now.value() - input.active_since.value() + 1;
-  if (input.active_since.value() > 0 && age < input.config.plan_every_steps) {
+  const bool other_speeds = input.speeds != input.current.speeds;
+  if (input.active_since.value() > 0 && age < input.config.plan_every_steps && !other_speeds) {
     return {false, absl::StrCat("held down: the plan is active for ", age, " of ",
                                 input.config.plan_every_steps, " steps")};
   }
@@ -126,6 +131,18 @@ Verdict Accept(const PlanInput& input, const PlanBody& proposed) {
           absl::StrFormat("imbalance %.2f -> %.2f predicted, %s", gain.before, gain.after, diff.Summary())};
 }
 
+std::optional<PlanBody> Resplit(const PlanInput& input) {
+  if (input.speeds == input.current.speeds || input.history.samples().empty()) return std::nullopt;
+  PlanBody body = input.current;
+  body.speeds = input.speeds;
+  Replay replay(input, body);
+  const Gain gain = MeasureGain(replay, std::min<int64_t>(replay.size(), kResplitSamples));
+  if (gain.gain < kResplitGain) return std::nullopt;
+  body.reason = absl::StrFormat("tokens are split for the speeds that were measured: imbalance %.2f -> %.2f",
+                                gain.before, gain.after);
+  return body;
+}
+
 absl::StatusOr<PlanDecision> Decide(const Registry<PlannerPtr>& planners, const PlanInput& input) {
   BALLAST_ASSIGN_OR_RETURN(const PlannerPtr planner, planners.Find(input.config.strategy));
   const Verdict may = MayPlan(input);
@@ -134,10 +151,16 @@ absl::StatusOr<PlanDecision> Decide(const Registry<PlannerPtr>& planners, const 
   if (!may.accepted) return decision;
   Proposal proposal = planner->Propose(input);
   decision.why = "no better placement";
-  if (proposal.body) {
+  if (proposal.body && !input.optional_moves && input.speeds == input.current.speeds) {
+    decision.why = "rejected: step times are not as predicted; nothing moves until they are learned anew";
+  } else if (proposal.body) {
     const Verdict verdict = Accept(input, *proposal.body);
     decision.why = verdict.why;
     if (verdict.accepted) decision.body = std::move(proposal.body);
+  }
+  if (!decision.body) {
+    decision.body = Resplit(input);
+    if (decision.body) decision.why = absl::StrCat(decision.body->reason, "; slots stay: ", decision.why);
   }
   std::string verdict = decision.why;
   if (!decision.body) {

@@ -24,7 +24,7 @@ struct Verdict {
 
 // Hold-down, before any work is done: false, with the reason, when too few steps were observed
 // (warmup_steps), or `current` is active for fewer than plan_every_steps. A generation's first plan holds
-// nothing down.
+// nothing down, nor does any when ranks have other speeds than it counts on.
 Verdict MayPlan(const PlanInput& input);
 
 // gain = 1 - after / before, where before and after are the mean imbalances over the samples since the last
@@ -33,6 +33,10 @@ Verdict MayPlan(const PlanInput& input);
 //   the largest sum over a newest part of the history of (before - after) * layers > slot writes *
 //   slot_write_cost.
 Verdict Accept(const PlanInput& input, const PlanBody& proposed);
+
+// The same slots with tokens split for the speeds that are measured, when those are others than the plan's
+// and that is faster: nothing moves, so that it needs to pay for nothing.
+std::optional<PlanBody> Resplit(const PlanInput& input);
 
 struct PlanDecision {
   std::optional<PlanBody> body;  // with its reason; nothing when nothing should change

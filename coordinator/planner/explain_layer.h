@@ -9,7 +9,8 @@
 
 namespace ballast {
 
-// One layer with `load` on the ranks and slots of `input`.
+// One layer with `load` on the ranks and slots of `input`. Ranks below kDrainSpeed have no slots, slowest
+// first, as long as the others can hold all experts.
 LayerTask TaskOf(const PlanInput& input, std::vector<int64_t> load);
 
 // Load, bound and the imbalance before; also as the one after, until something is chosen. `current` is the

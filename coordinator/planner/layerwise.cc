@@ -47,6 +47,10 @@ class LayerwisePlanner final : public Planner {
   }
 
  private:
+  static int64_t CountHeld(const std::vector<int>& row) {
+    return std::count_if(row.begin(), row.end(), [](int expert) { return expert != kNoExpert; });
+  }
+
   // Replaces `layer` (the current one) by what the strategy chooses.
   LayerExplanation PlanLayer(const PlanInput& input, size_t l, LayerPlan& layer) const {
     const int looks_ahead = static_cast<int>(std::clamp<int64_t>(input.config.plan_every_steps, 1, 64));
@@ -64,7 +68,11 @@ class LayerwisePlanner final : public Planner {
       return explanation;
     }
 
-    const SlotTable current = TableOf(layer);
+    SlotTable current = TableOf(layer);
+    for (size_t g = 0; g < current.size(); ++g) {
+      // A drained rank that holds nothing is as the task wants it.
+      if (task.slots[g] == 0 && CountHeld(current[g]) == 0) current[g].clear();
+    }
     LayerView view{task, current, recent, RelativeCosts(task, kSyncCost, input.config.slot_write_cost),
                    input.active_since.value() == 0};
     view.seed = HashSeed({static_cast<uint64_t>(input.now.value()), l});
@@ -87,6 +95,10 @@ class LayerwisePlanner final : public Planner {
     }
     TrimCandidates(explanation.candidates);
     if (choice) {
+      for (std::vector<int>& row : choice->table)
+        row.resize(static_cast<size_t>(input.limits.slots_per_rank), kNoExpert);
+      for (std::vector<uint32_t>& row : choice->fractions)
+        row.resize(static_cast<size_t>(input.limits.slots_per_rank), 0);
       layer.slots = SlotsOf(choice->table);
       layer.split.kind = choice->fractions.empty() ? SplitKind::kExact : SplitKind::kFractions;
       layer.split.fractions = std::move(choice->fractions);

@@ -33,6 +33,9 @@ struct PlanInput {
   std::vector<uint32_t> speeds;  // [rank] measured, parts per 2^16 of a healthy rank
   Step now;                      // the newest step that was reported
   Step active_since;             // the step at which `current` became active; 0 = it is a generation's first
+  // False: predictions are not to be believed, so that experts move only where ranks have become slower or
+  // faster.
+  bool optional_moves = true;
 };
 
 // What a strategy would run next, and what it weighed.

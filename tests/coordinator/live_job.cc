@@ -31,6 +31,7 @@ LiveJob::LiveJob(std::shared_ptr<const JobConfig> job) : job_(std::move(job)), c
     hello.worker = Worker(r);
     hello.incarnation = kIncarnation;
     hello.node = "node";
+    hello.device = "cpu";
     hello.ranks = 1;
     Feed(WorkerAttached{StreamId(r + 1), hello});
   }
@@ -55,7 +56,7 @@ void LiveJob::Run(const std::vector<std::vector<int64_t>>& loads) {
   report.step = Step(step_);
   report.plan = active_->stamp.version;
   report.step_seconds = 1;
-  report.tokens = 1000;
+  report.tokens = int64_t{job_->training.global_batch_sequences} * job_->data.sequence_length;
   report.load = {Step(step_), loads};
   double imbalance = 0;
   for (size_t l = 0; l < loads.size(); ++l) {
@@ -64,11 +65,13 @@ void LiveJob::Run(const std::vector<std::vector<int64_t>>& loads) {
     const auto hosts = layer.Hosts(experts);
     report.rank_tokens.push_back(
         RankTokens(BalanceExactly(loads[l], hosts, active_->body.speeds), hosts, ranks));
-    imbalance += MaxOverMean(report.rank_tokens.back()) / static_cast<double>(loads.size());
+    imbalance +=
+        MaxOverMean(report.rank_tokens.back(), active_->body.speeds) / static_cast<double>(loads.size());
     sync_slots_ += SyncSlots(TableOf(layer), experts);
   }
   imbalance_.push_back(imbalance);
   milliseconds_ += 1000;
+  if (expert_seconds) ReportTimes(report);
   Feed(WorkerSaid{StreamId(1), report});
   if (told_) return;
   told_ = true;
@@ -76,6 +79,37 @@ void LiveJob::Run(const std::vector<std::vector<int64_t>>& loads) {
     Feed(WorkerSaid{
         StreamId(r + 1),
         Active{{term_, job_->name, kGeneration}, kIncarnation, active_->stamp.version, Step(step_)}});
+  }
+}
+
+void LiveJob::ReportTimes(StepReport& report) {
+  const int ranks = job_->placement.ranks;
+  std::vector<int64_t> rows(static_cast<size_t>(ranks), 0);
+  for (const std::vector<int64_t>& layer : report.rank_tokens) {
+    for (size_t r = 0; r < rows.size(); ++r) rows[r] += layer[r];
+  }
+  std::vector<double> seconds;
+  for (int r = 0; r < ranks; ++r) seconds.push_back(expert_seconds(r, rows[static_cast<size_t>(r)]));
+  report.step_seconds = rest_seconds;
+  for (const std::vector<int64_t>& layer : report.rank_tokens) {
+    double busiest = 0;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      if (rows[r] > 0)
+        busiest =
+            std::max(busiest, seconds[r] * static_cast<double>(layer[r]) / static_cast<double>(rows[r]));
+    }
+    report.step_seconds += busiest;
+  }
+  for (int r = 0; r < ranks; ++r) {
+    RankStep step;
+    step.step = report.step;
+    step.seconds = report.step_seconds;
+    step.assignments = rows[static_cast<size_t>(r)];
+    step.phase_seconds[static_cast<size_t>(Phase::kExperts)] = seconds[static_cast<size_t>(r)] / 3;
+    step.phase_seconds[static_cast<size_t>(Phase::kExpertsBackward)] =
+        seconds[static_cast<size_t>(r)] * 2 / 3;
+    step.phase_seconds[static_cast<size_t>(Phase::kOther)] = step.seconds - seconds[static_cast<size_t>(r)];
+    Feed(WorkerSaid{StreamId(r + 1), RankReport{job_->name, kGeneration, Rank(r), {step}, 0}});
   }
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +21,11 @@ class LiveJob {
  public:
   // One rank per worker.
   explicit LiveJob(std::shared_ptr<const JobConfig> job);
+
+  // What a rank's experts take in a step of so many rows, in seconds; empty: ranks report no times. A step
+  // then takes the sum over layers of the busiest rank's share of that, and `rest_seconds`.
+  std::function<double(int rank, int64_t rows)> expert_seconds;
+  double rest_seconds = 0.05;
 
   // The next step with these loads, [layer][expert]; it runs under the plan that is active by then.
   void Run(const std::vector<std::vector<int64_t>>& loads);
@@ -40,6 +46,7 @@ class LiveJob {
 
  private:
   void Feed(Event event);
+  void ReportTimes(StepReport& report);
 
   const std::shared_ptr<const JobConfig> job_;
   MemoryStore store_;

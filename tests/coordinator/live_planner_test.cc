@@ -1,5 +1,6 @@
 // The shipped job through the real core, on the loads that its 200 steps really had (gpt_moe_tiny_loads.npy,
 // recorded from daemons): what `auto` does live.
+#include <cmath>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -7,6 +8,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/rng.h"
 #include "gtest/gtest.h"
 #include "replay/npy.h"
 #include "tests/coordinator/live_job.h"
@@ -118,6 +120,67 @@ TEST(LivePlanner, EveryPlanHasItsBoundAndItsGain) {
       EXPECT_EQ(after->measured, before->measured) << version.value();
     }
   }
+}
+
+// A rank at 0.6 of its speed from step 60 on, with noise and outliers in every rank's times.
+TEST(LivePlanner, ASlowRankIsToldAndGetsLess) {
+  constexpr int64_t kSlowFrom = 60;
+  constexpr int kSlowRank = 2;
+  constexpr double kSecondsPerRow = 1e-5;
+  Rng rng(91);
+  LiveJob job(ShippedJob("", 0));
+  int64_t step = 0;
+  job.expert_seconds = [&](int rank, int64_t rows) {
+    if (rank == 0) ++step;
+    const double speed = rank == kSlowRank && step > kSlowFrom ? 0.6 : 1;
+    const double noise = std::exp(0.05 * rng.Normal()) * (rng.Chance(0.03) ? 2 + 6 * rng.Uniform() : 1);
+    return kSecondsPerRow * static_cast<double>(rows) / speed * noise;
+  };
+  job.RunAll(Recorded());
+
+  std::vector<JobEvent> slow;
+  const auto events = job.core().Events(job.name());
+  ASSERT_TRUE(events.ok());
+  for (const JobEvent& event : *events) {
+    if (event.kind == JobEvent::Kind::kAlarm) slow.push_back(event);
+  }
+  ASSERT_EQ(slow.size(), 1u) << "one alarm, no false one";
+  EXPECT_GT(slow[0].step.value(), kSlowFrom);
+  EXPECT_LE(slow[0].step.value(), kSlowFrom + 8);
+  EXPECT_EQ(slow[0].text.substr(slow[0].text.find("gpu")).substr(0, 42),
+            "gpu of rank 2 (worker w2, node node) is sl")
+      << slow[0].text;
+
+  const auto telemetry = job.core().Telemetry(job.name());
+  ASSERT_TRUE(telemetry.ok());
+  EXPECT_NEAR(telemetry->ranks[kSlowRank].speed, 0.6, 0.04);
+  EXPECT_EQ(telemetry->ranks[0].speed, 1);
+  const auto active = job.core().PlanOf(job.name(), PlanVersion());
+  ASSERT_TRUE(active.ok());
+  EXPECT_NEAR(active->plan->body.speeds[kSlowRank] / 65536.0, 0.6, 0.06);
+  const size_t last20 = static_cast<size_t>(Recorded().steps()) - 19;
+  EXPECT_LE(job.MeanImbalance(last20), 1.05) << "by speed";
+
+  // Every plan since the times are known says what a step takes, and that is what it took.
+  int predicted = 0;
+  const auto plans = job.core().Plans(job.name());
+  for (const PlanRecord& plan : *plans) {
+    if (plan.origin != PlanOrigin::kPlanner || plan.plan->body.predicted_step_seconds == 0) continue;
+    const auto account = job.core().Explain(job.name(), plan.plan->stamp.version);
+    if (!account->measured.complete) continue;
+    const bool before = account->measured.to.value() <= kSlowFrom;
+    if (!before && account->measured.from.value() <= slow[0].step.value())
+      continue;  // it was yet to be found
+    ++predicted;
+    std::cout << "plan " << plan.plan->stamp.version.value() << " (" << plan.plan->body.reason
+              << "): predicted " << plan.plan->body.predicted_step_seconds << " s, measured "
+              << account->measured.step_seconds << " s\n";
+    EXPECT_NEAR(account->measured.step_seconds / plan.plan->body.predicted_step_seconds, 1, 0.1);
+  }
+  EXPECT_GE(predicted, 4);
+  const auto status = job.core().Job(job.name());
+  EXPECT_GT(status->predicted_step_seconds, 0);
+  EXPECT_NEAR(status->measured_step_seconds / status->predicted_step_seconds, 1, 0.1);
 }
 
 }  // namespace

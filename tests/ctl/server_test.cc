@@ -237,7 +237,7 @@ TEST_F(CtlServer, SummaryHasExactlyTheKeysOfARun) {
             "{\"steps\":2,\"loss_first\":5.0,\"loss_last\":1.6666666666666665,"
             "\"loss_by_source\":{\"zulu\":[6.0,2.0],\"alpha\":[4.0,1.3333333333333333]},"
             "\"plans_committed\":4,\"slot_writes\":7,\"imbalance_before\":2.0,\"imbalance_after\":1.25,"
-            "\"tokens_per_s\":512.5}\n");
+            "\"tokens_per_s\":512.5,\"step_s_predicted\":null,\"step_s_measured\":null}\n");
 }
 
 TEST_F(CtlServer, PushSendsTheFileAndWaits) {

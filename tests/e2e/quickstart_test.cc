@@ -68,7 +68,8 @@ TEST(QuickstartScript, TrainsMovesExpertsAndStopsEverything) {
   for (const auto& [key, value] : figures.items()) keys.insert(key);
   EXPECT_EQ(keys,
             (std::set<std::string>{"steps", "loss_first", "loss_last", "loss_by_source", "plans_committed",
-                                   "slot_writes", "imbalance_before", "imbalance_after", "tokens_per_s"}));
+                                   "slot_writes", "imbalance_before", "imbalance_after", "tokens_per_s",
+                                   "step_s_predicted", "step_s_measured"}));
   EXPECT_EQ(figures["steps"], 60);
   EXPECT_LT(figures["loss_last"].get<double>(), 0.7 * figures["loss_first"].get<double>());
   EXPECT_EQ(figures["loss_by_source"].size(), 2u);

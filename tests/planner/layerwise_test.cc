@@ -81,5 +81,60 @@ TEST(Layerwise, EplbTellsItsSharesInThePlan) {
   EXPECT_EQ(loop.current.layers[0].split.kind, SplitKind::kFractions) << loop.Describe();
 }
 
+// The reaction to a slow rank, rung by rung: the split at once, experts when that pays, nothing on a rank
+// that is far too slow; and back again.
+TEST(Layerwise, ASlowRankGetsLess) {
+  Rng rng(82);
+  Loop loop(Job("auto"), kRanks);
+  const auto run = [&](int steps) {
+    for (int s = 0; s < steps; ++s) loop.Run({Draw(rng, kSkewed, kTokens), Draw(rng, kSkewed, kTokens)});
+  };
+  run(60);
+  loop.speeds[1] = 39 << 10;
+  run(4);
+  EXPECT_EQ(loop.current.speeds, loop.speeds) << "within a step and the switch: " << loop.Describe();
+  run(30);
+  EXPECT_LT(loop.imbalance, 1.1) << "by speed; " << loop.Describe();
+  loop.speeds[1] = 13 << 10;
+  run(40);
+  EXPECT_EQ(loop.current.speeds, loop.speeds);
+  for (const LayerPlan& layer : loop.current.layers) {
+    EXPECT_THAT(layer.slots[1], ::testing::Each(Slot())) << loop.Describe();
+  }
+  loop.speeds[1] = 1 << 16;
+  run(40);
+  EXPECT_EQ(loop.current.speeds, loop.speeds);
+  for (const LayerPlan& layer : loop.current.layers) {
+    EXPECT_THAT(layer.slots[1], ::testing::Contains(::testing::Ne(Slot()))) << loop.Describe();
+  }
+  EXPECT_LT(loop.imbalance, 1.1) << loop.Describe();
+}
+
+// A rank that the others cannot do without stays, however slow it is.
+TEST(Layerwise, ASlowRankThatIsNeededKeepsExperts) {
+  Rng rng(83);
+  JobConfig job = testing::SmallJob(2, 8, 2);
+  job.planner.strategy = "auto";
+  Loop loop(job, kRanks);
+  for (int s = 0; s < 60; ++s) {
+    if (s == 20) loop.speeds[1] = 13 << 10;
+    loop.Run({Draw(rng, kSkewed, kTokens), Draw(rng, kSkewed, kTokens)});
+  }
+  for (const LayerPlan& layer : loop.current.layers) EXPECT_TRUE(layer.slots[1][0] || layer.slots[1][1]);
+}
+
+// Experts rest while predictions are not to be believed, but for the sake of a slow rank.
+TEST(Layerwise, WithoutABelievedModelOnlySlowRanksMoveExperts) {
+  Rng rng(84);
+  Loop loop(Job("auto"), kRanks);
+  loop.optional_moves = false;
+  for (int s = 0; s < 40; ++s) loop.Run({Draw(rng, kSkewed, kTokens), Draw(rng, kSkewed, kTokens)});
+  EXPECT_EQ(loop.SlotPlans(), 0) << loop.Describe();
+  EXPECT_THAT(loop.why, ::testing::HasSubstr("not as predicted"));
+  loop.speeds[1] = 30 << 10;
+  for (int s = 0; s < 10; ++s) loop.Run({Draw(rng, kSkewed, kTokens), Draw(rng, kSkewed, kTokens)});
+  EXPECT_GE(loop.SlotPlans(), 1) << loop.Describe();
+}
+
 }  // namespace
 }  // namespace ballast

@@ -51,7 +51,8 @@ class Loop {
         history(job.planner, layout.layers(), layout.experts()) {}
 
   PlanInput Input() const {
-    return {layout, limits, topology, job.planner, history, current, speeds, Step(step), active_since};
+    return {layout,  limits, topology,   job.planner,  history,
+            current, speeds, Step(step), active_since, optional_moves};
   }
 
   // One step; looks at the load after it when `look`. Every decision is validated.
@@ -98,6 +99,7 @@ class Loop {
   const Topology topology;
   PlanBody current;
   std::vector<uint32_t> speeds;
+  bool optional_moves = true;
   LoadHistory history;
   int64_t step = 0;
   Step active_since;

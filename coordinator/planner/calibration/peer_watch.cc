@@ -150,7 +150,9 @@ void PeerWatch::Judge(int member, double residual, std::vector<PeerChange>& chan
   const double z = std::clamp(residual / sigma(), -options_.clip, options_.clip);
   state.sum = std::clamp(state.sum + z - options_.drift, 0.0, options_.threshold);
   state.since = state.sum > 0 ? state.since + 1 : 0;
-  while (state.residuals.size() > std::max<size_t>(1, state.since)) state.residuals.pop_front();
+  const auto kept = static_cast<std::ptrdiff_t>(std::max<size_t>(1, state.since));
+  if (state.residuals.end() - state.residuals.begin() > kept)
+    state.residuals.erase(state.residuals.begin(), state.residuals.end() - kept);
   if (state.sum < options_.threshold || Estimate(state) < options_.least) return;
   state.slow = true;
   changes.push_back({member, true, Estimate(state)});
@@ -158,7 +160,7 @@ void PeerWatch::Judge(int member, double residual, std::vector<PeerChange>& chan
 
 void PeerWatch::Keep(State& state, double residual) {
   state.residuals.push_back(residual);
-  if (state.residuals.size() > kWindow) state.residuals.pop_front();
+  if (state.residuals.size() > kWindow) state.residuals.erase(state.residuals.begin());
 }
 
 }  // namespace ballast

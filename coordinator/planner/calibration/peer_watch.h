@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <vector>
 
@@ -54,9 +53,9 @@ class PeerWatch {
   struct State {
     double mean = 0;  // slow mean of its residuals: what is usual for it
     int64_t samples = 0;
-    double sum = 0;                // the CUSUM
-    std::deque<double> residuals;  // the newest since the sum was 0; of a slow one, those that show it
-    size_t since = 0;              // samples since the sum was 0
+    double sum = 0;                 // the CUSUM
+    std::vector<double> residuals;  // the newest since the sum was 0; of a slow one, those that show it
+    size_t since = 0;               // samples since the sum was 0
     bool slow = false;
     int clean = 0;
   };
@@ -67,7 +66,7 @@ class PeerWatch {
   static void Keep(State& state, double residual);
   static double Estimate(const State& state);
 
-  const PeerWatchOptions options_;
+  PeerWatchOptions options_;
   std::vector<State> states_;
   int64_t steps_ = 0;
   double sigma_ = 0;
