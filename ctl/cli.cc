@@ -264,6 +264,14 @@ void AddReplayCommands(CLI::App& app, Command& command) {
       ->check(CLI::IsMember({"exact", "fractions", "even"}).description(""))
       ->capture_default_str();
   sub->add_option("--plans-out", replay->plans_out, "Every plan as a line of JSON")->type_name("FILE.jsonl");
+  CLI::Option* telemetry =
+      sub->add_option("--telemetry", replay->telemetry,
+                      "Times beside the loads, with columns step,gpu,tokens,compute_ms,nic_bytes,nic_ms")
+          ->type_name("FILE.csv");
+  sub->add_option("--events-out", replay->events_out,
+                  "Slow GPUs and ports by --telemetry, a line of JSON each")
+      ->needs(telemetry)
+      ->type_name("FILE.jsonl");
   sub->add_option("--html", replay->html, "A report with charts, opened without a network")
       ->type_name("FILE.html");
   sub->add_option("--compare", replay->compare,

@@ -41,6 +41,19 @@ std::string PlanLines(const ReplayResult& result) {
   return lines;
 }
 
+// One object a line: who was found slow, or healthy again, at which step, and how fast it is.
+std::string EventLines(const std::vector<SlowEvent>& events) {
+  std::string lines;
+  for (const SlowEvent& event : events) {
+    const nlohmann::ordered_json line = {
+        {"step", event.step.value()},  {"resource", ToString(event.resource)},
+        {"gpu", event.member},         {"slow", event.slow},
+        {"speed", 1 / event.slowdown}, {"reaction", ToString(ReactTo(event.resource, event.slowdown))}};
+    absl::StrAppend(&lines, line.dump(), "\n");
+  }
+  return lines;
+}
+
 template <class T>
 nlohmann::ordered_json Optional(const std::optional<T>& value) {
   return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
@@ -178,7 +191,17 @@ absl::Status ReplayTrace(const Context& context, const ReplayArguments& argument
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
         .count();
   };
+  absl::StatusOr<TelemetryTable> telemetry;
+  if (!arguments.telemetry.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(const std::string text, ReadWholeFile(arguments.telemetry));
+    telemetry = TelemetryTable::Parse(text, options.ranks, trace->steps());
+    if (!telemetry.ok()) return AtFile(arguments.telemetry, telemetry.status());
+    options.telemetry = &*telemetry;
+  }
   BALLAST_ASSIGN_OR_RETURN(const ReplayResult result, Replay(*trace, options));
+  if (!arguments.events_out.empty()) {
+    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.events_out, EventLines(result.slow), 0644));
+  }
   if (!arguments.plans_out.empty()) {
     BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.plans_out, PlanLines(result), 0644));
   }

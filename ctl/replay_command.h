@@ -17,6 +17,8 @@ struct ReplayArguments {
   std::string costs;   // "", "ring" or "home"
   std::string tokens;  // .npy of a co-activation sample; empty = none
   std::string plans_out;
+  std::string telemetry;             // .csv; empty = none
+  std::string events_out;            // .jsonl
   std::string html;                  // a report; empty = none
   std::vector<std::string> compare;  // strategies that the report shows beside options.strategy
   ReplayCosts cost_figures;

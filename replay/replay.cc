@@ -59,6 +59,9 @@ absl::Status CheckOptions(const LoadTrace& trace, const ReplayOptions& options) 
     return refuse("from", options.from, absl::StrCat("0..", trace.steps() - 1));
   }
   if (options.writes_max < 1) return refuse("writes", options.writes_max, "1 or more");
+  if (options.telemetry != nullptr && options.telemetry->gpus() != options.ranks) {
+    return refuse("telemetry", options.telemetry->gpus(), absl::StrCat("times of ", options.ranks, " gpus"));
+  }
   if (options.evaluations_max < 1) return refuse("budget", options.evaluations_max, "1 or more");
   if (options.costs) {
     const ReplayCosts& c = *options.costs;
@@ -87,6 +90,8 @@ class Replayer {
     const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
     shape_ = UniformTask(std::vector<int64_t>(static_cast<size_t>(trace.experts()), 0), options.ranks,
                          options.slots, per_node);
+    all_speeds_ = std::accumulate(shape_.speeds.begin(), shape_.speeds.end(), 0.0);
+    if (options.telemetry != nullptr) feed_.emplace(*options.telemetry);
     start_ = ContiguousTable(shape_);
     start_hosts_ = HostsOf(start_, trace.experts());
     for (int l = 0; l < trace.layers(); ++l) {
@@ -106,7 +111,9 @@ class Replayer {
     std::vector<double> plan_ms;
     for (int step = 0; step < trace_.steps(); ++step) {
       if (step > 0) Observe(PastLoads(trace_, step));
-      if (step > 0 && step % options_.every == 0) {
+      // A slow GPU is planned for at once.
+      const bool changed = step > 0 && ObserveTimes(step);
+      if (step > 0 && (changed || step % options_.every == 0)) {
         const double before = options_.milliseconds ? options_.milliseconds() : 0;
         for (int l = 0; l < trace_.layers(); ++l) PlanLayer(step, l);
         if (options_.milliseconds) plan_ms.push_back(options_.milliseconds() - before);
@@ -117,6 +124,10 @@ class Replayer {
       FollowWithHomes(step);
     }
     Finish(plan_ms);
+    if (feed_) {
+      feed_->ObserveBefore(trace_.steps());
+      result_.slow = feed_->events();
+    }
     return std::move(result_);
   }
 
@@ -132,6 +143,17 @@ class Replayer {
       if (layer.recent.size() > kRecent) layer.recent.pop_back();
       layer.bank.Observe(layer.recent.front());
     }
+  }
+
+  // True when GPUs have other speeds than before.
+  bool ObserveTimes(int step) {
+    if (!feed_) return false;
+    feed_->ObserveBefore(step);
+    std::vector<uint32_t> speeds = feed_->speeds();
+    if (speeds == shape_.speeds) return false;
+    shape_.speeds = std::move(speeds);
+    all_speeds_ = std::accumulate(shape_.speeds.begin(), shape_.speeds.end(), 0.0);
+    return true;
   }
 
   void PlanLayer(int step, int l) {
@@ -230,7 +252,10 @@ class Replayer {
     } else {
       ranks = RankTokens(BalanceExactly(tokens, hosts, shape_.speeds), hosts, options_.ranks);
     }
-    return static_cast<double>(*std::max_element(ranks.begin(), ranks.end()));
+    double busiest = 0;  // over its speed
+    for (size_t g = 0; g < ranks.size(); ++g)
+      busiest = std::max(busiest, static_cast<double>(ranks[g]) * kHealthySpeed / shape_.speeds[g]);
+    return busiest;
   }
 
   void Score(int step, int l) {
@@ -246,7 +271,7 @@ class Replayer {
     double busiest = 0, mean = 0;
     for (int m = 0; m < trace_.microbatches(); ++m) {
       now.load = trace_.Microbatch(step, l, m);
-      mean += static_cast<double>(now.total_load()) / options_.ranks;
+      mean += static_cast<double>(now.total_load()) * kHealthySpeed / all_speeds_;
       busiest += BusiestTokens(now.load, layer.hosts, exact ? nullptr : &layer.host_fractions);
       totals.unmoved += BusiestTokens(now.load, start_hosts_, nullptr);
       if (!options_.oracle) continue;
@@ -330,6 +355,8 @@ class Replayer {
   LayerTask shape_;  // without load
   SlotTable start_;
   std::vector<std::vector<Rank>> start_hosts_;
+  double all_speeds_ = 0;
+  std::optional<TelemetryFeed> feed_;
   std::vector<LayerState> layers_;
   std::vector<LayerHomes> homes_;  // [layer]; empty unless they cost
   std::vector<Totals> totals_;

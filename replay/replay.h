@@ -14,6 +14,7 @@
 #include "coordinator/planner/layer/coactivation_matrix.h"
 #include "coordinator/planner/layer/layer_task.h"
 #include "replay/load_trace.h"
+#include "replay/telemetry_table.h"
 
 namespace ballast {
 
@@ -55,8 +56,12 @@ struct ReplayOptions {
   int64_t evaluations_max = 20'000;
   uint64_t seed = 1;
   std::optional<CoactivationMatrix> together;  // of a sample of tokens, for all layers
-  bool oracle = true;                          // also compute the oracle and the bounds
-  std::function<double()> milliseconds;        // a clock; may be empty
+  // Times that were recorded beside the loads, of as many GPUs; null: all GPUs are equally fast. Plans and
+  // splits for a row count on what the rows before it say, and figures count tokens over the speed known by
+  // then.
+  const TelemetryTable* telemetry = nullptr;
+  bool oracle = true;                    // also compute the oracle and the bounds
+  std::function<double()> milliseconds;  // a clock; may be empty
 };
 
 struct LayerFigures {
@@ -95,6 +100,7 @@ struct ReplayPlan {
 
 struct ReplayResult {
   ReplayFigures figures;
+  std::vector<SlowEvent> slow;    // who was found slow or healthy again, when
   std::vector<ReplayPlan> plans;  // by step, then layer; step 0 has one for each layer
   // [layer][row from options.from on]: busiest rank / mean over the row's microbatches, and slot writes
   // before it.
