@@ -13,6 +13,7 @@
 #include "coordinator/planner/layer/exchange.h"
 #include "coordinator/planner/layer/flow_repair.h"
 #include "coordinator/planner/layer/layer_strategy.h"
+#include "coordinator/planner/layer/node_ports.h"
 #include "coordinator/planner/layer/relabel.h"
 #include "coordinator/planner/layer/split_pack.h"
 
@@ -23,6 +24,8 @@ constexpr double kHeadrooms[] = {1.01, 1.05, 1.1, 1.2};
 constexpr double kTolerances[] = {0, 0.02, 0.05, 0.1, 0.2};
 // A candidate's gain is looked for over so many periods ahead when it is weighed against its writes.
 constexpr double kLife = 20;
+// Placements that are looked at for the ports' sake.
+constexpr int64_t kPortEvaluations = 600;
 // Gains below this share of J are noise.
 constexpr double kMinGain = 0.003;
 
@@ -77,6 +80,12 @@ class AutoStrategy final : public LayerStrategy {
       candidates.push_back(
           {absl::StrFormat("flow_repair to %.2f of the bound", headroom), std::move(repair.table)});
     }
+    if (usable && view.costs.port > 0) {
+      int64_t evaluations = kPortEvaluations;
+      candidates.push_back(
+          {"tokens and ports",
+           KeepIndices(view.current, BalancePorts(task, view.current, view.ports, evaluations))});
+    }
     if (usable && task.spare_slots() > 0 && view.pack_anew) {
       if (view.costs.sync == 0 || view.weighed_on_recent > 0)
         candidates.push_back(
@@ -101,6 +110,7 @@ class AutoStrategy final : public LayerStrategy {
       if (total == 0) continue;
       LayerCosts costs = view.costs;  // of the forecast's units of load
       costs.load *= static_cast<double>(view.task.total_load()) / total;
+      costs.port *= static_cast<double>(view.task.total_load()) / total;
       lost += Objective(measured, view.current, costs) - Objective(measured, table, costs);
       if (lost > cost) return true;
     }

@@ -27,6 +27,7 @@ struct LayerView {
   int writes_max = 4;      // of one bounded re-plan
   int64_t evaluations_max = 20'000;  // of placements, in one call
   uint64_t seed = 0;
+  PortCosts ports = {};  // for strategies that weigh traffic between nodes by themselves
   const CoactivationMatrix* together = nullptr;  // null: nothing is known
   // A candidate is weighed on so many of the newest `recent` loads as well as on the forecast.
   size_t weighed_on_recent = 0;

@@ -46,6 +46,12 @@ LayerTask UniformTask(std::vector<int64_t> load, int ranks, int slots_per_rank, 
 // OK, or InvalidArgument: shape of `task`, experts in range, each hosted, none twice on a rank.
 absl::Status CheckTable(const LayerTask& task, const SlotTable& table);
 
+// What tokens of other nodes cost.
+struct PortCosts {
+  double port = 1;                // a token over a port, in units of computing one on a healthy rank
+  std::vector<double> slowdowns;  // [rank] of ports; empty: all are healthy
+};
+
 // All slots empty.
 SlotTable EmptyTable(const LayerTask& task);
 

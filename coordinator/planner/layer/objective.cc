@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "coordinator/planner/layer/bounds.h"
+#include "coordinator/planner/layer/node_ports.h"
 
 namespace ballast {
 namespace {
@@ -40,7 +41,9 @@ double SyncSlots(const SlotTable& table, int experts) {
 }
 
 double Objective(const LayerTask& task, const SlotTable& table, const LayerCosts& costs) {
-  return costs.load * kHealthy * PlacedBound(task, table) + costs.sync * SyncSlots(table, task.experts());
+  const double port = costs.port > 0 ? costs.port * BusiestPort(task, table, costs.port_slowdowns) : 0;
+  return costs.load * kHealthy * PlacedBound(task, table) + costs.sync * SyncSlots(table, task.experts()) +
+         port;
 }
 
 int BusiestWrites(const SlotTable& from, const SlotTable& to) {
@@ -76,6 +79,7 @@ double MeanObjective(const LayerTask& task, const std::vector<std::vector<int64_
     if (total == 0) continue;
     LayerCosts scaled = costs;
     scaled.load *= static_cast<double>(task.total_load()) / total;
+    scaled.port *= static_cast<double>(task.total_load()) / total;
     sum += Objective(other, table, scaled);
     ++count;
   }

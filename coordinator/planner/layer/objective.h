@@ -20,6 +20,8 @@ struct LayerCosts {
   double sync =
       0;  // per period, of one slot of a much replicated expert: r copies cost it (r - 1) / r of this
   double write = 0;  // once, of one slot write into or out of a rank
+  double port = 0;   // per period, of one unit of load over the busiest port between nodes; 0: not counted
+  std::vector<double> port_slowdowns = {};  // [rank]; empty: all ports are healthy
 };
 
 // Costs in units of the layer's perfectly balanced period, for a task of `total_load`.
@@ -28,7 +30,7 @@ LayerCosts RelativeCosts(const LayerTask& task, double sync, double write);
 // The largest sum over a rank's slots of (r - 1) / r.
 double SyncSlots(const SlotTable& table, int experts);
 
-// Load of the busiest rank under the best split, plus the busiest rank's sync.
+// Load of the busiest rank under the best split, plus the busiest rank's sync and the busiest port's load.
 double Objective(const LayerTask& task, const SlotTable& table, const LayerCosts& costs);
 
 // The most slots that one rank receives (sending is spread over copies).

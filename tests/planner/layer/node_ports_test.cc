@@ -1,0 +1,227 @@
+#include "coordinator/planner/layer/node_ports.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "coordinator/planner/layer/hier_split_pack.h"
+#include "coordinator/planner/layer/layer_strategy.h"
+#include "plan/split.h"
+
+namespace ballast {
+namespace {
+
+constexpr int kRanks = 16, kSlots = 3, kPerNode = 8;
+
+// What the workers would do with a microbatch, by plain counting over their shares.
+struct Measured {
+  double tokens_max = 0, tokens_mean = 0;
+  double in_max = 0, out_max = 0, port_max = 0, port_mean = 0;  // port: in and out of a rank together
+  double crossing = 0, all = 0;
+  void operator+=(const Measured& other) {
+    tokens_max += other.tokens_max;
+    tokens_mean += other.tokens_mean;
+    in_max += other.in_max;
+    out_max += other.out_max;
+    port_max += other.port_max;
+    port_mean += other.port_mean;
+    crossing += other.crossing;
+    all += other.all;
+  }
+  double share() const { return crossing / all; }
+};
+
+Measured Measure(const CountMatrix& counts, const SlotTable& table) {
+  LayerPlan layer;
+  layer.slots = SlotsOf(table);
+  std::vector<std::string> names;
+  for (int r = 0; r < kRanks; ++r) names.push_back(std::to_string(r / kPerNode));
+  const Topology topology = Topology::FromNodeNames(names);
+  const auto split = ComputeSplit(counts, layer, static_cast<int>(counts[0].size()),
+                                  std::vector<uint32_t>(kRanks, 1 << 16), topology);
+  BALLAST_CHECK_OK(split.status());
+  std::vector<double> tokens(kRanks, 0), in(kRanks, 0), out(kRanks, 0);
+  Measured measured;
+  for (const Share& share : split->shares) {
+    const double count = static_cast<double>(share.count);
+    measured.all += count;
+    tokens[share.host.index()] += count;
+    if (share.source.index() / kPerNode == share.host.index() / kPerNode) continue;
+    measured.crossing += count;
+    in[share.host.index()] += count;
+    out[share.source.index()] += count;
+  }
+  measured.tokens_max = *std::max_element(tokens.begin(), tokens.end());
+  measured.tokens_mean = measured.all / kRanks;
+  measured.in_max = *std::max_element(in.begin(), in.end());
+  measured.out_max = *std::max_element(out.begin(), out.end());
+  for (size_t g = 0; g < kRanks; ++g) measured.port_max = std::max(measured.port_max, in[g] + out[g]);
+  measured.port_mean = 2 * measured.crossing / kRanks;
+  return measured;
+}
+
+// The busiest port, in the mean rank's tokens, in one direction.
+double Busiest(const Measured& m) { return std::max(m.in_max, m.out_max) / m.tokens_mean; }
+
+void Print(const char* name, const Measured& m) {
+  std::cout << name << ": off-node share " << m.share() << ", tokens max/mean "
+            << m.tokens_max / m.tokens_mean << ", busiest port " << Busiest(m)
+            << " of a rank's tokens, ports both ways max/mean " << m.port_max / m.port_mean << "\n";
+}
+
+// Against the demand: off-node share at most 0.30 at max/mean at most 1.15, and the busiest port no busier
+// than 1.1 times that share.
+void ExpectLittleTraffic(const Measured& m) {
+  EXPECT_LE(m.share(), 0.30);
+  EXPECT_LE(m.tokens_max / m.tokens_mean, 1.15);
+  EXPECT_LE(Busiest(m), 1.1 * 0.30);
+}
+
+// hier_splitpack's table for a load that it has never seen a placement for.
+SlotTable Planned(const LayerTask& task) {
+  const SlotTable start = ContiguousTable(task);
+  const std::vector<std::vector<int64_t>> recent = {task.load};
+  const LayerView view{task, start, recent, RelativeCosts(task, 0, 0.02), true};
+  const std::optional<LayerChoice> choice = (*LayerStrategies().Find("hier_splitpack"))->Choose(view);
+  BALLAST_CHECK(choice.has_value()) << "nothing is better than contiguous";
+  return choice->table;
+}
+
+// The recorded loads of the SmartMoE artefact: [step][source][layer][microbatch][expert], 16 bits each.
+class Trace {
+ public:
+  static constexpr int kSteps = 501, kSources = 16, kLayers = 24, kMicrobatches = 4, kExperts = 32;
+  static std::unique_ptr<Trace> Read() {
+    const char* folder = std::getenv("BALLAST_TRACE_DIR");
+    if (folder == nullptr) return nullptr;
+    auto trace = std::make_unique<Trace>();
+    trace->values_.resize(size_t{kSteps} * kSources * kLayers * kMicrobatches * kExperts);
+    const std::string command = "xz -dc '" + std::string(folder) + "/smartmoe-ae/moe_trace_u16.bin.xz'";
+    std::FILE* pipe = popen(command.c_str(), "r");
+    const size_t read = std::fread(trace->values_.data(), 2, trace->values_.size(), pipe);
+    return pclose(pipe) == 0 && read == trace->values_.size() ? std::move(trace) : nullptr;
+  }
+  CountMatrix Counts(int step, int layer, int microbatch) const {
+    CountMatrix counts(kSources, std::vector<int64_t>(kExperts));
+    for (int s = 0; s < kSources; ++s) {
+      for (int e = 0; e < kExperts; ++e) {
+        counts[s][e] =
+            values_[(((size_t(step) * kSources + s) * kLayers + layer) * kMicrobatches + microbatch) *
+                        kExperts +
+                    e];
+      }
+    }
+    return counts;
+  }
+  std::vector<int64_t> Loads(int step, int layer) const {
+    std::vector<int64_t> loads(kExperts, 0);
+    for (int m = 0; m < kMicrobatches; ++m) {
+      for (const auto& row : Counts(step, layer, m)) {
+        for (int e = 0; e < kExperts; ++e) loads[e] += row[e];
+      }
+    }
+    return loads;
+  }
+
+ private:
+  std::vector<uint16_t> values_;
+};
+
+TEST(NodePorts, OnTheRecordedTrace) {
+  const std::unique_ptr<Trace> trace = Trace::Read();
+  if (trace == nullptr) GTEST_SKIP() << "BALLAST_TRACE_DIR is not set or has no trace";
+  Measured nodes_first, both;
+  for (int step = 20; step < Trace::kSteps; step += 160) {
+    for (int l = 0; l < Trace::kLayers; ++l) {
+      const LayerTask task = UniformTask(trace->Loads(step - 1, l), kRanks, kSlots, kPerNode);
+      const SlotTable start = HierSplitPack(task), table = Planned(task);
+      for (int m = 0; m < Trace::kMicrobatches; ++m) {
+        nodes_first += Measure(trace->Counts(step, l, m), start);
+        both += Measure(trace->Counts(step, l, m), table);
+      }
+    }
+  }
+  Print("nodes, then tokens", nodes_first);
+  Print("tokens and ports", both);
+  ExpectLittleTraffic(both);
+  EXPECT_LE(Busiest(both), 0.6 * Busiest(nodes_first));
+}
+
+// Tokens of an expert from each source, with the spread of independent draws.
+CountMatrix Draw(Rng& rng, const std::vector<double>& shares) {
+  CountMatrix counts(kRanks, std::vector<int64_t>(shares.size()));
+  for (auto& row : counts) {
+    for (size_t e = 0; e < row.size(); ++e) {
+      const double mean = 4096 * shares[e];
+      row[e] = std::max<int64_t>(0, std::llround(mean + std::sqrt(mean) * rng.Normal()));
+    }
+  }
+  return counts;
+}
+
+TEST(NodePorts, OnGeneratedLoads) {
+  Rng rng(121);
+  Measured nodes_first, both;
+  for (int layer = 0; layer < 20; ++layer) {
+    std::vector<double> shares;
+    for (int e = 0; e < 32; ++e) shares.push_back(std::exp(1.2 * rng.Normal()));
+    const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
+    for (double& share : shares) share /= sum;
+    std::vector<int64_t> loads(32, 0);
+    for (const auto& row : Draw(rng, shares)) {
+      for (size_t e = 0; e < row.size(); ++e) loads[e] += row[e];
+    }
+    const LayerTask task = UniformTask(loads, kRanks, kSlots, kPerNode);
+    const SlotTable start = HierSplitPack(task), table = Planned(task);
+    for (int m = 0; m < 4; ++m) {
+      const CountMatrix counts = Draw(rng, shares);
+      nodes_first += Measure(counts, start);
+      both += Measure(counts, table);
+    }
+  }
+  Print("nodes, then tokens", nodes_first);
+  Print("tokens and ports", both);
+  ExpectLittleTraffic(both);
+  EXPECT_LT(Busiest(both), Busiest(nodes_first));
+}
+
+TEST(NodePorts, LoadsByHand) {
+  // Nodes {0, 1} and {2, 3}. Expert 0 sits on rank 0 alone, expert 1 on ranks 1 and 2.
+  const LayerTask task = UniformTask({400, 800}, 4, 1, 2);
+  const PortLoads loads = PortLoadsOf(task, {{0}, {1}, {1}, {kNoExpert}});
+  EXPECT_EQ(loads.tokens, (std::vector<double>{400, 400, 400, 0}));
+  EXPECT_EQ(loads.in, (std::vector<double>{200, 0, 0, 0}));
+  EXPECT_EQ(loads.out, (std::vector<double>{0, 0, 100, 100}));
+  EXPECT_EQ(BusiestPort(task, {{0}, {1}, {1}, {kNoExpert}}, {}), 200);
+  EXPECT_EQ(BusiestPort(task, {{0}, {1}, {1}, {kNoExpert}}, {1, 1, 3, 1}), 300);
+  EXPECT_EQ(BusiestPort(UniformTask({400, 800}, 4, 1, 4), {{0}, {1}, {1}, {kNoExpert}}, {}), 0) << "one node";
+}
+
+// A port that is slow gets less: what its node alone has goes elsewhere.
+TEST(NodePorts, ASlowPortGetsLess) {
+  Rng rng(122);
+  std::vector<int64_t> loads;
+  for (int e = 0; e < 16; ++e) loads.push_back(rng.Between(2000, 6000));
+  const LayerTask task = UniformTask(loads, 8, 3, 4);
+  PortCosts costs;
+  int64_t evaluations = 4000;
+  const SlotTable blind = BalancePorts(task, HierSplitPack(task), costs, evaluations);
+  costs.slowdowns = {1, 1, 4, 1, 1, 1, 1, 1};
+  evaluations = 4000;
+  const SlotTable knows = BalancePorts(task, HierSplitPack(task), costs, evaluations);
+  EXPECT_LT(PortLoadsOf(task, knows).in[2], 0.6 * PortLoadsOf(task, blind).in[2]);
+  EXPECT_LT(PortObjective(task, knows, costs), PortObjective(task, blind, costs));
+}
+
+}  // namespace
+}  // namespace ballast
