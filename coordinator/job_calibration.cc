@@ -106,7 +106,8 @@ bool JobCalibration::OnStep(const StepReport& report) {
   }
   const double rank_rows = rows / static_cast<double>(speeds_.size());
   if (rank_rows <= 0) return false;
-  return model_.Observe(busiest, compute_.line().At(rank_rows) / rank_rows, report.step_seconds);
+  row_seconds_ = compute_.line().At(rank_rows) / rank_rows;
+  return model_.Observe(busiest, row_seconds_, report.step_seconds);
 }
 
 std::vector<double> JobCalibration::link_slowdowns() const {

@@ -36,6 +36,8 @@ class JobCalibration {
   std::vector<double> link_slowdowns() const;
   // Seconds of a step in which the busiest ranks of the layers have so many rows in all, over their speed.
   std::optional<double> PredictStep(double busiest) const { return model_.Predict(busiest); }
+  // Seconds that a healthy rank's experts take for one row, forward and backward; 0 = not known yet.
+  double row_seconds() const { return row_seconds_; }
   const ModelGuard& guard() const { return model_.guard(); }
 
   static constexpr int64_t kStepsWaited = 192;
@@ -49,6 +51,7 @@ class JobCalibration {
   ResourceClass compute_;  // sizes are rows, times seconds
   PeerWatch links_;        // from * nodes + to
   StepModel model_;
+  double row_seconds_ = 0;
   std::map<Step, Samples> waiting_;
   Step compared_;  // up to here
   std::vector<uint32_t> speeds_;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "coordinator/job_schedule.h"
 #include "coordinator/plan_account.h"
 #include "coordinator/planner/accept.h"
 #include "coordinator/planner/register.h"
@@ -213,22 +214,24 @@ void MaybePlan(Env& env, JobEntry& job) {
   if (job.config().training.steps - job.record.step.value() < kStepsToSwitch) return;
   const PlanRecord& active = job.active();
   const bool first = active.plan->stamp.version == job.generation.plan;
-  const PlanInput input{.layout = job.layout,
-                        .limits = job.limits,
-                        .topology = job.topology,
-                        .config = job.config().planner,
-                        .history = job.telemetry.history(),
-                        .current = active.plan->body,
-                        .speeds = job.calibration.speeds(),
-                        .now = job.record.step,
-                        .active_since = first ? Step() : active.switch_step,
-                        .optional_moves = job.calibration.guard().trusted()};
+  PlanInput input{.layout = job.layout,
+                  .limits = job.limits,
+                  .topology = job.topology,
+                  .config = job.config().planner,
+                  .history = job.telemetry.history(),
+                  .current = active.plan->body,
+                  .speeds = job.calibration.speeds(),
+                  .now = job.record.step,
+                  .active_since = first ? Step() : active.switch_step,
+                  .optional_moves = job.calibration.guard().trusted()};
+  FillPorts(job, input);
   // Held down: looked at again after the next step, not a whole period later.
   if (!MayPlan(input).accepted) return;
   job.last_look = job.record.step;
   absl::StatusOr<PlanDecision> decision = Decide(Planners(), input);
   std::string why = decision.ok() ? decision->why : std::string(decision.status().message());
   if (decision.ok() && decision->body.has_value()) {
+    if (!decision->homes) ChooseSchedules(job, *decision->body);
     absl::StatusOr<NewPlan> next = Prepare(
         env, job, Wanted{*std::move(decision->body), Step(), PlanOrigin::kPlanner, decision->explanation});
     if (next.ok()) {

@@ -78,6 +78,11 @@ class LayerwisePlanner final : public Planner {
     view.seed = HashSeed({static_cast<uint64_t>(input.now.value()), l});
     view.weighed = &explanation.candidates;
     view.weighed_on_recent = kWeighedOnRecent;
+    if (input.port_cost > 0) {
+      view.ports = {input.port_cost, input.port_slowdowns};
+      view.costs.port = input.port_cost * view.costs.load;
+      view.costs.port_slowdowns = input.port_slowdowns;
+    }
     const LayerCosts& costs = view.costs;
     const auto cost = [&](const SlotTable& table) {
       return MeanObjective(task, recent, kWeighedOnRecent, table, costs);

@@ -36,6 +36,10 @@ struct PlanInput {
   // False: predictions are not to be believed, so that experts move only where ranks have become slower or
   // faster.
   bool optional_moves = true;
+  // A row over the busiest port between nodes, forward and backward, in units of computing one; 0 = not
+  // known, and not counted.
+  double port_cost = 0;
+  std::vector<double> port_slowdowns = {};  // [rank]; empty: none was found slow
 };
 
 // What a strategy would run next, and what it weighed.

@@ -1,0 +1,112 @@
+#include "coordinator/job_schedule.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <vector>
+
+#include "coordinator/planner/schedule/all_to_all_time.h"
+#include "coordinator/planner/schedule/task_order.h"
+#include "plan/apportion.h"
+#include "plan/split.h"
+
+namespace ballast {
+namespace {
+
+// Dispatch and combine, forward and backward.
+constexpr double kExchanges = 4;
+constexpr bool kRanksComputeMeanwhile = false;
+
+double RowBytes(const JobEntry& job) {
+  const double element = job.config().training.compute_dtype == DType::kBFloat16 ? 2 : 4;
+  return element * job.config().model.hidden_size;
+}
+
+// Rows of a layer in one microbatch of all ranks.
+int64_t MicrobatchRows(const JobEntry& job) {
+  const JobConfig& config = job.config();
+  const int64_t sequences =
+      std::min<int64_t>(config.training.global_batch_sequences,
+                        int64_t{config.training.microbatch_sequences} * job.topology.ranks());
+  return sequences * config.data.sequence_length * config.model.moe.top_k;
+}
+
+// [node] mean slowdown of its links, both ways; empty when none is slow.
+std::vector<double> SlowNodes(const JobEntry& job) {
+  const std::vector<double> links = job.calibration.link_slowdowns();
+  if (std::all_of(links.begin(), links.end(), [](double slowdown) { return slowdown <= 1; })) return {};
+  const auto nodes = static_cast<size_t>(job.topology.nodes());
+  std::vector<double> slow(nodes, 0);
+  for (size_t from = 0; from < nodes; ++from) {
+    for (size_t to = 0; to < nodes; ++to) {
+      if (from == to) continue;
+      slow[from] += links[from * nodes + to] / (2 * static_cast<double>(nodes - 1));
+      slow[to] += links[from * nodes + to] / (2 * static_cast<double>(nodes - 1));
+    }
+  }
+  return slow;
+}
+
+// Bytes of one microbatch's dispatch under the plan's split, tokens coming from all ranks alike. Nothing
+// without tokens, or where the plan's split has no answer.
+std::optional<TrafficMatrix> TrafficOf(const JobEntry& job, const std::vector<int64_t>& tokens,
+                                       const LayerPlan& layer, const std::vector<uint32_t>& speeds) {
+  if (std::accumulate(tokens.begin(), tokens.end(), int64_t{0}) == 0) return std::nullopt;
+  const std::vector<int64_t> rows = Apportion(MicrobatchRows(job), tokens);
+  const size_t ranks = speeds.size();
+  CountMatrix counts(ranks, std::vector<int64_t>(rows.size(), 0));
+  for (size_t e = 0; e < rows.size(); ++e) {
+    const std::vector<int64_t> parts = Apportion(rows[e], std::vector<int64_t>(ranks, 1));
+    for (size_t r = 0; r < ranks; ++r) counts[r][e] = parts[r];
+  }
+  const absl::StatusOr<Split> split =
+      ComputeSplit(counts, layer, static_cast<int>(rows.size()), speeds, job.topology);
+  if (!split.ok()) return std::nullopt;
+  TrafficMatrix bytes(ranks, std::vector<double>(ranks, 0));
+  for (const Share& share : split->shares) {
+    bytes[share.source.index()][share.host.index()] += RowBytes(job) * static_cast<double>(share.count);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+void FillPorts(const JobEntry& job, PlanInput& input) {
+  const std::optional<Network> network = NetworkOf(job.topology);
+  const double row_seconds = job.calibration.row_seconds();
+  if (!network || row_seconds <= 0) return;
+  const std::vector<double> slow = SlowNodes(job);
+  if (slow.empty() && job.topology.nodes() == job.topology.ranks()) return;
+  double bandwidth = 0;
+  for (const PortSpeed& port : network->between)
+    bandwidth += port.bytes_per_second / static_cast<double>(network->between.size());
+  input.port_cost = kExchanges * RowBytes(job) / bandwidth / row_seconds;
+  if (slow.empty()) return;
+  for (NodeId node : job.topology.node_of_rank) input.port_slowdowns.push_back(slow[node.index()]);
+}
+
+void ChooseSchedules(const JobEntry& job, PlanBody& body) {
+  const std::optional<Network> network = NetworkOf(job.topology);
+  const double row_seconds = job.calibration.row_seconds();
+  const auto& measured = job.telemetry.history().samples();
+  if (!network || row_seconds <= 0 || measured.empty()) return;
+  for (size_t l = 0; l < body.layers.size(); ++l) {
+    LayerPlan& layer = body.layers[l];
+    const std::optional<TrafficMatrix> bytes = TrafficOf(job, measured.back().tokens[l], layer, body.speeds);
+    if (!bytes) continue;
+    LayerSchedule& schedule = layer.schedule;
+    schedule.all_to_all =
+        ChooseAllToAll(job.limits.all_to_alls, schedule.all_to_all, *bytes, job.topology, *network);
+    const std::optional<double> seconds =
+        AllToAllSeconds(schedule.all_to_all, *bytes, job.topology, *network);
+    if (!seconds) continue;
+    const double latency = network->between[0].latency;
+    const double rows = static_cast<double>(MicrobatchRows(job)) / static_cast<double>(body.speeds.size());
+    LayerTasks tasks;
+    tasks.dispatch = tasks.combine = {latency, std::max(0.0, *seconds - latency)};
+    tasks.experts = {0, row_seconds / 3 * rows};  // backward takes twice as long as forward
+    schedule.chunks = ChooseChunks(tasks, job.limits.chunks_max, kRanksComputeMeanwhile);
+  }
+}
+
+}  // namespace ballast
