@@ -224,9 +224,9 @@ void MaybePlan(Env& env, JobEntry& job) {
                   .now = job.record.step,
                   .active_since = first ? Step() : active.switch_step,
                   .optional_moves = job.calibration.guard().trusted()};
-  FillPorts(job, input);
   // Held down: looked at again after the next step, not a whole period later.
   if (!MayPlan(input).accepted) return;
+  FillPorts(job, input);
   job.last_look = job.record.step;
   absl::StatusOr<PlanDecision> decision = Decide(Planners(), input);
   std::string why = decision.ok() ? decision->why : std::string(decision.status().message());
