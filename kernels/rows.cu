@@ -28,8 +28,8 @@ void MoveUnits(int64_t rows, int64_t row_bytes, const void* in, const int64_t* i
 }
 
 template <bool kScatter>
-void Move(const char* name, int64_t rows, int64_t row_bytes, const void* in, const int64_t* index, void* out,
-          Stream stream) {
+void MoveByIndex(const char* name, int64_t rows, int64_t row_bytes, const void* in, const int64_t* index,
+                 void* out, Stream stream) {
   if (rows == 0 || row_bytes == 0) return;
   const Launch launch(name);
   const auto low_bits =
@@ -42,6 +42,38 @@ void Move(const char* name, int64_t rows, int64_t row_bytes, const void* in, con
     MoveUnits<uint16_t, kScatter>(rows, row_bytes, in, index, out, stream);
   }
   launch.Check();
+}
+
+// A column of blocks per move, each with every so-many-th part of its units.
+constexpr int kBlocksPerMove = 64;
+template <class Unit>
+__global__ void RunKernel(const kernels::Move* __restrict__ moves, int64_t units, const Unit* __restrict__ in,
+                          Unit* __restrict__ out) {
+  const kernels::Move move = moves[blockIdx.x];
+  in += move.from * units;
+  out += move.to * units;
+  const int64_t all = move.rows * units;
+  const int64_t stride = static_cast<int64_t>(gridDim.y) * kThreads;
+  for (int64_t j = static_cast<int64_t>(blockIdx.y) * kThreads + threadIdx.x; j < all; j += 4 * stride) {
+    Unit kept[4];
+    for (int u = 0; u < 4; ++u) {
+      if (j + u * stride < all) kept[u] = in[j + u * stride];
+    }
+    for (int u = 0; u < 4; ++u) {
+      if (j + u * stride < all) out[j + u * stride] = kept[u];
+    }
+  }
+}
+
+template <class Unit>
+void RunUnits(int64_t moves_count, const kernels::Move* moves, int64_t rows_max, int64_t row_bytes,
+              const void* in, void* out, Stream stream) {
+  const int64_t units = row_bytes / static_cast<int64_t>(sizeof(Unit));
+  const int64_t wanted = (rows_max * units + 4 * kThreads - 1) / (4 * kThreads);
+  const dim3 grid(static_cast<unsigned>(moves_count),
+                  static_cast<unsigned>(std::clamp<int64_t>(wanted, 1, kBlocksPerMove)));
+  RunKernel<<<grid, kThreads, 0, stream>>>(moves, units, static_cast<const Unit*>(in),
+                                           static_cast<Unit*>(out));
 }
 
 template <class T>
@@ -61,12 +93,28 @@ __global__ void SumKernel(int64_t columns, int top_k, const T* __restrict__ rows
 
 void GatherRows(int64_t rows, int64_t row_bytes, const void* in, const int64_t* index, void* out,
                 Stream stream) {
-  Move<false>("gather_rows", rows, row_bytes, in, index, out, stream);
+  MoveByIndex<false>("gather_rows", rows, row_bytes, in, index, out, stream);
 }
 
 void ScatterRows(int64_t rows, int64_t row_bytes, const void* in, const int64_t* index, void* out,
                  Stream stream) {
-  Move<true>("scatter_rows", rows, row_bytes, in, index, out, stream);
+  MoveByIndex<true>("scatter_rows", rows, row_bytes, in, index, out, stream);
+}
+
+void MoveRows(int64_t moves_count, const kernels::Move* moves, int64_t rows_max, int64_t row_bytes,
+              const void* in, void* out, Stream stream) {
+  if (moves_count == 0 || rows_max == 0 || row_bytes == 0) return;
+  const Launch launch("move_rows");
+  const auto low_bits =
+      static_cast<uint64_t>(row_bytes) | reinterpret_cast<uintptr_t>(in) | reinterpret_cast<uintptr_t>(out);
+  if (low_bits % sizeof(uint4) == 0) {
+    RunUnits<uint4>(moves_count, moves, rows_max, row_bytes, in, out, stream);
+  } else if (low_bits % sizeof(uint32_t) == 0) {
+    RunUnits<uint32_t>(moves_count, moves, rows_max, row_bytes, in, out, stream);
+  } else {
+    RunUnits<uint16_t>(moves_count, moves, rows_max, row_bytes, in, out, stream);
+  }
+  launch.Check();
 }
 
 template <class T>

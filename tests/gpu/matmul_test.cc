@@ -55,6 +55,44 @@ TEST_P(Matmul, AgreesForEveryTransposition) {
   }
 }
 
+// Ragged groups, as of experts: products side by side have the bits that they have alone.
+TEST_P(Matmul, ABatchHasTheBitsOfItsProducts) {
+  const int64_t n = 72, k = 40;
+  const std::vector<int64_t> rows = {1, 33, 0, 300, 17, 64, 5, 129};
+  std::vector<Tensor*> batched, alone;
+  struct Group {
+    Tensor &a, &b, &pull;
+  };
+  std::vector<Group> groups;
+  for (int64_t r : rows) groups.push_back({Random(r, k), Random(n, k), Random(r, n)});
+  for (auto* outs : {&batched, &alone}) {
+    for (int64_t r : rows) {
+      outs->push_back(&Poisoned(r, n));
+      outs->push_back(&Poisoned(r, k));
+      Tensor& gradient = Random(n, k);
+      if (outs == &alone) gradient.values = batched[outs->size()]->values;
+      outs->push_back(&gradient);
+    }
+  }
+  Both([&](const Side& side) {
+    std::vector<MatmulTask> tasks;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto& [a, b, pull] = groups[i];
+      tasks.push_back({MatmulKind::kNT, side(a), side(b), side(*batched[3 * i])});
+      tasks.push_back({MatmulKind::kNN, side(pull), side(b), side(*batched[3 * i + 1])});
+      tasks.push_back({MatmulKind::kTN, side(pull), side(a), side(*batched[3 * i + 2]), true});
+      side.backend.MatmulNT(side.stream, side(a), side(b), side(*alone[3 * i]), false);
+      side.backend.MatmulNN(side.stream, side(pull), side(b), side(*alone[3 * i + 1]), false);
+      side.backend.MatmulTN(side.stream, side(pull), side(a), side(*alone[3 * i + 2]), true);
+    }
+    side.backend.MatmulBatch(side.stream, tasks);
+  });
+  for (size_t i = 0; i < batched.size(); ++i) {
+    EXPECT_EQ(batched[i]->found, alone[i]->found) << "product " << i << ", seed " << seed_;
+  }
+  for (size_t i = 0; i < batched.size(); i += 3) ExpectNear(*batched[i], 0, SumTolerance(k), "product");
+}
+
 // Matrices lie inside larger buffers: at row offsets of odd widths, and beside parameters of odd sizes.
 TEST_P(Matmul, PlaceInMemoryChangesNoBit) {
   const int64_t m = 37, n = 24, k = 40;

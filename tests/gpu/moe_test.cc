@@ -118,6 +118,50 @@ TEST_P(Moe, RouterLogitsAreSumsInFloat) {
   }
 }
 
+TEST_P(Moe, SortAssignments) {
+  struct Case {
+    int64_t tokens;
+    int experts, top_k;
+    bool one;  // all to one expert
+  };
+  for (const Case& c : {Case{0, 4, 2, false},
+                        {1, 1, 1, false},
+                        {700, 8, 2, false},
+                        {700, 8, 2, true},
+                        {33, 2048, 9, false},
+                        {5000, 128, 8, false}}) {
+    Forget();
+    SCOPED_TRACE(
+        absl::StrCat(c.tokens, " tokens, ", c.top_k, " of ", c.experts, c.one ? ", all to one" : ""));
+    std::vector<int32_t> experts(c.tokens * c.top_k);
+    for (int32_t& e : experts) e = c.one ? c.experts - 1 : static_cast<int32_t>(rng_.Below(c.experts));
+    Indices<int32_t>& chosen = Of(experts);
+    Indices<int64_t>&counts = Of(std::vector<int64_t>(c.experts, -7)),
+    &token_of = Of(std::vector<int64_t>(experts.size(), -7)),
+    &row_of = Of(std::vector<int64_t>(experts.size(), -7));
+    Both([&](const Side& side) {
+      side.backend.SortAssignments(side.stream, side(chosen), c.tokens, c.top_k, c.experts, side(counts),
+                                   side(token_of), side(row_of));
+    });
+    ExpectEqual(counts, "counts");
+    ExpectEqual(token_of, "tokens");
+    ExpectEqual(row_of, "rows");
+  }
+}
+
+TEST_P(Moe, MeanSquares) {
+  for (auto [runs, length] : {std::pair<int64_t, int64_t>{0, 5}, {2, 0}, {1, 1}, {7, 1000}}) {
+    Forget();
+    Tensor &values = New(1, runs * length, DType::kFloat64), &out = PoisonedDoubles(runs);
+    for (double& value : values.values) value = rng_.Normal();
+    const int64_t count = runs, each = length;
+    Both([&](const Side& side) {
+      side.backend.MeanSquares(side.stream, side.Doubles(values), count, each, side.Doubles(out));
+    });
+    ExpectNear(out, 1e-12, 0, "means");
+  }
+}
+
 // Row lengths that take 16, 4 and 2 bytes at a time.
 const int64_t kColumns[] = {1, 7, 6, 64, 130, 513};
 
@@ -138,6 +182,24 @@ TEST_P(Moe, GatherAndScatter) {
       ExpectNear(gathered, 0, 0, "gathered");
       ExpectNear(scattered, 0, 0, "scattered");
     }
+  }
+}
+
+TEST_P(Moe, MoveRows) {
+  for (int64_t columns : kColumns) {
+    Forget();
+    SCOPED_TRACE(absl::StrCat("of ", columns));
+    const std::vector<int64_t> lengths = {3, 0, 1, 500, 17};
+    Tensor &in = Random(521, columns), &out = Random(600, columns);
+    std::vector<RowMove> moves;
+    int64_t from = 0, to = 600;
+    for (int64_t rows : lengths) {
+      to -= rows + 5;
+      moves.push_back({from, to, rows});
+      from += rows;
+    }
+    Both([&](const Side& side) { side.backend.MoveRows(side.stream, side(in), moves, side(out)); });
+    ExpectNear(out, 0, 0, "moved");
   }
 }
 

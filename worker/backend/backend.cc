@@ -19,4 +19,11 @@ size_t DTypeBytes(DType dtype) {
 
 DType RouterDType(DType compute) { return compute == DType::kBFloat16 ? DType::kFloat32 : compute; }
 
+void CheckMove(const RowMove& move, const Matrix& in, const Matrix& out) {
+  BALLAST_CHECK(0 <= move.rows && 0 <= move.from && move.from + move.rows <= in.rows && 0 <= move.to &&
+                move.to + move.rows <= out.rows)
+      << move.rows << " rows from " << move.from << " of " << in.rows << " to " << move.to << " of "
+      << out.rows;
+}
+
 }  // namespace ballast

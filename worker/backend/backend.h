@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -54,6 +55,25 @@ struct Matrix {
   int64_t columns = 0;
   int64_t elements() const { return rows * columns; }
 };
+
+// Which operand of a product is transposed; see the methods of these names.
+enum class MatmulKind { kNT, kNN, kTN };
+
+struct MatmulTask {
+  MatmulKind kind = MatmulKind::kNN;
+  Matrix a, b, c;
+  bool accumulate = false;
+};
+
+// Rows [from, from + rows) of one matrix, which become rows [to, to + rows) of another.
+struct RowMove {
+  int64_t from = 0;
+  int64_t to = 0;
+  int64_t rows = 0;
+};
+
+// CHECKs that it stays inside both.
+void CheckMove(const RowMove& move, const Matrix& in, const Matrix& out);
 
 // An order of execution; opaque.
 class Stream {
@@ -121,6 +141,8 @@ class Backend {
   virtual void MatmulNN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) = 0;
   // c = a^T b (c [m,n], a [k,m], b [k,n]): gradient to the weights.
   virtual void MatmulTN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) = 0;
+  // Products that do not depend on one another and may run side by side; each has the bits that it has alone.
+  virtual void MatmulBatch(Stream& stream, std::span<const MatmulTask> tasks) = 0;
 
   // ---- transformer ----
   // out[i] = table[ids[i]]. Ids are in range (the data reader checked them).
@@ -175,6 +197,17 @@ class Backend {
   // RouterForward wrote them.
   virtual void LoadBalance(Stream& stream, Matrix probabilities, const int32_t* experts, int top_k,
                            int64_t sequences, double scale, double* loss, Matrix probabilities_gradient) = 0;
+  // out[r] = the mean of the squares of values[r * length .. (r + 1) * length), r in 0..runs - 1; 0 for a
+  // length of 0. The z loss of a sequence, from its log-sum-exps.
+  virtual void MeanSquares(Stream& stream, const double* values, int64_t runs, int64_t length,
+                           double* out) = 0;
+  // The order in which a rank's assignments travel: by expert, then token, then k. experts [tokens, k], each
+  // in 0..expert_count - 1. counts [expert_count]; token_of [row of that order]; row_of [token * top_k + k].
+  virtual void SortAssignments(Stream& stream, const int32_t* experts, int64_t tokens, int top_k,
+                               int expert_count, int64_t* counts, int64_t* token_of, int64_t* row_of) = 0;
+  // Copies runs of rows, whose targets do not overlap, from `in` to `out`; `moves` is host memory and may go
+  // at once.
+  virtual void MoveRows(Stream& stream, Matrix in, std::span<const RowMove> moves, Matrix out) = 0;
   // out[i] = in[index[i]].
   virtual void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) = 0;
   // out[index[i]] = in[i]; indices are distinct.

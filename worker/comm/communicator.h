@@ -71,6 +71,15 @@ class Communicator {
   // but OK the communicator is dead: every later operation fails at once.
   virtual absl::Status Wait(Pending& pending, Time deadline) = 0;
 
+  // As Wait, for the stream alone: what is enqueued on it from now on finds the data. Returns at once where
+  // completion is an event on a device; buffers then stay as they are until the stream has come past, and a
+  // failure is told by a later call that waits.
+  virtual absl::Status Follow(Pending& pending, Time deadline) { return Wait(pending, deadline); }
+
+  // Until everything enqueued on the stream has run; the errors of Wait. Goes before Backend::Synchronize
+  // wherever an operation was followed, as that would wait for a lost peer without end.
+  virtual absl::Status Drain(Stream& /*stream*/, Time /*deadline*/) { return absl::OkStatus(); }
+
   // Wakes every Wait within 100 ms. From any thread, any number of times.
   virtual void Abort(const std::string& reason) = 0;
 

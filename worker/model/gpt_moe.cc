@@ -107,7 +107,8 @@ class GptMoeModel final : public GptMoe {
   // `slots` is filled and referred to by the context.
   MoeContext LayerContext(const ModelStep& step, const Microbatch& microbatch, int layer,
                           std::vector<ExpertTensors>& slots);
-  absl::StatusOr<bool> IsFinite(Matrix x);
+  // Has the sum of squares of x written to `squares` by the next synchronization; x is finite if that is.
+  void Square(Matrix x, double& squares) { backend_.SumOfSquares(*stream_, x.data, x.elements(), &squares); }
 
   const ModelConfig config_;
   const Recompute recompute_;
@@ -121,6 +122,9 @@ class GptMoeModel final : public GptMoe {
   // Of the last forward.
   int32_t* inputs_ = nullptr;  // on the device
   Matrix out_;                 // of the last layer
+  // Of the embedding, then of each layer's output. Squares of floats do not overflow in double; those of
+  // doubles beyond 1e154 do, which is as bad.
+  std::vector<double> squares_;
 };
 
 absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, const Microbatch& microbatch) {
@@ -144,8 +148,10 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
   backend_.EmbeddingForward(*stream_, inputs_, step.parameters.weight(parameters_.embedding),
                             layers_.front().in);
 
-  BALLAST_ASSIGN_OR_RETURN(const bool embedding_is_finite, IsFinite(layers_.front().in));
-  Note(result.failure, embedding_is_finite, FailureCause::kActivation, ModelPart::kEmbedding);
+  // Whether values are finite is looked at when all layers have run: the host is not to wait for each.
+  squares_.assign(config_.layers + 1, 0);
+  std::vector<char> losses_are_finite(config_.layers, true);
+  Square(layers_.front().in, squares_[0]);
 
   for (int i = 0; i < config_.layers; ++i) {
     Layer& layer = layers_[i];
@@ -156,23 +162,27 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
     BALLAST_RETURN_IF_ERROR(layer.attention->block.Forward(context, parameters, layer.in, layer.middle));
     BALLAST_ASSIGN_OR_RETURN(MoeResult routed,
                              layer.moe->Forward(context, parameters, moe, layer.middle, out));
-    bool losses_are_finite = true;
     for (int64_t s = 0; s < microbatch.sequences; ++s) {
-      losses_are_finite &= std::isfinite(routed.load_balance[s]) && std::isfinite(routed.z_loss[s]);
+      if (!std::isfinite(routed.load_balance[s]) || !std::isfinite(routed.z_loss[s]))
+        losses_are_finite[i] = false;
       result.load_balance[s] += routed.load_balance[s];
       result.z_loss[s] += routed.z_loss[s];
     }
     result.expert_tokens.push_back(std::move(routed.expert_tokens));
     result.rank_tokens.push_back(std::move(routed.rank_tokens));
     result.split_hash = HashSeed({result.split_hash, routed.split_hash});
-    BALLAST_ASSIGN_OR_RETURN(const bool finite, IsFinite(out));
-    Note(result.failure, finite, FailureCause::kActivation, ModelPart::kLayer, i);
-    Note(result.failure, losses_are_finite, FailureCause::kLoss, ModelPart::kLayer, i);
+    Square(out, squares_[i + 1]);
   }
 
   const double scale = step.global_tokens > 0 ? 1.0 / static_cast<double>(step.global_tokens) : 0;
+  BALLAST_RETURN_IF_ERROR(step.communicator.Drain(*stream_, step.deadline));
   BALLAST_ASSIGN_OR_RETURN(const std::vector<double> row_loss,
                            head_.Forward(context, out_, microbatch.targets, scale));
+  Note(result.failure, std::isfinite(squares_[0]), FailureCause::kActivation, ModelPart::kEmbedding);
+  for (int i = 0; i < config_.layers; ++i) {
+    Note(result.failure, std::isfinite(squares_[i + 1]), FailureCause::kActivation, ModelPart::kLayer, i);
+    Note(result.failure, losses_are_finite[i], FailureCause::kLoss, ModelPart::kLayer, i);
+  }
   for (int64_t row = 0; row < tokens; ++row) {
     result.cross_entropy[row / microbatch.length] += row_loss[row];
     Note(result.failure, std::isfinite(row_loss[row]), FailureCause::kLoss, ModelPart::kHead);
@@ -204,6 +214,7 @@ absl::Status GptMoeModel::Backward(const ModelStep& step, const Microbatch& micr
                                                                  scratch_.attention));
   }
   backend_.EmbeddingBackward(*stream_, inputs_, gradient, step.parameters.gradient(parameters_.embedding));
+  BALLAST_RETURN_IF_ERROR(step.communicator.Drain(*stream_, step.deadline));
   return backend_.Synchronize(*stream_);
 }
 
@@ -253,14 +264,6 @@ MoeContext GptMoeModel::LayerContext(const ModelStep& step, const Microbatch& mi
           .sequences = microbatch.sequences,
           .global_sequences = step.global_sequences,
           .phases = step.phases};
-}
-
-// Squares of floats do not overflow in double; those of doubles beyond 1e154 do, which is as bad.
-absl::StatusOr<bool> GptMoeModel::IsFinite(Matrix x) {
-  double squares = 0;
-  backend_.SumOfSquares(*stream_, x.data, x.elements(), &squares);
-  BALLAST_RETURN_IF_ERROR(backend_.Synchronize(*stream_));
-  return std::isfinite(squares);
 }
 
 }  // namespace

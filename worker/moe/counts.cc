@@ -6,24 +6,23 @@
 
 namespace ballast {
 
-absl::StatusOr<CountMatrix> GatherCounts(const MoeContext& context, const std::vector<int64_t>& own,
-                                         GrowingBuffer& buffer) {
+absl::StatusOr<CountMatrix> GatherCounts(const MoeContext& context, const int64_t* own, int experts,
+                                         GrowingBuffer& buffer, std::vector<int64_t>& host) {
   const int ranks = context.communicator.size();
-  const size_t experts = own.size();
-  const size_t bytes = experts * sizeof(int64_t);
-  // This rank's counts, then everybody's.
-  BALLAST_ASSIGN_OR_RETURN(int64_t* const mine,
-                           buffer.Array<int64_t>(static_cast<int64_t>((ranks + 1) * experts)));
-  int64_t* const all = mine + experts;
-  context.backend.Copy(context.stream, mine, own.data(), bytes);
+  const size_t bytes = static_cast<size_t>(experts) * sizeof(int64_t);
+  BALLAST_ASSIGN_OR_RETURN(int64_t* const all, buffer.Array<int64_t>(int64_t{ranks} * experts));
   std::unique_ptr<Pending> pending =
-      context.communicator.AllGather(context.stream, mine, std::vector<size_t>(ranks, bytes), all);
+      context.communicator.AllGather(context.stream, own, std::vector<size_t>(ranks, bytes), all);
   BALLAST_RETURN_IF_ERROR(context.communicator.Wait(*pending, context.deadline));
-
-  CountMatrix counts(ranks, std::vector<int64_t>(experts));
-  for (int r = 0; r < ranks; ++r)
-    context.backend.Copy(context.stream, counts[r].data(), all + r * experts, bytes);
+  host.resize(static_cast<size_t>(ranks) * experts);
+  context.backend.Copy(context.stream, host.data(), all, ranks * bytes);
   BALLAST_RETURN_IF_ERROR(context.backend.Synchronize(context.stream));
+
+  CountMatrix counts;
+  for (int r = 0; r < ranks; ++r) {
+    const auto row = host.begin() + int64_t{r} * experts;
+    counts.emplace_back(row, row + experts);
+  }
   return counts;
 }
 

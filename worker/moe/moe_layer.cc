@@ -40,13 +40,6 @@ void CheckConserved(const Route& route, const Split& split, const CountMatrix& c
       << Sum(expert_tokens) << " assignments routed, " << Sum(split.rank_tokens) << " computed";
 }
 
-absl::StatusOr<int64_t*> OnDevice(const MoeContext& context, const std::vector<int64_t>& values,
-                                  GrowingBuffer& buffer) {
-  BALLAST_ASSIGN_OR_RETURN(int64_t* to, buffer.Array<int64_t>(static_cast<int64_t>(values.size())));
-  context.backend.Copy(context.stream, to, values.data(), values.size() * sizeof(int64_t));
-  return to;
-}
-
 }  // namespace
 
 MoeLayer::MoeLayer(const MoeConfig& config, Backend& backend, MoeScratch& scratch)
@@ -65,12 +58,18 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
 
   // Gate.
   PhaseScope phase(context.phases, Phase::kRouter);
-  BALLAST_ASSIGN_OR_RETURN(RouterResult routed, router_.Forward(context, x));
-  routing_ = MakeRouting(routed.choices, config_.top_k, config_.experts);
+  BALLAST_RETURN_IF_ERROR(router_.Forward(context, x));
+  const int64_t assignments = x.rows * config_.top_k;
+  BALLAST_ASSIGN_OR_RETURN(token_of_, token_of_buffer_.Array<int64_t>(assignments));
+  BALLAST_ASSIGN_OR_RETURN(row_of_, row_of_buffer_.Array<int64_t>(assignments));
+  BALLAST_ASSIGN_OR_RETURN(int64_t* const own_counts, scratch_.own_counts.Array<int64_t>(config_.experts));
+  backend.SortAssignments(context.stream, router_.experts(), x.rows, config_.top_k, config_.experts,
+                          own_counts, token_of_, row_of_);
 
   // Counts and split.
   phase.Next(Phase::kCounts);
-  BALLAST_ASSIGN_OR_RETURN(const CountMatrix counts, GatherCounts(context, routing_.counts, scratch_.counts));
+  BALLAST_ASSIGN_OR_RETURN(const CountMatrix counts,
+                           GatherCounts(context, own_counts, config_.experts, scratch_.counts, counts_));
   BALLAST_ASSIGN_OR_RETURN(const AllToAllPtr all_to_all, AllToAlls().Find(context.plan.schedule.all_to_all));
   const std::vector<char> wanted = all_to_all->Wanted(context.topology, self);
   BALLAST_ASSIGN_OR_RETURN(const Split split, ComputeSplit(counts, context.plan, config_.experts,
@@ -86,8 +85,6 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   const int64_t computed = route.host_rows[self.index()];
   chunks_ = CutIntoChunks(std::move(route), context.plan.schedule.chunks);
   Matrix source_rows, host_rows;
-  BALLAST_ASSIGN_OR_RETURN(token_of_, OnDevice(context, routing_.token_of, token_of_buffer_));
-  BALLAST_ASSIGN_OR_RETURN(row_of_, OnDevice(context, routing_.row_of, row_of_buffer_));
   BALLAST_ASSIGN_OR_RETURN(source_rows, scratch_.source_rows.Shape(sent, x.columns));
   BALLAST_ASSIGN_OR_RETURN(expert_in_, expert_in_buffer_.Shape(computed, x.columns));
   backend.GatherRows(context.stream, x, token_of_, source_rows);
@@ -104,8 +101,8 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kCombine, host_rows, returned_));
   backend.CombineForward(context.stream, returned_, row_of_, router_.weights(), out);
 
-  return MoeResult{.load_balance = std::move(routed.load_balance),
-                   .z_loss = std::move(routed.z_loss),
+  return MoeResult{.load_balance = router_.load_balance(),
+                   .z_loss = router_.z_loss(),
                    .expert_tokens = std::move(expert_tokens),
                    .rank_tokens = split.rank_tokens,
                    .split_hash = split.hash};

@@ -20,7 +20,6 @@
 #include "worker/moe/experts.h"
 #include "worker/moe/moe_context.h"
 #include "worker/moe/router.h"
-#include "worker/moe/routing.h"
 
 namespace ballast {
 
@@ -41,6 +40,7 @@ struct MoeScratch {
         host_gradient(backend, "scratch"),
         weights_gradient(backend, "scratch"),
         logits_gradient(backend, "scratch"),
+        own_counts(backend, "scratch"),
         counts(backend, "scratch"),
         experts(backend) {}
   GrowingBuffer source_rows;  // [assignments of this rank, hidden], in source order
@@ -48,7 +48,7 @@ struct MoeScratch {
   GrowingBuffer host_gradient;
   GrowingBuffer weights_gradient;
   GrowingBuffer logits_gradient;  // rounded to the compute type
-  GrowingBuffer counts;
+  GrowingBuffer own_counts, counts;
   ExpertScratch experts;
 };
 
@@ -73,13 +73,14 @@ class MoeLayer {
   Experts experts_;
   GrowingBuffer token_of_buffer_, row_of_buffer_, expert_in_buffer_, returned_buffer_;
   // Of the last forward.
-  Routing routing_;  // kept: copies to the device read it
   std::vector<Route> chunks_;
   std::vector<int64_t> slot_rows_;  // of this rank
-  int64_t* token_of_ = nullptr;     // on the device, as in Routing
+  // As Backend::SortAssignments makes them.
+  int64_t* token_of_ = nullptr;
   int64_t* row_of_ = nullptr;
-  Matrix expert_in_;  // [rows computed here, hidden]
-  Matrix returned_;   // [assignments of this rank, hidden], unreduced
+  std::vector<int64_t> counts_;  // kept: a copy from the device writes it
+  Matrix expert_in_;             // [rows computed here, hidden]
+  Matrix returned_;              // [assignments of this rank, hidden], unreduced
 };
 
 }  // namespace ballast

@@ -21,14 +21,14 @@ Router::Router(const MoeConfig& config, Backend& backend)
       weights_buffer_(backend, "activations"),
       experts_buffer_(backend, "activations"),
       log_sum_exp_buffer_(backend, "activations"),
-      load_balance_buffer_(backend, "activations") {}
+      losses_buffer_(backend, "activations") {}
 
-absl::StatusOr<RouterResult> Router::Forward(const MoeContext& context, Matrix x) {
+absl::Status Router::Forward(const MoeContext& context, Matrix x) {
   Backend& backend = context.backend;
   Stream& stream = context.stream;
   const int64_t tokens = x.rows;
   const int64_t choices = tokens * config_.top_k;
-  double* load_balance = nullptr;
+  double* losses = nullptr;
   BALLAST_ASSIGN_OR_RETURN(logits_, logits_buffer_.RouterShape(tokens, config_.experts));
   BALLAST_ASSIGN_OR_RETURN(probabilities_, probabilities_buffer_.RouterShape(tokens, config_.experts));
   BALLAST_ASSIGN_OR_RETURN(probabilities_gradient_,
@@ -36,31 +36,24 @@ absl::StatusOr<RouterResult> Router::Forward(const MoeContext& context, Matrix x
   BALLAST_ASSIGN_OR_RETURN(weights_, weights_buffer_.RouterShape(tokens, config_.top_k));
   BALLAST_ASSIGN_OR_RETURN(experts_, experts_buffer_.Array<int32_t>(choices));
   BALLAST_ASSIGN_OR_RETURN(log_sum_exp_, log_sum_exp_buffer_.Array<double>(tokens));
-  BALLAST_ASSIGN_OR_RETURN(load_balance, load_balance_buffer_.Array<double>(context.sequences));
+  BALLAST_ASSIGN_OR_RETURN(losses, losses_buffer_.Array<double>(2 * context.sequences));
+  double* const z_losses = losses + context.sequences;
+  const int64_t length = context.sequences > 0 ? DivExact(tokens, context.sequences) : 0;
 
   backend.RouterLogits(stream, x, context.router, logits_);
   backend.RouterForward(stream, logits_, config_.top_k, probabilities_, experts_, weights_, log_sum_exp_);
   backend.LoadBalance(stream, probabilities_, experts_, config_.top_k, context.sequences,
-                      config_.load_balance_coefficient * PerSequence(context), load_balance,
+                      config_.load_balance_coefficient * PerSequence(context), losses,
                       probabilities_gradient_);
 
-  RouterResult result;
-  result.choices.resize(choices);
-  result.load_balance.resize(context.sequences);
-  std::vector<double> log_sum_exp(tokens);
-  backend.Copy(stream, result.choices.data(), experts_, result.choices.size() * sizeof(int32_t));
-  backend.Copy(stream, result.load_balance.data(), load_balance, result.load_balance.size() * sizeof(double));
-  backend.Copy(stream, log_sum_exp.data(), log_sum_exp_, log_sum_exp.size() * sizeof(double));
-  BALLAST_RETURN_IF_ERROR(backend.Synchronize(stream));
+  backend.MeanSquares(stream, log_sum_exp_, context.sequences, length, z_losses);
 
-  const int64_t length = context.sequences > 0 ? DivExact(tokens, context.sequences) : 0;
-  for (int64_t sequence = 0; sequence < context.sequences; ++sequence) {
-    double squares = 0;
-    for (int64_t i = sequence * length; i < (sequence + 1) * length; ++i)
-      squares += log_sum_exp[i] * log_sum_exp[i];
-    result.z_loss.push_back(squares / static_cast<double>(length));
-  }
-  return result;
+  load_balance_.resize(context.sequences);
+  z_loss_.resize(context.sequences);
+  const size_t bytes = context.sequences * sizeof(double);
+  backend.Copy(stream, load_balance_.data(), losses, bytes);
+  backend.Copy(stream, z_loss_.data(), z_losses, bytes);
+  return absl::OkStatus();
 }
 
 absl::Status Router::Backward(const MoeContext& context, Matrix x, Matrix weights_gradient, Matrix x_gradient,

@@ -16,6 +16,7 @@ class Bf16Compressor final : public Compressor {
   void Decompress(Backend& backend, Stream& stream, const void* in, Matrix out) const override {
     backend.FromBFloat16(stream, in, out.elements(), out.data);
   }
+  bool IsIdentity(const Backend& backend) const override { return backend.dtype() == DType::kBFloat16; }
   // 8 significant bits: half a unit in the last place of a number in [1, 2) is 2^-8. Subnormals of the 8-bit
   // exponent excepted.
   double RelativeErrorBound() const override { return 0x1.0p-8; }

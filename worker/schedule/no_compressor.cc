@@ -16,6 +16,7 @@ class NoCompressor final : public Compressor {
   void Decompress(Backend& backend, Stream& stream, const void* in, Matrix out) const override {
     backend.Copy(stream, out.data, in, Bytes(backend, out.rows, out.columns));
   }
+  bool IsIdentity(const Backend&) const override { return true; }
   double RelativeErrorBound() const override { return 0; }
 };
 

@@ -1,7 +1,10 @@
 #include "worker/schedule/row_carrier.h"
 
+#include <algorithm>
+#include <map>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/status_macros.h"
@@ -14,14 +17,11 @@ struct Parcel {
   const RowRun* run = nullptr;
   std::vector<Rank> stops;
   size_t bytes = 0;
-  const char* place = nullptr;  // null while another rank holds it
+  const char* place = nullptr;   // null while another rank holds it
+  const char* buffer = nullptr;  // that the place is in
 
   Rank Before(int stage) const { return stage == 0 ? run->from : stops[stage - 1]; }
 };
-
-Matrix Rows(const Backend& backend, Matrix all, int64_t first, int64_t rows) {
-  return {static_cast<char*>(all.data) + first * all.columns * backend.element_bytes(), rows, all.columns};
-}
 
 std::vector<Parcel> ParcelsOf(Rank self, const AllToAllContext& context, const std::vector<RowRun>& runs,
                               const StopsOf& stops_of, int stages, const Compressor& compressor,
@@ -34,31 +34,84 @@ std::vector<Parcel> ParcelsOf(Rank self, const AllToAllContext& context, const s
     bool mine = run.from == self;
     for (Rank stop : stops) mine |= stop == self;
     if (!mine) continue;
-    parcels.push_back(
-        {&run, std::move(stops), compressor.Bytes(context.backend, run.rows, columns), nullptr});
+    parcels.push_back({&run, std::move(stops), compressor.Bytes(context.backend, run.rows, columns)});
   }
   return parcels;
 }
 
-// Writes the rows that begin here in wire form, grouped by their first stop so that they can be sent as they
-// lie.
-absl::Status CompressOwn(Rank self, const AllToAllContext& context, const Compressor& compressor, Matrix in,
-                         std::vector<Parcel>& parcels) {
-  size_t total = 0;
-  for (const Parcel& parcel : parcels) {
-    if (parcel.run->from == self) total += parcel.bytes;
+// Whether the parcels, in this order, are one run of rows.
+bool AreOneRun(const std::vector<Parcel*>& parcels) {
+  for (size_t i = 1; i < parcels.size(); ++i) {
+    const RowRun& before = *parcels[i - 1]->run;
+    if (parcels[i]->run->from_row != before.from_row + before.rows) return false;
   }
-  BALLAST_ASSIGN_OR_RETURN(char* to, context.scratch.Get(0, total));
-  for (int peer = 0; peer < context.communicator.size(); ++peer) {
-    for (Parcel& parcel : parcels) {
-      if (parcel.run->from != self || parcel.stops[0] != Rank(peer)) continue;
-      compressor.Compress(context.backend, context.stream,
-                          Rows(context.backend, in, parcel.run->from_row, parcel.run->rows), to);
-      parcel.place = to;
-      to += parcel.bytes;
+  return true;
+}
+
+// Appends a move, as a part of the last one where it goes on.
+void Append(std::vector<RowMove>& moves, const RowMove& move) {
+  if (!moves.empty()) {
+    RowMove& last = moves.back();
+    if (last.from + last.rows == move.from && last.to + last.rows == move.to) {
+      last.rows += move.rows;
+      return;
     }
   }
+  moves.push_back(move);
+}
+
+// Brings the rows that begin here into wire form, grouped by their first stop so that they can be sent as
+// they lie. Rows that already lie so stay in `in`.
+absl::Status LayOutOwn(Rank self, const AllToAllContext& context, const Compressor& compressor, Matrix in,
+                       std::vector<Parcel>& parcels) {
+  const bool identity = compressor.IsIdentity(context.backend);
+  const size_t row_bytes = compressor.Bytes(context.backend, 1, in.columns);
+  std::vector<std::vector<Parcel*>> by_stop(context.communicator.size());
+  for (Parcel& parcel : parcels) {
+    if (parcel.run->from == self) by_stop[parcel.stops[0].index()].push_back(&parcel);
+  }
+  std::vector<Parcel*> packed;
+  int64_t rows = 0;
+  for (size_t peer = 0; peer < by_stop.size(); ++peer) {
+    const bool stays = identity && (Rank(static_cast<int>(peer)) == self || AreOneRun(by_stop[peer]));
+    for (Parcel* parcel : by_stop[peer]) {
+      if (stays) {
+        parcel->buffer = static_cast<const char*>(in.data);
+        parcel->place = parcel->buffer + parcel->run->from_row * row_bytes;
+      } else {
+        packed.push_back(parcel);
+        rows += parcel->run->rows;
+      }
+    }
+  }
+  BALLAST_ASSIGN_OR_RETURN(char* const wire, context.scratch.Get(0, rows * row_bytes));
+  std::vector<RowMove> moves;
+  int64_t next = 0;
+  for (Parcel* parcel : packed) {
+    Append(moves, {parcel->run->from_row, next, parcel->run->rows});
+    parcel->buffer = wire;
+    parcel->place = wire + next * row_bytes;
+    next += parcel->run->rows;
+  }
+  compressor.CompressRuns(context.backend, context.stream, in, moves, wire);
   return absl::OkStatus();
+}
+
+// Takes what has arrived out of its wire form, into its rows of `out`.
+void Deliver(Rank self, const AllToAllContext& context, const Compressor& compressor,
+             const std::vector<Parcel>& parcels, Matrix out) {
+  const size_t row_bytes = compressor.Bytes(context.backend, 1, out.columns);
+  std::map<const char*, std::vector<RowMove>> by_buffer;
+  for (const Parcel& parcel : parcels) {
+    if (parcel.run->to != self) continue;
+    const auto row = static_cast<int64_t>((parcel.place - parcel.buffer) / row_bytes);
+    Append(by_buffer[parcel.buffer], {row, parcel.run->to_row, parcel.run->rows});
+  }
+  for (const auto& [buffer, moves] : by_buffer) {
+    int64_t rows = 0;
+    for (const RowMove& move : moves) rows = std::max(rows, move.from + move.rows);
+    compressor.DecompressRuns(context.backend, context.stream, buffer, rows, moves, out);
+  }
 }
 
 // The messages that leave this rank in `stage`; from the second stage on their parcels are brought together
@@ -105,13 +158,15 @@ absl::StatusOr<std::vector<RecvOp>> Recvs(Rank self, const AllToAllContext& cont
   for (const Parcel& parcel : parcels) {
     if (comes(parcel)) total += parcel.bytes;
   }
-  BALLAST_ASSIGN_OR_RETURN(char* to, context.scratch.Get(2 * stage + 1, total));
+  BALLAST_ASSIGN_OR_RETURN(char* const buffer, context.scratch.Get(2 * stage + 1, total));
+  char* to = buffer;
   std::vector<RecvOp> recvs;
   for (int peer = 0; peer < context.communicator.size(); ++peer) {
     RecvOp recv{.from = Rank(peer), .data = to};
     for (Parcel& parcel : parcels) {
       if (!comes(parcel) || parcel.Before(stage) != Rank(peer)) continue;
       parcel.place = to;
+      parcel.buffer = buffer;
       to += parcel.bytes;
       recv.bytes += parcel.bytes;
     }
@@ -141,19 +196,15 @@ absl::Status CarryRows(const AllToAllContext& context, const std::vector<RowRun>
   const Rank self = context.communicator.rank();
   BALLAST_CHECK(in.columns == out.columns) << in.columns << " columns in, " << out.columns << " out";
   std::vector<Parcel> parcels = ParcelsOf(self, context, runs, stops_of, stages, compressor, in.columns);
-  BALLAST_RETURN_IF_ERROR(CompressOwn(self, context, compressor, in, parcels));
+  BALLAST_RETURN_IF_ERROR(LayOutOwn(self, context, compressor, in, parcels));
   for (int stage = 0; stage < stages; ++stage) {
     BALLAST_ASSIGN_OR_RETURN(std::vector<SendOp> sends, Sends(self, context, stage, parcels));
     BALLAST_ASSIGN_OR_RETURN(std::vector<RecvOp> recvs, Recvs(self, context, stage, parcels));
     std::unique_ptr<Pending> pending =
         context.communicator.Exchange(context.stream, std::move(sends), std::move(recvs));
-    BALLAST_RETURN_IF_ERROR(context.communicator.Wait(*pending, context.deadline));
+    BALLAST_RETURN_IF_ERROR(context.communicator.Follow(*pending, context.deadline));
   }
-  for (const Parcel& parcel : parcels) {
-    if (parcel.run->to != self) continue;
-    compressor.Decompress(context.backend, context.stream, parcel.place,
-                          Rows(context.backend, out, parcel.run->to_row, parcel.run->rows));
-  }
+  Deliver(self, context, compressor, parcels, out);
   return absl::OkStatus();
 }
 

@@ -43,6 +43,9 @@ class ForwardingBackend : public Backend {
   void MatmulTN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
     return to_.MatmulTN(stream, a, b, c, accumulate);
   }
+  void MatmulBatch(Stream& stream, std::span<const MatmulTask> tasks) override {
+    return to_.MatmulBatch(stream, tasks);
+  }
   void EmbeddingForward(Stream& stream, const int32_t* ids, Matrix table, Matrix out) override {
     return to_.EmbeddingForward(stream, ids, table, out);
   }
@@ -99,6 +102,16 @@ class ForwardingBackend : public Backend {
                    double scale, double* loss, Matrix probabilities_gradient) override {
     return to_.LoadBalance(stream, probabilities, experts, top_k, sequences, scale, loss,
                            probabilities_gradient);
+  }
+  void MeanSquares(Stream& stream, const double* values, int64_t runs, int64_t length, double* out) override {
+    return to_.MeanSquares(stream, values, runs, length, out);
+  }
+  void SortAssignments(Stream& stream, const int32_t* experts, int64_t tokens, int top_k, int expert_count,
+                       int64_t* counts, int64_t* token_of, int64_t* row_of) override {
+    return to_.SortAssignments(stream, experts, tokens, top_k, expert_count, counts, token_of, row_of);
+  }
+  void MoveRows(Stream& stream, Matrix in, std::span<const RowMove> moves, Matrix out) override {
+    return to_.MoveRows(stream, in, moves, out);
   }
   void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) override {
     return to_.GatherRows(stream, in, index, out);

@@ -49,6 +49,25 @@ class MatmulTest : public BackendTest<T> {
 };
 TYPED_TEST_SUITE(MatmulTest, CpuTypes);
 
+TYPED_TEST(MatmulTest, ABatchIsItsProducts) {
+  std::vector<TypeParam> a = this->Random(6), b = this->Random(6), square = this->Random(4);
+  std::vector<TypeParam> nt = this->Poisoned(4), nn = this->Poisoned(6), tn = this->Random(9);
+  std::vector<TypeParam> nt_alone = nt, nn_alone = nn, tn_alone = tn;
+  const Matrix a23 = this->View(a, 2, 3), b23 = this->View(b, 2, 3), s22 = this->View(square, 2, 2);
+  const std::vector<MatmulTask> tasks = {
+      {MatmulKind::kNT, a23, b23, this->View(nt, 2, 2)},
+      {MatmulKind::kNN, s22, b23, this->View(nn, 2, 3)},
+      {MatmulKind::kTN, a23, b23, this->View(tn, 3, 3), /*accumulate=*/true},
+  };
+  this->backend_->MatmulBatch(*this->stream_, tasks);
+  this->backend_->MatmulNT(*this->stream_, a23, b23, this->View(nt_alone, 2, 2), false);
+  this->backend_->MatmulNN(*this->stream_, s22, b23, this->View(nn_alone, 2, 3), false);
+  this->backend_->MatmulTN(*this->stream_, a23, b23, this->View(tn_alone, 3, 3), true);
+  EXPECT_EQ(nt, nt_alone);
+  EXPECT_EQ(nn, nn_alone);
+  EXPECT_EQ(tn, tn_alone);
+}
+
 TYPED_TEST(MatmulTest, AgreesWithLoopsOnOddAndEmptySizes) {
   using Form = typename TestFixture::Form;
   for (Form form : {Form::kNT, Form::kNN, Form::kTN}) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <numeric>
 
 #include "tests/worker/backend/backend_fixture.h"
@@ -51,6 +52,34 @@ TYPED_TEST(RowsTest, CombineAndSumAgreeWithLoops) {
     this->ExpectNear(out, expected);
     this->ExpectNear(sum, expected_sum);
   }
+}
+
+TYPED_TEST(RowsTest, MovesRunsOfRows) {
+  std::vector<TypeParam> in = this->Random(6 * kColumns), out = this->Random(8 * kColumns);
+  std::vector<TypeParam> expected = out;
+  const std::vector<RowMove> moves = {{4, 0, 2}, {1, 5, 3}, {3, 3, 0}, {0, 2, 1}};
+  for (const RowMove& move : moves) {
+    std::copy_n(in.begin() + move.from * kColumns, move.rows * kColumns,
+                expected.begin() + move.to * kColumns);
+  }
+  this->backend_->MoveRows(*this->stream_, this->View(in, 6, kColumns), moves, this->View(out, 8, kColumns));
+  EXPECT_EQ(out, expected);
+}
+
+TYPED_TEST(RowsTest, ARunBeyondTheEndIsOurMistake) {
+  std::vector<TypeParam> in = this->Random(2 * kColumns), out = this->Random(2 * kColumns);
+  const std::vector<RowMove> moves = {{1, 0, 2}};
+  EXPECT_DEATH(this->backend_->MoveRows(*this->stream_, this->View(in, 2, kColumns), moves,
+                                        this->View(out, 2, kColumns)),
+               "2 rows from 1 of 2");
+}
+
+TYPED_TEST(RowsTest, MeansOfSquaresOfRuns) {
+  std::vector<double> values = {1, 2, 3, -1, 0, 2}, out = {-1, -1, -1};
+  this->backend_->MeanSquares(*this->stream_, values.data(), 3, 2, out.data());
+  EXPECT_EQ(out, (std::vector<double>{2.5, 5, 2}));
+  this->backend_->MeanSquares(*this->stream_, nullptr, 2, 0, out.data());
+  EXPECT_EQ(out, (std::vector<double>{0, 0, 2}));
 }
 
 TYPED_TEST(RowsTest, NoRowsAreFine) {

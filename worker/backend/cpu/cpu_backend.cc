@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <type_traits>
 #include <vector>
 
@@ -77,6 +78,22 @@ class CpuBackend final : public Backend {
     BALLAST_CHECK(a.rows == b.rows && c.rows == a.columns && c.columns == b.columns);
     Gemm<T>(c.rows, c.columns, a.rows, T(1), {In(a.data), a.columns, true}, {In(b.data), b.columns, false},
             accumulate, {Out(c.data), c.columns});
+  }
+
+  void MatmulBatch(Stream& stream, std::span<const MatmulTask> tasks) override {
+    for (const MatmulTask& task : tasks) {
+      switch (task.kind) {
+        case MatmulKind::kNT:
+          MatmulNT(stream, task.a, task.b, task.c, task.accumulate);
+          break;
+        case MatmulKind::kNN:
+          MatmulNN(stream, task.a, task.b, task.c, task.accumulate);
+          break;
+        case MatmulKind::kTN:
+          MatmulTN(stream, task.a, task.b, task.c, task.accumulate);
+          break;
+      }
+    }
   }
 
   void EmbeddingForward(Stream&, const int32_t* ids, Matrix table, Matrix out) override {
@@ -160,6 +177,23 @@ class CpuBackend final : public Backend {
     cpu::LoadBalance<T>(In(probabilities), experts, top_k, sequences, scale, loss,
                         Out(probabilities_gradient),
                         static_cast<CpuStream&>(stream).Scratch<double>(probabilities.columns));
+  }
+  void MeanSquares(Stream&, const double* values, int64_t runs, int64_t length, double* out) override {
+    cpu::MeanSquares(values, runs, length, out);
+  }
+  void SortAssignments(Stream& stream, const int32_t* experts, int64_t tokens, int top_k, int expert_count,
+                       int64_t* counts, int64_t* token_of, int64_t* row_of) override {
+    cpu::SortAssignments({experts, static_cast<size_t>(tokens * top_k)}, top_k, expert_count, counts,
+                         token_of, row_of, static_cast<CpuStream&>(stream).Scratch<int64_t>(expert_count));
+  }
+  void MoveRows(Stream&, Matrix in, std::span<const RowMove> moves, Matrix out) override {
+    BALLAST_CHECK(in.columns == out.columns);
+    const size_t row_bytes = static_cast<size_t>(in.columns) * element_bytes();
+    for (const RowMove& move : moves) {
+      CheckMove(move, in, out);
+      std::memcpy(static_cast<char*>(out.data) + move.to * row_bytes,
+                  static_cast<const char*>(in.data) + move.from * row_bytes, move.rows * row_bytes);
+    }
   }
   void GatherRows(Stream&, Matrix in, const int64_t* index, Matrix out) override {
     BALLAST_CHECK(in.columns == out.columns);

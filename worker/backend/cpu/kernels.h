@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "worker/backend/backend.h"
 
@@ -70,6 +71,11 @@ void RouterBackward(Rows<const T> probabilities, const int32_t* experts, Rows<co
 template <class T>
 void LoadBalance(Rows<const T> probabilities, const int32_t* experts, int top_k, int64_t sequences,
                  double scale, double* loss, Rows<T> probabilities_gradient, double* scratch);
+
+void MeanSquares(const double* values, int64_t runs, int64_t length, double* out);
+// `scratch` has room for expert_count values.
+void SortAssignments(std::span<const int32_t> experts, int top_k, int expert_count, int64_t* counts,
+                     int64_t* token_of, int64_t* row_of, int64_t* scratch);
 
 template <class T>
 void GatherRows(Rows<const T> in, const int64_t* index, Rows<T> out);

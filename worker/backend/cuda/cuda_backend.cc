@@ -1,7 +1,10 @@
 #include "worker/backend/cuda/cuda_backend.h"
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <type_traits>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -16,10 +19,12 @@
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
 #include "kernels/load_balance.h"
+#include "kernels/mean_squares.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/router.h"
 #include "kernels/rows.h"
+#include "kernels/sort_assignments.h"
 #include "kernels/sum_of_squares.h"
 #include "kernels/swiglu.h"
 #include "worker/backend/cuda/cuda_memory.h"
@@ -56,7 +61,7 @@ class CudaBackend final : public Backend {
     if (bytes > 0) BALLAST_CUDA_CHECK(cudaMemsetAsync(data, 0, bytes, On(stream).get()));
   }
   void Copy(Stream& stream, void* to, const void* from, size_t bytes) override {
-    if (bytes > 0) BALLAST_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, On(stream).get()));
+    if (bytes > 0) On(stream).Copy(to, from, bytes);
   }
 
   void Add(Stream& stream, Matrix x, Matrix y) override {
@@ -73,18 +78,21 @@ class CudaBackend final : public Backend {
   }
 
   void MatmulNT(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
-    BALLAST_CHECK(a.columns == b.columns && c.rows == a.rows && c.columns == b.rows);
-    Multiply(stream, {.out_dtype = kDType, .transpose_b = true, .accumulate = accumulate, .k = a.columns}, a,
-             b, c);
+    Multiply(stream, {MatmulKind::kNT, a, b, c, accumulate});
   }
   void MatmulNN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
-    BALLAST_CHECK(a.columns == b.rows && c.rows == a.rows && c.columns == b.columns);
-    Multiply(stream, {.out_dtype = kDType, .accumulate = accumulate, .k = a.columns}, a, b, c);
+    Multiply(stream, {MatmulKind::kNN, a, b, c, accumulate});
   }
   void MatmulTN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
-    BALLAST_CHECK(a.rows == b.rows && c.rows == a.columns && c.columns == b.columns);
-    Multiply(stream, {.out_dtype = kDType, .transpose_a = true, .accumulate = accumulate, .k = a.rows}, a, b,
-             c);
+    Multiply(stream, {MatmulKind::kTN, a, b, c, accumulate});
+  }
+  void MatmulBatch(Stream& stream, std::span<const MatmulTask> tasks) override {
+    std::vector<MatmulRunner::Product> products;
+    products.reserve(tasks.size());
+    for (const MatmulTask& task : tasks)
+      products.push_back({ShapeOf(task), task.a.data, task.b.data, task.c.data});
+    CudaStream& on = On(stream);
+    on.matmul().RunSideBySide(products, on.get());
   }
 
   void EmbeddingForward(Stream& stream, const int32_t* ids, Matrix table, Matrix out) override {
@@ -152,8 +160,10 @@ class CudaBackend final : public Backend {
   }
 
   void RouterLogits(Stream& stream, Matrix x, Matrix weight, Matrix logits) override {
-    BALLAST_CHECK(x.columns == weight.columns && logits.rows == x.rows && logits.columns == weight.rows);
-    Multiply(stream, {.out_dtype = DType::kFloat32, .transpose_b = true, .k = x.columns}, x, weight, logits);
+    MatmulShape shape = ShapeOf({MatmulKind::kNT, x, weight, logits});
+    shape.out_dtype = DType::kFloat32;
+    CudaStream& on = On(stream);
+    on.matmul().Run({shape, x.data, weight.data, logits.data}, on.get());
   }
   void CastRouter(Stream& stream, const void* in, int64_t elements, void* out) override {
     CastMaster(stream, in, elements, out);  // both from float
@@ -185,6 +195,32 @@ class CudaBackend final : public Backend {
     kernels::LoadBalance({sequences, length, static_cast<int>(probabilities.columns), top_k},
                          Floats(probabilities), experts, scale, loss, Floats(probabilities_gradient),
                          On(stream).get());
+  }
+  void MeanSquares(Stream& stream, const double* values, int64_t runs, int64_t length, double* out) override {
+    kernels::MeanSquares(values, runs, length, out, On(stream).get());
+  }
+  void SortAssignments(Stream& stream, const int32_t* experts, int64_t tokens, int top_k, int expert_count,
+                       int64_t* counts, int64_t* token_of, int64_t* row_of) override {
+    BALLAST_CHECK(expert_count <= kernels::kRouterExpertsMax) << expert_count << " experts";
+    CudaStream& on = On(stream);
+    const int64_t assignments = tokens * top_k;
+    kernels::SortAssignments(assignments, top_k, expert_count, experts, counts, token_of, row_of,
+                             on.Scratch(kernels::SortAssignmentsScratchBytes(assignments, expert_count)),
+                             on.get());
+  }
+  void MoveRows(Stream& stream, Matrix in, std::span<const RowMove> moves, Matrix out) override {
+    BALLAST_CHECK(in.columns == out.columns);
+    std::vector<kernels::Move> copies;
+    int64_t rows_max = 0;
+    for (const RowMove& move : moves) {
+      CheckMove(move, in, out);
+      if (move.rows > 0) copies.push_back({move.from, move.to, move.rows});
+      rows_max = std::max(rows_max, move.rows);
+    }
+    if (copies.empty()) return;
+    CudaStream& on = On(stream);
+    kernels::MoveRows(static_cast<int64_t>(copies.size()), on.Upload(copies.data(), copies.size()), rows_max,
+                      RowBytes(in), in.data, out.data, on.get());
   }
   void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) override {
     BALLAST_CHECK(in.columns == out.columns);
@@ -262,12 +298,22 @@ class CudaBackend final : public Backend {
     UseCudaDevice(device_);
     return static_cast<CudaStream&>(stream);
   }
-  void Multiply(Stream& stream, MatmulShape shape, const Matrix& a, const Matrix& b, const Matrix& c) {
-    shape.dtype = kDType;
-    shape.m = c.rows;
-    shape.n = c.columns;
+  static MatmulShape ShapeOf(const MatmulTask& task) {
+    const auto& [kind, a, b, c, accumulate] = task;
+    MatmulShape shape{.dtype = kDType, .out_dtype = kDType, .accumulate = accumulate, .m = c.rows, .n = c.columns};
+    shape.transpose_a = kind == MatmulKind::kTN;
+    shape.transpose_b = kind == MatmulKind::kNT;
+    shape.k = shape.transpose_a ? a.rows : a.columns;
+    BALLAST_CHECK((shape.transpose_a ? a.columns : a.rows) == shape.m &&
+                  (shape.transpose_b ? b.rows : b.columns) == shape.n &&
+                  (shape.transpose_b ? b.columns : b.rows) == shape.k)
+        << a.rows << "x" << a.columns << " and " << b.rows << "x" << b.columns << " into " << c.rows << "x"
+        << c.columns;
+    return shape;
+  }
+  void Multiply(Stream& stream, const MatmulTask& task) {
     CudaStream& on = On(stream);
-    on.matmul().Run(shape, a.data, b.data, c.data, on.get());
+    on.matmul().Run({ShapeOf(task), task.a.data, task.b.data, task.c.data}, on.get());
   }
 
   static const T* In(const void* data) { return static_cast<const T*>(data); }

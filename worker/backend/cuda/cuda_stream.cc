@@ -18,25 +18,41 @@ CudaStream::CudaStream(int device, CudaMemory& memory) : device_(device), memory
   BALLAST_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   BALLAST_CUDA_CHECK(
       cudaHostAlloc(reinterpret_cast<void**>(&mapped_), kResultsMax * sizeof(double), cudaHostAllocMapped));
+  host_copies_ = std::make_unique<HostCopies>();
   matmul_ = std::make_unique<MatmulRunner>(memory);
 }
 
 CudaStream::~CudaStream() {
   cudaSetDevice(device_);
   matmul_.reset();
+  host_copies_.reset();
   cudaFreeHost(mapped_);
   cudaStreamDestroy(stream_);
 }
 
+void CudaStream::Grow(Buffer& buffer, size_t bytes) {
+  if (bytes <= buffer.bytes()) return;
+  BALLAST_CUDA_CHECK(cudaStreamSynchronize(stream_));  // the old memory may be in use
+  buffer = Buffer();
+  auto grown = memory_.Allocate(bytes + bytes / 4, "stream scratch");
+  if (!grown.ok()) throw DeviceError(std::string(grown.status().message()));
+  buffer = *std::move(grown);
+}
+
 void* CudaStream::Scratch(size_t bytes) {
-  if (bytes > scratch_.bytes()) {
-    BALLAST_CUDA_CHECK(cudaStreamSynchronize(stream_));  // the old scratch may be in use
-    scratch_ = Buffer();
-    auto grown = memory_.Allocate(bytes + bytes / 4, "stream scratch");
-    if (!grown.ok()) throw DeviceError(std::string(grown.status().message()));
-    scratch_ = *std::move(grown);
-  }
+  Grow(scratch_, bytes);
   return scratch_.data();
+}
+
+const void* CudaStream::UploadBytes(const void* bytes, size_t size) {
+  Grow(uploads_, size);
+  if (size > 0) Copy(uploads_.data(), bytes, size);
+  return uploads_.data();
+}
+
+void CudaStream::Copy(void* to, const void* from, size_t bytes) {
+  if (host_copies_->Enqueue(to, from, bytes, stream_)) return;
+  BALLAST_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_));
 }
 
 double* CudaStream::Result(double* out) {
@@ -49,6 +65,7 @@ void CudaStream::Synchronize() {
   BALLAST_CUDA_CHECK(cudaStreamSynchronize(stream_));
   for (size_t i = 0; i < results_.size(); ++i) *results_[i] = mapped_[i];
   results_.clear();
+  host_copies_->HandOut();
 }
 
 }  // namespace ballast

@@ -8,6 +8,7 @@
 #include "kernels/types.h"
 #include "worker/backend/backend.h"
 #include "worker/backend/cuda/cuda_memory.h"
+#include "worker/backend/cuda/host_copies.h"
 #include "worker/backend/cuda/matmul.h"
 
 namespace ballast {
@@ -33,13 +34,26 @@ class CudaStream final : public Stream {
   // Waits until everything enqueued has run, and hands out the results.
   void Synchronize();
 
+  // As Backend::Copy.
+  void Copy(void* to, const void* from, size_t bytes);
+
+  // `count` device values of T that hold what `values` do, until this is called again.
+  template <class T>
+  const T* Upload(const T* values, size_t count) {
+    return static_cast<const T*>(UploadBytes(values, count * sizeof(T)));
+  }
+
   MatmulRunner& matmul() { return *matmul_; }
 
  private:
+  const void* UploadBytes(const void* bytes, size_t size);
+  void Grow(Buffer& buffer, size_t bytes);
+
   const int device_;
   CudaMemory& memory_;
   kernels::Stream stream_ = nullptr;
-  Buffer scratch_;
+  Buffer scratch_, uploads_;
+  std::unique_ptr<HostCopies> host_copies_;
   double* mapped_ = nullptr;      // host memory that the device sees
   std::vector<double*> results_;  // results_[i] gets mapped_[i]
   std::unique_ptr<MatmulRunner> matmul_;

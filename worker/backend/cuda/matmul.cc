@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -19,8 +20,10 @@ namespace {
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 // cuBLASLt tells no better alignments apart.
 constexpr uint32_t kAlignmentMax = 16;
-// Token counts vary, so shapes do; the kept choices are dropped together when there are this many.
+// The kept choices are dropped together when there are this many.
 constexpr size_t kPlansMax = 4096;
+// Streams of independent products: enough that small ones fill the device together.
+constexpr size_t kLanes = 4;
 
 void Check(cublasStatus_t status, const char* call) {
   if (status != CUBLAS_STATUS_SUCCESS) {
@@ -59,6 +62,14 @@ Layout LayoutOf(cudaDataType_t type, int64_t rows, int64_t columns) {
   return layout;
 }
 
+// The same matrix with another number of rows.
+void SetRows(Layout& layout, int64_t rows) {
+  const auto columns = static_cast<uint64_t>(rows);
+  Check(
+      cublasLtMatrixLayoutSetAttribute(layout.get(), CUBLASLT_MATRIX_LAYOUT_COLS, &columns, sizeof(columns)),
+      "cublasLtMatrixLayoutSetAttribute");
+}
+
 // Alignment of every row of a matrix whose first row is aligned to kAlignmentMax.
 uint32_t AlignmentOf(int64_t columns, size_t element_bytes) {
   const uint64_t row_bytes = static_cast<uint64_t>(columns) * element_bytes;
@@ -77,6 +88,20 @@ MatrixShape ShapeOfA(const MatmulShape& s) {
 }
 MatrixShape ShapeOfB(const MatmulShape& s) {
   return s.transpose_b ? MatrixShape{s.n, s.k} : MatrixShape{s.k, s.n};
+}
+
+// The number of rows that the product goes over: of a and c, or of a and b when it sums over them.
+int64_t RowsOf(const MatmulShape& s) { return s.transpose_a ? s.k : s.m; }
+MatmulShape WithRows(MatmulShape s, int64_t rows) {
+  (s.transpose_a ? s.k : s.m) = rows;
+  return s;
+}
+
+// Up to the next multiple of an eighth of the power of two below; small numbers to the next 16.
+int64_t RoundUpRows(int64_t rows) {
+  int64_t step = 16;
+  while (step * 16 <= rows) step *= 2;
+  return (rows + step - 1) / step * step;
 }
 
 // A product's handles and algorithm. In column-major terms c^T = op(b)^T op(a)^T: b comes first.
@@ -146,11 +171,26 @@ Plan MakePlan(cublasLtHandle_t handle, const MatmulShape& shape) {
 }  // namespace
 
 struct MatmulRunner::State {
+  // Where one product at a time runs.
+  struct Lane {
+    Buffer workspace;
+    Buffer copies[3];                  // of a, b, c
+    kernels::Stream stream = nullptr;  // of a side lane
+    cudaEvent_t done = nullptr;
+  };
+
   explicit State(CudaMemory& memory) : memory(memory) {
     Check(cublasLtCreate(&handle), "cublasLtCreate");
-    workspace = Allocate(kWorkspaceBytes);
+    main.workspace = Allocate(kWorkspaceBytes);
   }
-  ~State() { cublasLtDestroy(handle); }
+  ~State() {
+    for (Lane& lane : side) {
+      if (lane.done != nullptr) cudaEventDestroy(lane.done);
+      if (lane.stream != nullptr) cudaStreamDestroy(lane.stream);
+    }
+    if (forked != nullptr) cudaEventDestroy(forked);
+    cublasLtDestroy(handle);
+  }
 
   Buffer Allocate(size_t bytes) {
     auto made = memory.Allocate(bytes, "matrix product workspace");
@@ -158,62 +198,115 @@ struct MatmulRunner::State {
     return *std::move(made);
   }
 
-  // `data` itself, or aligned memory of its size when it is not aligned.
-  void* Place(int which, const void* data, size_t bytes, uint32_t alignment, kernels::Stream stream) {
-    if (Aligned(data, alignment)) return const_cast<void*>(data);
-    if (copies[which].bytes() < bytes) {
-      BALLAST_CUDA_CHECK(cudaStreamSynchronize(stream));
-      copies[which] = Buffer();
-      copies[which] = Allocate(bytes);
+  void MakeSideLanes() {
+    if (forked != nullptr) return;
+    BALLAST_CUDA_CHECK(cudaEventCreateWithFlags(&forked, cudaEventDisableTiming));
+    side.resize(kLanes);
+    for (Lane& lane : side) {
+      lane.workspace = Allocate(kWorkspaceBytes);
+      BALLAST_CUDA_CHECK(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking));
+      BALLAST_CUDA_CHECK(cudaEventCreateWithFlags(&lane.done, cudaEventDisableTiming));
     }
-    return copies[which].data();
   }
+
+  // `data` itself, or aligned memory of its size when it is not aligned.
+  void* Place(Buffer& copy, const void* data, size_t bytes, uint32_t alignment, kernels::Stream stream) {
+    if (Aligned(data, alignment)) return const_cast<void*>(data);
+    if (copy.bytes() < bytes) {
+      BALLAST_CUDA_CHECK(cudaStreamSynchronize(stream));
+      copy = Buffer();
+      copy = Allocate(bytes);
+    }
+    return copy.data();
+  }
+
+  Plan& PlanOf(const MatmulShape& shape) {
+    auto found = plans.find(shape);
+    if (found != plans.end()) return found->second;
+    if (plans.size() == kPlansMax) plans.clear();
+    return plans.emplace(shape, MakePlan(handle, shape)).first->second;
+  }
+
+  void Run(Lane& lane, const Product& product, kernels::Stream stream);
 
   CudaMemory& memory;
   cublasLtHandle_t handle = nullptr;
-  Buffer workspace;
-  Buffer copies[3];  // of a, b, c
+  Lane main;
+  std::vector<Lane> side;
+  cudaEvent_t forked = nullptr;
   std::map<MatmulShape, Plan> plans;
 };
 
-MatmulRunner::MatmulRunner(CudaMemory& memory) : state_(std::make_unique<State>(memory)) {}
-MatmulRunner::~MatmulRunner() = default;
-
-void MatmulRunner::Run(const MatmulShape& shape, const void* a, const void* b, void* c,
-                       kernels::Stream stream) {
+void MatmulRunner::State::Run(Lane& lane, const Product& product, kernels::Stream stream) {
+  const MatmulShape& shape = product.shape;
   BALLAST_CHECK(shape.m >= 0 && shape.n >= 0 && shape.k >= 0);
   const size_t bytes = DTypeBytes(shape.dtype);
   const size_t bytes_c = static_cast<size_t>(shape.m * shape.n) * DTypeBytes(shape.out_dtype);
   if (bytes_c == 0) return;
   if (shape.k == 0) {
-    if (!shape.accumulate) BALLAST_CUDA_CHECK(cudaMemsetAsync(c, 0, bytes_c, stream));
+    if (!shape.accumulate) BALLAST_CUDA_CHECK(cudaMemsetAsync(product.c, 0, bytes_c, stream));
     return;
   }
-  State& state = *state_;
-  auto found = state.plans.find(shape);
-  if (found == state.plans.end()) {
-    if (state.plans.size() == kPlansMax) state.plans.clear();
-    found = state.plans.emplace(shape, MakePlan(state.handle, shape)).first;
-  }
-  const Plan& plan = found->second;
   auto copy = [&](void* to, const void* from, size_t size) {
     if (to == from) return;
     BALLAST_CUDA_CHECK(cudaMemcpyAsync(to, from, size, cudaMemcpyDeviceToDevice, stream));
   };
   const size_t bytes_a = static_cast<size_t>(shape.m * shape.k) * bytes;
   const size_t bytes_b = static_cast<size_t>(shape.k * shape.n) * bytes;
-  void* at_a = state.Place(0, a, bytes_a, plan.alignment_a, stream);
-  void* at_b = state.Place(1, b, bytes_b, plan.alignment_b, stream);
-  void* at_c = state.Place(2, c, bytes_c, plan.alignment_c, stream);
-  copy(at_a, a, bytes_a);
-  copy(at_b, b, bytes_b);
-  if (shape.accumulate) copy(at_c, c, bytes_c);
-  const float one = 1, keep = shape.accumulate ? 1 : 0;
-  Check(cublasLtMatmul(state.handle, plan.descriptor.get(), &one, at_b, plan.b.get(), at_a, plan.a.get(),
-                       &keep, at_c, plan.c.get(), at_c, plan.c.get(), &plan.algorithm, state.workspace.data(),
-                       plan.workspace_bytes, stream),
-        "cublasLtMatmul");
-  copy(c, at_c, bytes_c);
+  auto multiply = [&](Plan& plan) {
+    void* at_a = Place(lane.copies[0], product.a, bytes_a, plan.alignment_a, stream);
+    void* at_b = Place(lane.copies[1], product.b, bytes_b, plan.alignment_b, stream);
+    void* at_c = Place(lane.copies[2], product.c, bytes_c, plan.alignment_c, stream);
+    copy(at_a, product.a, bytes_a);
+    copy(at_b, product.b, bytes_b);
+    if (shape.accumulate) copy(at_c, product.c, bytes_c);
+    const float one = 1, keep = shape.accumulate ? 1 : 0;
+    const cublasStatus_t status =
+        cublasLtMatmul(handle, plan.descriptor.get(), &one, at_b, plan.b.get(), at_a, plan.a.get(), &keep,
+                       at_c, plan.c.get(), at_c, plan.c.get(), &plan.algorithm, lane.workspace.data(),
+                       plan.workspace_bytes, stream);
+    if (status == CUBLAS_STATUS_SUCCESS) copy(product.c, at_c, bytes_c);
+    return status;
+  };
+  const int64_t rows = RowsOf(shape);
+  Plan& plan = PlanOf(WithRows(shape, RoundUpRows(rows)));
+  SetRows(plan.a, rows);
+  SetRows(shape.transpose_a ? plan.b : plan.c, rows);
+  cublasStatus_t status = multiply(plan);
+  // The choice for the rounded number of rows may not do for this one.
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) {
+    Plan exact = MakePlan(handle, shape);
+    status = multiply(exact);
+  }
+  Check(status, "cublasLtMatmul");
+}
+
+MatmulRunner::MatmulRunner(CudaMemory& memory) : state_(std::make_unique<State>(memory)) {}
+MatmulRunner::~MatmulRunner() = default;
+
+void MatmulRunner::Run(const Product& product, kernels::Stream stream) {
+  state_->Run(state_->main, product, stream);
+}
+
+void MatmulRunner::RunSideBySide(std::span<const Product> products, kernels::Stream stream) {
+  State& state = *state_;
+  if (products.size() < 2) {
+    for (const Product& product : products) state.Run(state.main, product, stream);
+    return;
+  }
+  state.MakeSideLanes();
+  const size_t lanes = std::min(kLanes, products.size());
+  BALLAST_CUDA_CHECK(cudaEventRecord(state.forked, stream));
+  for (size_t i = 0; i < lanes; ++i)
+    BALLAST_CUDA_CHECK(cudaStreamWaitEvent(state.side[i].stream, state.forked));
+  for (size_t i = 0; i < products.size(); ++i) {
+    State::Lane& lane = state.side[i % lanes];
+    state.Run(lane, products[i], lane.stream);
+  }
+  for (size_t i = 0; i < lanes; ++i) {
+    BALLAST_CUDA_CHECK(cudaEventRecord(state.side[i].done, state.side[i].stream));
+    BALLAST_CUDA_CHECK(cudaStreamWaitEvent(stream, state.side[i].done));
+  }
 }
 
 }  // namespace ballast

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "kernels/types.h"
 #include "plan/job_config.h"
@@ -25,16 +26,26 @@ struct MatmulShape {
 };
 
 // Chooses an algorithm by the shape alone, never by the addresses, so that a product has the same bits
-// wherever its matrices lie; matrices that lie less aligned than a dense one of their shape are copied. Keeps
-// the choice for each of the last shapes. Of one stream: one product at a time. Methods throw DeviceError.
+// wherever its matrices lie; matrices that lie less aligned than a dense one of their shape are copied. The
+// number of rows that a product goes over, which changes from step to step, counts in steps of an eighth of
+// its size, so that a choice is soon made once for all. Of one stream: one call at a time. Methods throw
+// DeviceError.
 class MatmulRunner {
  public:
+  struct Product {
+    MatmulShape shape;  // any size may be 0
+    const void* a = nullptr;
+    const void* b = nullptr;
+    void* c = nullptr;
+  };
+
   // Uses the current device; `memory` must outlive it.
   explicit MatmulRunner(CudaMemory& memory);
   ~MatmulRunner();
 
-  // Any size may be 0.
-  void Run(const MatmulShape& shape, const void* a, const void* b, void* c, kernels::Stream stream);
+  void Run(const Product& product, kernels::Stream stream);
+  // Independent products, on several streams between what is before and behind them on `stream`.
+  void RunSideBySide(std::span<const Product> products, kernels::Stream stream);
 
  private:
   struct State;

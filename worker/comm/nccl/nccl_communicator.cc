@@ -22,8 +22,9 @@ namespace {
 
 // NCCL takes an operation in at once, or it is broken.
 constexpr std::chrono::seconds kEnqueueTime(30);
-// Kernels of an aborted communicator end within milliseconds; memory is not let go before.
-constexpr std::chrono::seconds kAbortedKernelTime(5);
+// Kernels of an aborted communicator end within milliseconds, and then those that were enqueued behind them;
+// memory is not let go before.
+constexpr std::chrono::seconds kAbortedKernelTime(20);
 // A wait polls without sleeping at first: most transfers take less.
 constexpr std::chrono::microseconds kSpin(200);
 constexpr std::chrono::microseconds kPoll(20);
@@ -112,6 +113,21 @@ class NcclCommunicator final : public Communicator {
     for (Staged& staged : mine.staged) staging_.Give(staged.piece);
     mine.staged.clear();
     return absl::OkStatus();
+  }
+
+  absl::Status Follow(Pending& pending, Time deadline) override {
+    auto& mine = static_cast<NcclPending&>(pending);
+    // Host memory is filled by Wait.
+    if (!mine.staged.empty() || mine.done == nullptr || !handle_->Health().ok()) return Wait(pending, deadline);
+    return absl::OkStatus();
+  }
+
+  absl::Status Drain(Stream& stream, Time deadline) override {
+    NcclPending all;
+    UseCudaDevice(device_);
+    BALLAST_CUDA_CHECK(cudaEventCreateWithFlags(&all.done, cudaEventDisableTiming));
+    BALLAST_CUDA_CHECK(cudaEventRecord(all.done, static_cast<CudaStream&>(stream).get()));
+    return Wait(all, deadline);
   }
 
   void Abort(const std::string& reason) override { handle_->Abort(reason); }
