@@ -300,7 +300,8 @@ class CudaBackend final : public Backend {
   }
   static MatmulShape ShapeOf(const MatmulTask& task) {
     const auto& [kind, a, b, c, accumulate] = task;
-    MatmulShape shape{.dtype = kDType, .out_dtype = kDType, .accumulate = accumulate, .m = c.rows, .n = c.columns};
+    MatmulShape shape{
+        .dtype = kDType, .out_dtype = kDType, .accumulate = accumulate, .m = c.rows, .n = c.columns};
     shape.transpose_a = kind == MatmulKind::kTN;
     shape.transpose_b = kind == MatmulKind::kNT;
     shape.k = shape.transpose_a ? a.rows : a.columns;

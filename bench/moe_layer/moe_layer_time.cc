@@ -1,6 +1,6 @@
 // Forward and backward of one MoE layer, a rank per GPU: time, and results to be compared.
 //
-//   moe_layer --shape mixtral --tokens 8192 --routing balanced [--ranks 2] [--iterations 10] [--samples 7]
+//   moe_layer_time --shape mixtral --tokens 8192 --routing balanced [--ranks 2] [--iterations 10] [--samples 7]
 //             [--dump FOLDER] [--phases]
 //
 // Prints a JSON object per case: {"case", "ranks", "fwd_bwd_ms", ...}. Every number is the median over
