@@ -8,7 +8,7 @@ namespace {
 
 constexpr int kThreads = 128;
 
-template <class T>
+template <class T, int kWidth, bool kAligned>
 __global__ void ForwardKernel(const CombineShape shape, const T* __restrict__ rows,
                               const int64_t* __restrict__ row_of, const float* __restrict__ weights,
                               T* __restrict__ out) {
@@ -16,16 +16,18 @@ __global__ void ForwardKernel(const CombineShape shape, const T* __restrict__ ro
   row_of += token * shape.top_k;
   weights += token * shape.top_k;
   out += token * shape.columns;
-  for (int64_t j = threadIdx.x; j < shape.columns; j += kThreads) {
-    float sum = 0;
+  for (int64_t j = threadIdx.x * kWidth; j < shape.columns; j += kThreads * kWidth) {
+    Floats<kWidth> sum = {};
     for (int k = 0; k < shape.top_k; ++k) {
-      sum += weights[k] * ToFloat(rows[row_of[k] * shape.columns + j]);
+      const auto row = LoadPack<T, kWidth, kAligned>(rows + row_of[k] * shape.columns + j);
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) sum.v[i] += weights[k] * row.v[i];
     }
-    out[j] = FromFloat<T>(sum);
+    StorePack<T, kWidth, kAligned>(sum, out + j);
   }
 }
 
-template <class T>
+template <class T, int kWidth, bool kAligned>
 __global__ void BackwardKernel(const CombineShape shape, const T* __restrict__ rows,
                                const int64_t* __restrict__ row_of, const float* __restrict__ weights,
                                const T* __restrict__ out_gradient, T* __restrict__ rows_gradient,
@@ -34,13 +36,19 @@ __global__ void BackwardKernel(const CombineShape shape, const T* __restrict__ r
   out_gradient += token * shape.columns;
   for (int k = 0; k < shape.top_k; ++k) {
     const int64_t at = token * shape.top_k + k;
-    const int64_t row = row_of[at];
+    const int64_t row = row_of[at] * shape.columns;
     const float weight = weights[at];
     float dot = 0;
-    for (int64_t j = threadIdx.x; j < shape.columns; j += kThreads) {
-      const float gradient = ToFloat(out_gradient[j]);
-      dot += gradient * ToFloat(rows[row * shape.columns + j]);
-      rows_gradient[row * shape.columns + j] = FromFloat<T>(weight * gradient);
+    for (int64_t j = threadIdx.x * kWidth; j < shape.columns; j += kThreads * kWidth) {
+      const auto gradient = LoadPack<T, kWidth, kAligned>(out_gradient + j);
+      const auto forward = LoadPack<T, kWidth, kAligned>(rows + row + j);
+      Floats<kWidth> scaled;
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) {
+        dot += gradient.v[i] * forward.v[i];
+        scaled.v[i] = weight * gradient.v[i];
+      }
+      StorePack<T, kWidth, kAligned>(scaled, rows_gradient + row + j);
     }
     dot = BlockSum<kThreads>(dot);
     if (threadIdx.x == 0) weights_gradient[at] = dot;
@@ -54,7 +62,11 @@ void CombineForward(const CombineShape& shape, const T* rows, const int64_t* row
                     T* out, Stream stream) {
   if (shape.tokens == 0 || shape.columns == 0) return;
   const Launch launch("combine_forward");
-  ForwardKernel<<<shape.tokens, kThreads, 0, stream>>>(shape, rows, row_of, weights, out);
+  auto run = [&](auto width, auto aligned) {
+    ForwardKernel<T, width(), aligned()>
+        <<<shape.tokens, kThreads, 0, stream>>>(shape, rows, row_of, weights, out);
+  };
+  WithPacks<T>(shape.columns, run, rows, out);
   launch.Check();
 }
 
@@ -63,8 +75,11 @@ void CombineBackward(const CombineShape& shape, const T* rows, const int64_t* ro
                      const T* out_gradient, T* rows_gradient, float* weights_gradient, Stream stream) {
   if (shape.tokens == 0) return;
   const Launch launch("combine_backward");
-  BackwardKernel<<<shape.tokens, kThreads, 0, stream>>>(shape, rows, row_of, weights, out_gradient,
-                                                        rows_gradient, weights_gradient);
+  auto run = [&](auto width, auto aligned) {
+    BackwardKernel<T, width(), aligned()><<<shape.tokens, kThreads, 0, stream>>>(
+        shape, rows, row_of, weights, out_gradient, rows_gradient, weights_gradient);
+  };
+  WithPacks<T>(shape.columns, run, rows, out_gradient, rows_gradient);
   launch.Check();
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 namespace ballast::kernels {
 
@@ -25,6 +26,63 @@ __device__ inline float FromFloat<float>(float value) {
 template <>
 __device__ inline __nv_bfloat16 FromFloat<__nv_bfloat16>(float value) {
   return __float2bfloat16_rn(value);
+}
+
+// Consecutive values that a thread moves at once, as floats. A row of `columns` values is taken in packs when
+// it divides into them (WithPacks), whatever its address, so that no sum depends on where memory lies;
+// unaligned packs are read value by value.
+constexpr int kPackBytes = 16;
+template <class T>
+constexpr int kPackWidth = kPackBytes / sizeof(T);
+
+template <int kWidth>
+struct Floats {
+  float v[kWidth];
+};
+template <class T, int kWidth, bool kAligned>
+__device__ inline Floats<kWidth> LoadPack(const T* from) {
+  struct alignas(sizeof(T) * kWidth) Pack {
+    T v[kWidth];
+  };
+  Floats<kWidth> out;
+  if constexpr (kAligned) {
+    const Pack pack = *reinterpret_cast<const Pack*>(from);
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) out.v[i] = ToFloat(pack.v[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) out.v[i] = ToFloat(from[i]);
+  }
+  return out;
+}
+template <class T, int kWidth, bool kAligned>
+__device__ inline void StorePack(const Floats<kWidth>& values, T* to) {
+  struct alignas(sizeof(T) * kWidth) Pack {
+    T v[kWidth];
+  };
+  if constexpr (kAligned) {
+    Pack pack;
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) pack.v[i] = FromFloat<T>(values.v[i]);
+    *reinterpret_cast<Pack*>(to) = pack;
+  } else {
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) to[i] = FromFloat<T>(values.v[i]);
+  }
+}
+
+// Calls launch(width, aligned), both std::integral_constants, for rows of `columns` values of T at these
+// addresses.
+template <class T, class Launcher, class... Pointers>
+void WithPacks(int64_t columns, const Launcher& launch, const Pointers*... pointers) {
+  const bool aligned = ((reinterpret_cast<uintptr_t>(pointers) % kPackBytes == 0) && ...);
+  if (columns % kPackWidth<T> != 0) {
+    launch(std::integral_constant<int, 1>(), std::true_type());
+  } else if (aligned) {
+    launch(std::integral_constant<int, kPackWidth<T>>(), std::true_type());
+  } else {
+    launch(std::integral_constant<int, kPackWidth<T>>(), std::false_type());
+  }
 }
 
 // The sum over all lanes, in all lanes.

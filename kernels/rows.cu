@@ -76,16 +76,20 @@ void RunUnits(int64_t moves_count, const kernels::Move* moves, int64_t rows_max,
                                            static_cast<Unit*>(out));
 }
 
-template <class T>
+template <class T, int kWidth, bool kAligned>
 __global__ void SumKernel(int64_t columns, int top_k, const T* __restrict__ rows,
                           const int64_t* __restrict__ row_of, T* __restrict__ out) {
   const int64_t token = blockIdx.x;
   row_of += token * top_k;
   out += token * columns;
-  for (int64_t j = threadIdx.x; j < columns; j += kThreads) {
-    float sum = ToFloat(out[j]);
-    for (int k = 0; k < top_k; ++k) sum += ToFloat(rows[row_of[k] * columns + j]);
-    out[j] = FromFloat<T>(sum);
+  for (int64_t j = threadIdx.x * kWidth; j < columns; j += kThreads * kWidth) {
+    auto sum = LoadPack<T, kWidth, kAligned>(out + j);
+    for (int k = 0; k < top_k; ++k) {
+      const auto row = LoadPack<T, kWidth, kAligned>(rows + row_of[k] * columns + j);
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) sum.v[i] += row.v[i];
+    }
+    StorePack<T, kWidth, kAligned>(sum, out + j);
   }
 }
 
@@ -122,7 +126,10 @@ void SumRows(int64_t tokens, int64_t columns, int top_k, const T* rows, const in
              Stream stream) {
   if (tokens == 0 || columns == 0) return;
   const Launch launch("sum_rows");
-  SumKernel<<<tokens, kThreads, 0, stream>>>(columns, top_k, rows, row_of, out);
+  auto run = [&](auto width, auto aligned) {
+    SumKernel<T, width(), aligned()><<<tokens, kThreads, 0, stream>>>(columns, top_k, rows, row_of, out);
+  };
+  WithPacks<T>(columns, run, rows, out);
   launch.Check();
 }
 

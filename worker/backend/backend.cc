@@ -26,4 +26,12 @@ void CheckMove(const RowMove& move, const Matrix& in, const Matrix& out) {
       << out.rows;
 }
 
+void Backend::MatmulBatch(Stream& stream, std::span<const MatmulTask> tasks) {
+  for (const auto& [kind, a, b, c, accumulate] : tasks) {
+    if (kind == MatmulKind::kNT) MatmulNT(stream, a, b, c, accumulate);
+    if (kind == MatmulKind::kNN) MatmulNN(stream, a, b, c, accumulate);
+    if (kind == MatmulKind::kTN) MatmulTN(stream, a, b, c, accumulate);
+  }
+}
+
 }  // namespace ballast

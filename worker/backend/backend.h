@@ -142,7 +142,8 @@ class Backend {
   // c = a^T b (c [m,n], a [k,m], b [k,n]): gradient to the weights.
   virtual void MatmulTN(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) = 0;
   // Products that do not depend on one another and may run side by side; each has the bits that it has alone.
-  virtual void MatmulBatch(Stream& stream, std::span<const MatmulTask> tasks) = 0;
+  // By default they run one after another.
+  virtual void MatmulBatch(Stream& stream, std::span<const MatmulTask> tasks);
 
   // ---- transformer ----
   // out[i] = table[ids[i]]. Ids are in range (the data reader checked them).

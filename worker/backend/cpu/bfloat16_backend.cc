@@ -168,6 +168,16 @@ class BFloat16Backend final : public Backend {
                    double scale, double* loss, Matrix probabilities_gradient) override {
     wide_->LoadBalance(stream, probabilities, experts, top_k, sequences, scale, loss, probabilities_gradient);
   }
+  void MeanSquares(Stream& stream, const double* values, int64_t runs, int64_t length, double* out) override {
+    wide_->MeanSquares(stream, values, runs, length, out);
+  }
+  void SortAssignments(Stream& stream, const int32_t* experts, int64_t tokens, int top_k, int expert_count,
+                       int64_t* counts, int64_t* token_of, int64_t* row_of) override {
+    wide_->SortAssignments(stream, experts, tokens, top_k, expert_count, counts, token_of, row_of);
+  }
+  void MoveRows(Stream&, Matrix in, std::span<const RowMove> moves, Matrix out) override {
+    cpu::MoveRows(in, moves, out, element_bytes());
+  }
   void GatherRows(Stream&, Matrix in, const int64_t* index, Matrix out) override {
     BALLAST_CHECK(in.columns == out.columns);
     cpu::GatherRows<uint16_t>(InBits(in), index, Bits(out));

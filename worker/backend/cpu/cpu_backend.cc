@@ -80,22 +80,6 @@ class CpuBackend final : public Backend {
             accumulate, {Out(c.data), c.columns});
   }
 
-  void MatmulBatch(Stream& stream, std::span<const MatmulTask> tasks) override {
-    for (const MatmulTask& task : tasks) {
-      switch (task.kind) {
-        case MatmulKind::kNT:
-          MatmulNT(stream, task.a, task.b, task.c, task.accumulate);
-          break;
-        case MatmulKind::kNN:
-          MatmulNN(stream, task.a, task.b, task.c, task.accumulate);
-          break;
-        case MatmulKind::kTN:
-          MatmulTN(stream, task.a, task.b, task.c, task.accumulate);
-          break;
-      }
-    }
-  }
-
   void EmbeddingForward(Stream&, const int32_t* ids, Matrix table, Matrix out) override {
     BALLAST_CHECK(table.columns == out.columns);
     cpu::EmbeddingForward<T>(ids, In(table), Out(out));
@@ -187,13 +171,7 @@ class CpuBackend final : public Backend {
                          token_of, row_of, static_cast<CpuStream&>(stream).Scratch<int64_t>(expert_count));
   }
   void MoveRows(Stream&, Matrix in, std::span<const RowMove> moves, Matrix out) override {
-    BALLAST_CHECK(in.columns == out.columns);
-    const size_t row_bytes = static_cast<size_t>(in.columns) * element_bytes();
-    for (const RowMove& move : moves) {
-      CheckMove(move, in, out);
-      std::memcpy(static_cast<char*>(out.data) + move.to * row_bytes,
-                  static_cast<const char*>(in.data) + move.from * row_bytes, move.rows * row_bytes);
-    }
+    cpu::MoveRows(in, moves, out, element_bytes());
   }
   void GatherRows(Stream&, Matrix in, const int64_t* index, Matrix out) override {
     BALLAST_CHECK(in.columns == out.columns);

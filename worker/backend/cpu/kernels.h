@@ -72,6 +72,8 @@ template <class T>
 void LoadBalance(Rows<const T> probabilities, const int32_t* experts, int top_k, int64_t sequences,
                  double scale, double* loss, Rows<T> probabilities_gradient, double* scratch);
 
+// Of elements of any type.
+void MoveRows(Matrix in, std::span<const RowMove> moves, Matrix out, size_t element_bytes);
 void MeanSquares(const double* values, int64_t runs, int64_t length, double* out);
 // `scratch` has room for expert_count values.
 void SortAssignments(std::span<const int32_t> experts, int top_k, int expert_count, int64_t* counts,

@@ -1,9 +1,22 @@
 // Moving rows by index: into and out of the order in which they travel.
 #include <algorithm>
+#include <cstring>
 
+#include "base/check.h"
 #include "worker/backend/cpu/kernels.h"
 
 namespace ballast::cpu {
+
+void MoveRows(Matrix in, std::span<const RowMove> moves, Matrix out, size_t element_bytes) {
+  BALLAST_CHECK(in.columns == out.columns) << in.columns << " columns against " << out.columns;
+  const size_t row_bytes = static_cast<size_t>(in.columns) * element_bytes;
+  for (const RowMove& move : moves) {
+    CheckMove(move, in, out);
+    if (move.rows == 0) continue;
+    std::memcpy(static_cast<char*>(out.data) + move.to * row_bytes,
+                static_cast<const char*>(in.data) + move.from * row_bytes, move.rows * row_bytes);
+  }
+}
 
 template <class T>
 void GatherRows(Rows<const T> in, const int64_t* index, Rows<T> out) {
