@@ -1,6 +1,7 @@
 // Forward and backward of one MoE layer, a rank per GPU: time, and results to be compared.
 //
-//   moe_layer_time --shape mixtral --tokens 8192 --routing balanced [--ranks 2] [--iterations 10] [--samples 7]
+//   moe_layer_time --shape mixtral --tokens 8192 --routing balanced [--ranks 2] [--iterations 10] [--samples
+//   7]
 //             [--dump FOLDER] [--phases]
 //
 // Prints a JSON object per case: {"case", "ranks", "fwd_bwd_ms", ...}. Every number is the median over
@@ -9,8 +10,6 @@
 // x_gradient, router_gradient, and every so-many-th element of w1, w3 and w2's gradients of each expert.
 // --phases also says where the time goes; the stream is then synchronized at every phase, which makes the
 // whole slower. bench/moe_layer/compare.py runs it beside a baseline.
-#include "worker/moe/moe_layer.h"
-
 #include <algorithm>
 #include <array>
 #include <barrier>
@@ -29,6 +28,7 @@
 #include "plan/contiguous.h"
 #include "tests/worker/comm/memory_store.h"
 #include "worker/backend/plugin.h"
+#include "worker/moe/moe_layer.h"
 
 namespace ballast::bench {
 namespace {
@@ -115,11 +115,12 @@ class RankLayer {
     for (const Slot& slot : plan_.slots[rank]) {
       const int expert = slot->value();
       ExpertTensors t;
-      t.w1 = Upload(MakeWeight(c_, Kind::kW1, expert), c_.intermediate, c_.hidden);
-      t.w3 = Upload(MakeWeight(c_, Kind::kW3, expert), c_.intermediate, c_.hidden);
+      Values gate_up = MakeWeight(c_, Kind::kW1, expert);
+      const Values up = MakeWeight(c_, Kind::kW3, expert);
+      gate_up.insert(gate_up.end(), up.begin(), up.end());
+      t.gate_up = Upload(gate_up, 2 * c_.intermediate, c_.hidden);
       t.w2 = Upload(MakeWeight(c_, Kind::kW2, expert), c_.hidden, c_.intermediate);
-      t.w1_gradient = Zeroed(c_.intermediate, c_.hidden);
-      t.w3_gradient = Zeroed(c_.intermediate, c_.hidden);
+      t.gate_up_gradient = Zeroed(2 * c_.intermediate, c_.hidden);
       t.w2_gradient = Zeroed(c_.hidden, c_.intermediate);
       slots_.push_back(t);
     }
@@ -165,7 +166,7 @@ class RankLayer {
 
   void Dump() {
     Zero(x_gradient_), Zero(router_gradient_);
-    for (ExpertTensors& t : slots_) Zero(t.w1_gradient), Zero(t.w3_gradient), Zero(t.w2_gradient);
+    for (ExpertTensors& t : slots_) Zero(t.gate_up_gradient), Zero(t.w2_gradient);
     Pass();
     Finish();
     Write("out", {out_}, 1);
@@ -174,7 +175,11 @@ class RankLayer {
     const int64_t step = std::max<int64_t>(1, c_.hidden * c_.intermediate / kDumpedPerTensor);
     std::vector<Matrix> w1, w3, w2;
     for (const ExpertTensors& t : slots_) {
-      w1.push_back(t.w1_gradient), w3.push_back(t.w3_gradient), w2.push_back(t.w2_gradient);
+      const Matrix both = t.gate_up_gradient;
+      char* const data = static_cast<char*>(both.data);
+      w1.push_back({data, c_.intermediate, c_.hidden});
+      w3.push_back({data + both.elements() / 2 * sizeof(uint16_t), c_.intermediate, c_.hidden});
+      w2.push_back(t.w2_gradient);
     }
     Write("w1_gradient", w1, step), Write("w3_gradient", w3, step), Write("w2_gradient", w2, step);
   }

@@ -19,6 +19,12 @@ size_t DTypeBytes(DType dtype) {
 
 DType RouterDType(DType compute) { return compute == DType::kBFloat16 ? DType::kFloat32 : compute; }
 
+void CheckGateUp(const Matrix& gate_up, const Matrix& hidden) {
+  BALLAST_CHECK(gate_up.rows == hidden.rows && gate_up.columns == 2 * hidden.columns)
+      << gate_up.rows << "x" << gate_up.columns << " for a hidden of " << hidden.rows << "x"
+      << hidden.columns;
+}
+
 void CheckMove(const RowMove& move, const Matrix& in, const Matrix& out) {
   BALLAST_CHECK(0 <= move.rows && 0 <= move.from && move.from + move.rows <= in.rows && 0 <= move.to &&
                 move.to + move.rows <= out.rows)

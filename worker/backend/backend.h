@@ -72,6 +72,8 @@ struct RowMove {
   int64_t rows = 0;
 };
 
+// CHECKs the shapes of SwiGLU.
+void CheckGateUp(const Matrix& gate_up, const Matrix& hidden);
 // CHECKs that it stays inside both.
 void CheckMove(const RowMove& move, const Matrix& in, const Matrix& out);
 
@@ -223,10 +225,11 @@ class Backend {
                                Matrix out_gradient, Matrix rows_gradient, Matrix weights_gradient) = 0;
   // out[t] += sum over k, in k order, of rows[row_of[t * top_k + k]]: gradient of dispatch at the source.
   virtual void SumRows(Stream& stream, Matrix rows, const int64_t* row_of, int top_k, Matrix out) = 0;
-  // hidden = silu(gate) * up; all [rows, intermediate].
-  virtual void SwigluForward(Stream& stream, Matrix gate, Matrix up, Matrix hidden) = 0;
-  virtual void SwigluBackward(Stream& stream, Matrix gate, Matrix up, Matrix hidden_gradient,
-                              Matrix gate_gradient, Matrix up_gradient) = 0;
+  // hidden = silu(gate) * up. gate_up [rows, 2 * intermediate]: a row is its gate, then its up; hidden [rows,
+  // intermediate].
+  virtual void SwigluForward(Stream& stream, Matrix gate_up, Matrix hidden) = 0;
+  virtual void SwigluBackward(Stream& stream, Matrix gate_up, Matrix hidden_gradient,
+                              Matrix gate_up_gradient) = 0;
 
   // ---- optimizer ----
   // One AdamW update of `elements` consecutive values; master and moments are of the backend's master type

@@ -5,11 +5,11 @@
 
 namespace ballast {
 
-// Views. w1 and w3 are [intermediate, hidden], w2 is [hidden, intermediate]; gradients have the same shapes.
-// Null data for a slot that the plan leaves empty.
+// Views. gate_up is w1 with w3 below it, [2 * intermediate, hidden], so that one product makes both; w2 is
+// [hidden, intermediate]; gradients have the same shapes. Null data for a slot that the plan leaves empty.
 struct ExpertTensors {
-  Matrix w1, w2, w3;
-  Matrix w1_gradient, w2_gradient, w3_gradient;
+  Matrix gate_up, w2;
+  Matrix gate_up_gradient, w2_gradient;
 };
 
 }  // namespace ballast

@@ -28,7 +28,7 @@ std::vector<SlotPart> PartsOf(const MoeContext& context, const std::vector<int64
   int64_t first = 0;
   for (size_t slot = 0; slot < slot_rows.size(); ++slot) {
     if (slot_rows[slot] == 0) continue;
-    BALLAST_CHECK(context.slots[slot].w1.data != nullptr) << "rows for slot " << slot << ", which is empty";
+    BALLAST_CHECK(context.slots[slot].w2.data != nullptr) << "rows for slot " << slot << ", which is empty";
     parts.push_back({context.slots[slot], first, slot_rows[slot]});
     first += slot_rows[slot];
   }
@@ -40,49 +40,42 @@ std::vector<SlotPart> PartsOf(const MoeContext& context, const std::vector<int64
 
 Experts::Experts(int intermediate_size, Backend& backend)
     : intermediate_size_(intermediate_size),
-      gate_buffer_(backend, "activations"),
-      up_buffer_(backend, "activations"),
+      gate_up_buffer_(backend, "activations"),
       hidden_buffer_(backend, "activations") {}
 
 absl::Status Experts::Forward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix in,
                               Matrix out) {
-  BALLAST_ASSIGN_OR_RETURN(gate_, gate_buffer_.Shape(in.rows, intermediate_size_));
-  BALLAST_ASSIGN_OR_RETURN(up_, up_buffer_.Shape(in.rows, intermediate_size_));
+  BALLAST_ASSIGN_OR_RETURN(gate_up_, gate_up_buffer_.Shape(in.rows, 2 * intermediate_size_));
   BALLAST_ASSIGN_OR_RETURN(hidden_, hidden_buffer_.Shape(in.rows, intermediate_size_));
   std::vector<MatmulTask> inner, outer;
   for (const SlotPart& slot : PartsOf(context, slot_rows, in.rows)) {
     auto part = [&](Matrix all) { return Part(context, all, slot.first, slot.count); };
-    inner.push_back({kNT, part(in), slot.expert.w1, part(gate_)});
-    inner.push_back({kNT, part(in), slot.expert.w3, part(up_)});
+    inner.push_back({kNT, part(in), slot.expert.gate_up, part(gate_up_)});
     outer.push_back({kNT, part(hidden_), slot.expert.w2, part(out)});
   }
   context.backend.MatmulBatch(context.stream, inner);
-  context.backend.SwigluForward(context.stream, gate_, up_, hidden_);
+  context.backend.SwigluForward(context.stream, gate_up_, hidden_);
   context.backend.MatmulBatch(context.stream, outer);
   return absl::OkStatus();
 }
 
 absl::Status Experts::Backward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix in,
                                Matrix out_gradient, Matrix in_gradient, ExpertScratch& scratch) {
-  Matrix hidden_gradient, gate_gradient, up_gradient;
+  Matrix hidden_gradient, gate_up_gradient;
   BALLAST_ASSIGN_OR_RETURN(hidden_gradient, scratch.hidden.Shape(in.rows, intermediate_size_));
-  BALLAST_ASSIGN_OR_RETURN(gate_gradient, scratch.gate.Shape(in.rows, intermediate_size_));
-  BALLAST_ASSIGN_OR_RETURN(up_gradient, scratch.up.Shape(in.rows, intermediate_size_));
-  std::vector<MatmulTask> outer, inner, added;
+  BALLAST_ASSIGN_OR_RETURN(gate_up_gradient, scratch.gate_up.Shape(in.rows, 2 * intermediate_size_));
+  std::vector<MatmulTask> outer, inner;
   for (const SlotPart& slot : PartsOf(context, slot_rows, in.rows)) {
     const ExpertTensors& expert = slot.expert;
     auto part = [&](Matrix all) { return Part(context, all, slot.first, slot.count); };
     outer.push_back({kNN, part(out_gradient), expert.w2, part(hidden_gradient)});
     outer.push_back({kTN, part(out_gradient), part(hidden_), expert.w2_gradient, /*accumulate=*/true});
-    inner.push_back({kNN, part(gate_gradient), expert.w1, part(in_gradient)});
-    inner.push_back({kTN, part(gate_gradient), part(in), expert.w1_gradient, /*accumulate=*/true});
-    inner.push_back({kTN, part(up_gradient), part(in), expert.w3_gradient, /*accumulate=*/true});
-    added.push_back({kNN, part(up_gradient), expert.w3, part(in_gradient), /*accumulate=*/true});
+    inner.push_back({kNN, part(gate_up_gradient), expert.gate_up, part(in_gradient)});
+    inner.push_back({kTN, part(gate_up_gradient), part(in), expert.gate_up_gradient, /*accumulate=*/true});
   }
   context.backend.MatmulBatch(context.stream, outer);
-  context.backend.SwigluBackward(context.stream, gate_, up_, hidden_gradient, gate_gradient, up_gradient);
+  context.backend.SwigluBackward(context.stream, gate_up_, hidden_gradient, gate_up_gradient);
   context.backend.MatmulBatch(context.stream, inner);
-  context.backend.MatmulBatch(context.stream, added);
   return absl::OkStatus();
 }
 

@@ -13,9 +13,8 @@ namespace ballast {
 // Gradients of inner activations, which no layer needs for longer than its own backward: all layers share
 // one.
 struct ExpertScratch {
-  explicit ExpertScratch(Backend& backend)
-      : hidden(backend, "scratch"), gate(backend, "scratch"), up(backend, "scratch") {}
-  GrowingBuffer hidden, gate, up;
+  explicit ExpertScratch(Backend& backend) : hidden(backend, "scratch"), gate_up(backend, "scratch") {}
+  GrowingBuffer hidden, gate_up;
 };
 
 // Keeps the inner activations of its last forward. One thread.
@@ -34,8 +33,9 @@ class Experts {
 
  private:
   const int intermediate_size_;
-  GrowingBuffer gate_buffer_, up_buffer_, hidden_buffer_;
-  Matrix gate_, up_, hidden_;  // [rows, intermediate], of the last forward
+  GrowingBuffer gate_up_buffer_, hidden_buffer_;
+  // Of the last forward: [rows, 2 * intermediate] and [rows, intermediate].
+  Matrix gate_up_, hidden_;
 };
 
 }  // namespace ballast

@@ -17,17 +17,21 @@ Matrix View(const Parameter& parameter, void* data) {
 
 SlotStore::SlotStore(const ParameterLayout& layout, Rank self, int slots_per_rank, Backend& backend)
     : layout_(layout), self_(self), slots_per_rank_(slots_per_rank), backend_(backend) {
-  int64_t in_slot = 0;
-  for (const Parameter& parameter : layout.parameters()) {
-    if (parameter.expert.has_value()) {
-      offset_.push_back(in_slot);
-      in_slot = (in_slot + parameter.elements) % layout.expert_elements();
+  const std::vector<Parameter>& parameters = layout.parameters();
+  for (size_t p = 0; p < parameters.size();) {
+    if (parameters[p].expert.has_value()) {
+      // w1, w2, w3 of one expert; in a slot w3 follows w1.
+      BALLAST_CHECK(p + 2 < parameters.size() && parameters[p + 2].expert == parameters[p].expert)
+          << "expert parameters do not follow each other";
+      const int64_t w3 = parameters[p].elements;
+      offset_.insert(offset_.end(), {0, w3 + parameters[p + 2].elements, w3});
+      p += 3;
     } else {
       offset_.push_back(dense_elements_);
-      dense_elements_ += parameter.elements;
+      dense_elements_ += parameters[p].elements;
+      ++p;
     }
   }
-  BALLAST_CHECK(in_slot == 0) << "expert parameters do not follow each other";
   index_.assign(layout.layers(), std::vector<int>(layout.experts(), -1));
   held_.assign(layout.layers(), std::vector<Slot>(slots_per_rank));
 }
@@ -107,12 +111,14 @@ ExpertTensors SlotStore::slot(LayerId layer, int index) const {
     return View(layout_.parameters()[first + which],
                 At(buffer, SlotOffset(layer, index) + offset_[first + which]));
   };
-  return {.w1 = view(weights_, 0),
+  auto gate_up = [&](const Buffer& buffer) {
+    const Matrix w1 = view(buffer, 0);
+    return Matrix{w1.data, 2 * w1.rows, w1.columns};
+  };
+  return {.gate_up = gate_up(weights_),
           .w2 = view(weights_, 1),
-          .w3 = view(weights_, 2),
-          .w1_gradient = view(gradients_, 0),
-          .w2_gradient = view(gradients_, 1),
-          .w3_gradient = view(gradients_, 2)};
+          .gate_up_gradient = gate_up(gradients_),
+          .w2_gradient = view(gradients_, 1)};
 }
 
 }  // namespace ballast

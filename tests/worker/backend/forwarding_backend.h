@@ -130,12 +130,12 @@ class ForwardingBackend : public Backend {
   void SumRows(Stream& stream, Matrix rows, const int64_t* row_of, int top_k, Matrix out) override {
     return to_.SumRows(stream, rows, row_of, top_k, out);
   }
-  void SwigluForward(Stream& stream, Matrix gate, Matrix up, Matrix hidden) override {
-    return to_.SwigluForward(stream, gate, up, hidden);
+  void SwigluForward(Stream& stream, Matrix gate_up, Matrix hidden) override {
+    return to_.SwigluForward(stream, gate_up, hidden);
   }
-  void SwigluBackward(Stream& stream, Matrix gate, Matrix up, Matrix hidden_gradient, Matrix gate_gradient,
-                      Matrix up_gradient) override {
-    return to_.SwigluBackward(stream, gate, up, hidden_gradient, gate_gradient, up_gradient);
+  void SwigluBackward(Stream& stream, Matrix gate_up, Matrix hidden_gradient,
+                      Matrix gate_up_gradient) override {
+    return to_.SwigluBackward(stream, gate_up, hidden_gradient, gate_up_gradient);
   }
   void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient, void* master,
              void* moment1, void* moment2, void* compute_weights) override {

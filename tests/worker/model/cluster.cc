@@ -24,7 +24,7 @@ class HeldParameters final : public ModelParameters {
     const auto& parameters = layout.parameters();
     dense_.resize(parameters.size());
     for (size_t p = 0; p < parameters.size(); ++p) {
-      if (!parameters[p].expert) dense_[p] = Hold(job, static_cast<int>(p));
+      if (!parameters[p].expert) dense_[p] = Hold(job, {static_cast<int>(p)}).front();
     }
     for (size_t l = 0; l < job.plan.layers.size(); ++l) {
       slots_.emplace_back();
@@ -32,7 +32,7 @@ class HeldParameters final : public ModelParameters {
         slots_.back().emplace_back();
         if (!slot) continue;
         const int first = layout.ExpertParameter(LayerId(static_cast<int>(l)), *slot);
-        for (int i = 0; i < 3; ++i) slots_.back().back().push_back(Hold(job, first + i));
+        slots_.back().back() = Hold(job, {first, first + 2, first + 1});
       }
     }
   }
@@ -44,12 +44,14 @@ class HeldParameters final : public ModelParameters {
   ExpertTensors slot(LayerId layer, int index) const override {
     const std::vector<Held>& held = slots_[layer.index()][index];
     BALLAST_CHECK(held.size() == 3) << "slot " << index << " is empty";
-    return {.w1 = View(held[0], held[0].weight),
-            .w2 = View(held[1], held[1].weight),
-            .w3 = View(held[2], held[2].weight),
-            .w1_gradient = View(held[0], held[0].gradient),
-            .w2_gradient = View(held[1], held[1].gradient),
-            .w3_gradient = View(held[2], held[2].gradient)};
+    auto gate_up = [&](void* w1) {
+      const Matrix view = View(held[0], w1);
+      return Matrix{w1, 2 * view.rows, view.columns};
+    };
+    return {.gate_up = gate_up(held[0].weight),
+            .w2 = View(held[2], held[2].weight),
+            .gate_up_gradient = gate_up(held[0].gradient),
+            .w2_gradient = View(held[2], held[2].gradient)};
   }
 
   void AddGradients(ParameterValues& sum) const {
@@ -70,35 +72,46 @@ class HeldParameters final : public ModelParameters {
  private:
   struct Held {
     int parameter = -1;
-    Buffer weight, gradient;
+    void* weight = nullptr;
+    void* gradient = nullptr;
   };
 
-  Held Hold(const ClusterJob& job, int parameter) {
-    const std::vector<double>& values = job.weights[parameter];
-    const size_t bytes = values.size() * backend_.element_bytes();
-    Held held{parameter, backend_.Allocate(bytes, "weights").value(),
-              backend_.Allocate(bytes, "gradients").value()};
-    for (size_t i = 0; i < values.size(); ++i) Store(held.weight, i, values[i]);
-    return held;
+  // One behind the other in memory.
+  std::vector<Held> Hold(const ClusterJob& job, const std::vector<int>& parameters) {
+    size_t elements = 0;
+    for (int parameter : parameters) elements += job.weights[parameter].size();
+    buffers_.push_back(backend_.Allocate(elements * backend_.element_bytes(), "weights").value());
+    char* weight = static_cast<char*>(buffers_.back().data());
+    buffers_.push_back(backend_.Allocate(elements * backend_.element_bytes(), "gradients").value());
+    char* gradient = static_cast<char*>(buffers_.back().data());
+    std::vector<Held> all;
+    for (int parameter : parameters) {
+      const std::vector<double>& values = job.weights[parameter];
+      all.push_back({parameter, weight, gradient});
+      for (size_t i = 0; i < values.size(); ++i) Store(weight, i, values[i]);
+      weight += values.size() * backend_.element_bytes();
+      gradient += values.size() * backend_.element_bytes();
+    }
+    return all;
   }
-  Matrix View(const Held& held, const Buffer& buffer) const {
+  Matrix View(const Held& held, void* data) const {
     const Parameter& p = layout_.parameters()[held.parameter];
-    return p.shape.size() == 1 ? Matrix{buffer.data(), 1, p.shape[0]}
-                               : Matrix{buffer.data(), p.shape[0], p.shape[1]};
+    return p.shape.size() == 1 ? Matrix{data, 1, p.shape[0]} : Matrix{data, p.shape[0], p.shape[1]};
   }
   bool is_float() const { return backend_.dtype() == DType::kFloat32; }
-  void Store(const Buffer& to, size_t i, double value) const {
-    if (is_float()) static_cast<float*>(to.data())[i] = static_cast<float>(value);
-    if (!is_float()) static_cast<double*>(to.data())[i] = value;
+  void Store(void* to, size_t i, double value) const {
+    if (is_float()) static_cast<float*>(to)[i] = static_cast<float>(value);
+    if (!is_float()) static_cast<double*>(to)[i] = value;
   }
-  double Load(const Buffer& from, size_t i) const {
-    return is_float() ? static_cast<float*>(from.data())[i] : static_cast<double*>(from.data())[i];
+  double Load(const void* from, size_t i) const {
+    return is_float() ? static_cast<const float*>(from)[i] : static_cast<const double*>(from)[i];
   }
 
   const ParameterLayout& layout_;
   Backend& backend_;
+  std::vector<Buffer> buffers_;
   std::vector<Held> dense_;
-  std::vector<std::vector<std::vector<Held>>> slots_;  // [layer][index]: none, or w1, w2, w3
+  std::vector<std::vector<std::vector<Held>>> slots_;  // [layer][index]: none, or w1, w3, w2
 };
 
 Microbatch Cut(const Microbatch& all, int64_t first, int64_t sequences) {

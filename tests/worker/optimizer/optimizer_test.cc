@@ -112,15 +112,14 @@ float* BlockIn(const ParameterLayout& layout, const PlanBody& plan, const ModelP
   if (parameter.expert.has_value()) {
     const int index = *plan.layers[parameter.layer->index()].SlotIndex(self, *parameter.expert);
     const ExpertTensors tensors = parameters.slot(*parameter.layer, index);
-    switch (block.parameter - layout.ExpertParameter(*parameter.layer, *parameter.expert)) {
-      case 0:
-        matrix = gradient ? tensors.w1_gradient : tensors.w1;
-        break;
-      case 1:
-        matrix = gradient ? tensors.w2_gradient : tensors.w2;
-        break;
-      default:
-        matrix = gradient ? tensors.w3_gradient : tensors.w3;
+    const int which = block.parameter - layout.ExpertParameter(*parameter.layer, *parameter.expert);
+    if (which == 1) {
+      matrix = gradient ? tensors.w2_gradient : tensors.w2;
+    } else {
+      // w1, then w3.
+      matrix = gradient ? tensors.gate_up_gradient : tensors.gate_up;
+      matrix.rows /= 2;
+      if (which == 2) matrix.data = static_cast<float*>(matrix.data) + matrix.elements();
     }
   } else {
     matrix = gradient ? parameters.gradient(block.parameter) : parameters.weight(block.parameter);

@@ -204,19 +204,16 @@ class BFloat16Backend final : public Backend {
     wide_->SumRows(stream, wide_rows.matrix(), row_of, top_k, wide_out.matrix());
     wide_out.Store();
   }
-  void SwigluForward(Stream& stream, Matrix gate, Matrix up, Matrix hidden) override {
-    Wide wide_gate(gate), wide_up(up), wide_hidden = Wide::Room(hidden);
-    wide_->SwigluForward(stream, wide_gate.matrix(), wide_up.matrix(), wide_hidden.matrix());
+  void SwigluForward(Stream& stream, Matrix gate_up, Matrix hidden) override {
+    Wide wide_gate_up(gate_up), wide_hidden = Wide::Room(hidden);
+    wide_->SwigluForward(stream, wide_gate_up.matrix(), wide_hidden.matrix());
     wide_hidden.Store();
   }
-  void SwigluBackward(Stream& stream, Matrix gate, Matrix up, Matrix hidden_gradient, Matrix gate_gradient,
-                      Matrix up_gradient) override {
-    Wide wide_gate(gate), wide_up(up), pull(hidden_gradient), wide_gate_gradient = Wide::Room(gate_gradient),
-                                                              wide_up_gradient = Wide::Room(up_gradient);
-    wide_->SwigluBackward(stream, wide_gate.matrix(), wide_up.matrix(), pull.matrix(),
-                          wide_gate_gradient.matrix(), wide_up_gradient.matrix());
-    wide_gate_gradient.Store();
-    wide_up_gradient.Store();
+  void SwigluBackward(Stream& stream, Matrix gate_up, Matrix hidden_gradient,
+                      Matrix gate_up_gradient) override {
+    Wide wide_gate_up(gate_up), pull(hidden_gradient), wide_gradient = Wide::Room(gate_up_gradient);
+    wide_->SwigluBackward(stream, wide_gate_up.matrix(), pull.matrix(), wide_gradient.matrix());
+    wide_gradient.Store();
   }
 
   void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient, void* master,

@@ -198,16 +198,14 @@ class CpuBackend final : public Backend {
     BALLAST_CHECK(rows.columns == out.columns && rows.rows == out.rows * top_k);
     cpu::SumRows<T>(In(rows), row_of, top_k, Out(out));
   }
-  void SwigluForward(Stream&, Matrix gate, Matrix up, Matrix hidden) override {
-    CheckSame(gate, up);
-    CheckSame(gate, hidden);
-    cpu::SwigluForward<T>(gate.elements(), In(gate.data), In(up.data), Out(hidden.data));
+  void SwigluForward(Stream&, Matrix gate_up, Matrix hidden) override {
+    CheckGateUp(gate_up, hidden);
+    cpu::SwigluForward<T>(In(gate_up), Out(hidden));
   }
-  void SwigluBackward(Stream&, Matrix gate, Matrix up, Matrix hidden_gradient, Matrix gate_gradient,
-                      Matrix up_gradient) override {
-    for (const Matrix& other : {up, hidden_gradient, gate_gradient, up_gradient}) CheckSame(gate, other);
-    cpu::SwigluBackward<T>(gate.elements(), In(gate.data), In(up.data), In(hidden_gradient.data),
-                           Out(gate_gradient.data), Out(up_gradient.data));
+  void SwigluBackward(Stream&, Matrix gate_up, Matrix hidden_gradient, Matrix gate_up_gradient) override {
+    CheckGateUp(gate_up, hidden_gradient);
+    CheckSame(gate_up, gate_up_gradient);
+    cpu::SwigluBackward<T>(In(gate_up), In(hidden_gradient), Out(gate_up_gradient));
   }
 
   void AdamW(Stream&, const AdamWStep& step, int64_t elements, const void* gradient, void* master,

@@ -92,10 +92,9 @@ template <class T>
 void SumRows(Rows<const T> rows, const int64_t* row_of, int top_k, Rows<T> out);
 
 template <class T>
-void SwigluForward(int64_t elements, const T* gate, const T* up, T* hidden);
+void SwigluForward(Rows<const T> gate_up, Rows<T> hidden);
 template <class T>
-void SwigluBackward(int64_t elements, const T* gate, const T* up, const T* hidden_gradient, T* gate_gradient,
-                    T* up_gradient);
+void SwigluBackward(Rows<const T> gate_up, Rows<const T> hidden_gradient, Rows<T> gate_up_gradient);
 
 template <class T>
 void AdamW(const AdamWStep& step, int64_t elements, const T* gradient, T* master, T* moment1, T* moment2,

@@ -247,16 +247,16 @@ class CudaBackend final : public Backend {
     BALLAST_CHECK(rows.columns == out.columns && rows.rows == out.rows * top_k);
     kernels::SumRows(out.rows, out.columns, top_k, In(rows), row_of, Out(out), On(stream).get());
   }
-  void SwigluForward(Stream& stream, Matrix gate, Matrix up, Matrix hidden) override {
-    CheckSame(gate, up);
-    CheckSame(gate, hidden);
-    kernels::SwigluForward(gate.elements(), In(gate), In(up), Out(hidden), On(stream).get());
+  void SwigluForward(Stream& stream, Matrix gate_up, Matrix hidden) override {
+    CheckGateUp(gate_up, hidden);
+    kernels::SwigluForward(hidden.rows, hidden.columns, In(gate_up), Out(hidden), On(stream).get());
   }
-  void SwigluBackward(Stream& stream, Matrix gate, Matrix up, Matrix hidden_gradient, Matrix gate_gradient,
-                      Matrix up_gradient) override {
-    for (const Matrix& other : {up, hidden_gradient, gate_gradient, up_gradient}) CheckSame(gate, other);
-    kernels::SwigluBackward(gate.elements(), In(gate), In(up), In(hidden_gradient), Out(gate_gradient),
-                            Out(up_gradient), On(stream).get());
+  void SwigluBackward(Stream& stream, Matrix gate_up, Matrix hidden_gradient,
+                      Matrix gate_up_gradient) override {
+    CheckGateUp(gate_up, hidden_gradient);
+    CheckSame(gate_up, gate_up_gradient);
+    kernels::SwigluBackward(hidden_gradient.rows, hidden_gradient.columns, In(gate_up), In(hidden_gradient),
+                            Out(gate_up_gradient), On(stream).get());
   }
 
   void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient, void* master,
