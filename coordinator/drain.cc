@@ -121,6 +121,8 @@ void OnLeaving(Env& env, WorkerEntry& worker, const Leaving& message) {
 
 void ContinueChange(Env& env, JobTable& jobs, JobEntry& job) {
   if (!job.assigned()) return;
+  ContinueEnd(env, job);
+  if (!job.assigned()) return;
   // A stop that came while the ranks were ending for a change has nothing more to end.
   if (job.record.state == JobState::kStopping && job.drained_step.value() > 0) return EndStopped(env, job);
   const CheckpointRecord* newest = job.newest_checkpoint();

@@ -55,6 +55,14 @@ struct Loss {
   Time deadline;
 };
 
+// Some member's ranks have ended, all behind `step`: a step takes all ranks, so nobody trains on behind it,
+// be it out of sight.
+struct RanksEnd {
+  Step step;
+  bool drained = false;
+  std::optional<Time> away_since{};  // from then on all members whose end is not known were detached
+};
+
 struct JobEntry {
   JobEntry(const JobRecord& job, ParameterLayout job_layout, const CoreOptions& options)
       : record(job),
@@ -107,6 +115,7 @@ struct JobEntry {
   std::optional<InFlight> in_flight;
   std::set<WorkerId> started;
   std::set<WorkerId> finished;
+  std::optional<RanksEnd> ranks_end;  // while `finished` is not empty
   Step drained_step;    // all ranks have ended after it, to go on as the next generation; 0 = they have not
   Time drain_deadline;  // of its checkpoint
   Time settled_at;      // all members had started, or this coordinator began to lead

@@ -104,6 +104,7 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   for (const Member& member : job.generation.members) job.processes[member.worker] = member.incarnation;
   job.started.clear();
   job.finished.clear();
+  job.ranks_end.reset();
   job.end_by.reset();
   job.drained_step = Step();
   job.detached.clear();
@@ -233,15 +234,25 @@ void OnStarted(Env& env, JobEntry& job, const WorkerId& worker) {
 void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished& message) {
   job.finished.insert(worker);
   job.stopped_early = job.stopped_early || message.stopped;
-  if (job.finished.size() < job.processes.size()) return;
-  job.record.step = std::max(job.record.step, message.step);
-  if (message.drained && job.record.state != JobState::kStopping) {
-    job.drained_step = message.step;
+  if (!job.ranks_end.has_value()) job.ranks_end = RanksEnd{.step = message.step, .drained = message.drained};
+  if (job.finished.size() == job.processes.size()) OnAllFinished(env, job);
+}
+
+void OnAllFinished(Env& env, JobEntry& job) {
+  const RanksEnd& end = *job.ranks_end;
+  job.record.step = std::max(job.record.step, end.step);
+  // Who was asked for the manifest may have gone before this was known.
+  const bool all_here = std::all_of(job.processes.begin(), job.processes.end(), [&](const auto& process) {
+    return env.workers.StreamOf(process.first, process.second).value() > 0;
+  });
+  if (!all_here) PublishElsewhere(env, job);
+  if (end.drained && job.record.state != JobState::kStopping) {
+    job.drained_step = end.step;
     job.drain_deadline = env.now.time + env.options.drain_timeout;
     return;
   }
-  job.stopped_early = job.stopped_early || message.drained;
-  job.finished_step = message.step;
+  job.stopped_early = job.stopped_early || end.drained;
+  job.finished_step = end.step;
   if (!job.end_by.has_value()) job.end_by = env.now.time + env.options.staging_deadline;
   EndFinished(env, job);
 }
@@ -294,7 +305,7 @@ void WatchMembers(Env& env, JobEntry& job) {
     if (attached || job.finished.count(member.worker) > 0) {
       job.detached.erase(member.worker);
       job.alarmed.erase(member.worker);
-      if (job.unobserved.erase(member.worker) > 0) back.insert(member.worker.value());
+      if (job.unobserved.erase(member.worker) > 0 && attached) back.insert(member.worker.value());
       continue;
     }
     // After a change of leader nobody is here yet: that is no news.

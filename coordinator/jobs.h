@@ -37,6 +37,8 @@ void EndStopped(Env& env, JobEntry& job);
 // From members of the job's generation.
 void OnStarted(Env& env, JobEntry& job, const WorkerId& worker);
 void OnFinished(Env& env, JobEntry& job, const WorkerId& worker, const Finished& message);
+// As after the last member's Finished. Requires job.ranks_end.
+void OnAllFinished(Env& env, JobEntry& job);
 // Ends the job when all members have finished and their last checkpoint is complete, has failed, or has been
 // waited for long enough.
 void EndFinished(Env& env, JobEntry& job);

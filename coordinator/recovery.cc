@@ -119,6 +119,32 @@ void ContinueLoss(Env& env, JobEntry& job) {
   EndByLoss(env, job);
 }
 
+void ContinueEnd(Env& env, JobEntry& job) {
+  if (!job.ranks_end.has_value() || job.loss.has_value() || job.finished.size() == job.processes.size())
+    return;
+  RanksEnd& end = *job.ranks_end;
+  std::vector<WorkerId> away;
+  for (const auto& [name, incarnation] : job.processes) {
+    if (job.finished.count(name) > 0) continue;
+    if (env.workers.StreamOf(name, incarnation).value() > 0) return end.away_since.reset();
+    away.push_back(name);
+  }
+  const auto checkpoint = job.checkpoints.find({job.record.generation, end.step});
+  if (checkpoint != job.checkpoints.end() && checkpoint->second.state != CheckpointState::kDropped) {
+    // It has every member's part, and there is no step behind it.
+    job.finished.insert(away.begin(), away.end());
+    return OnAllFinished(env, job);
+  }
+  if (!end.away_since.has_value()) end.away_since = env.now.time;
+  if (env.now.time < *end.away_since + env.options.drain_timeout) return;
+  const std::string cause = absl::StrCat("detached for ", ToSeconds(env.options.drain_timeout),
+                                         " s while all other ranks have ended behind step ", end.step.value(),
+                                         ": ", absl::StrJoin(away, ", ", kName));
+  for (const WorkerId& name : away) {
+    if (!job.final()) BeginRecovery(env, job, cause, name);
+  }
+}
+
 void ChangeMembers(Env& env, JobEntry& job) {
   const std::string reason = job.record.reason;
   FreezeAll(env, job, reason.empty() ? "all ranks have ended for a change of members" : reason);

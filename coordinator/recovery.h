@@ -25,6 +25,11 @@ namespace ballast {
 void BeginRecovery(Env& env, JobEntry& job, const std::string& cause, const std::optional<WorkerId>& lost);
 // Called after every event while job.loss: ends the generation when there is nothing to wait for any more.
 void ContinueLoss(Env& env, JobEntry& job);
+// Called after every event: decides for members that went away before they told of their ranks' end, when all
+// others have. No peer need miss them, and they cannot train on. Those that have written the checkpoint
+// behind the last step have ended, too; else they count as lost when they were away for
+// CoreOptions::drain_timeout.
+void ContinueEnd(Env& env, JobEntry& job);
 // All ranks have ended after one step, and its checkpoint is complete: the generation ends, and the next one
 // goes on from there. It costs nothing, so it is not counted as a recovery.
 void ChangeMembers(Env& env, JobEntry& job);
