@@ -103,6 +103,7 @@ def main():
                                          "baseline": other["fwd_bwd_ms"], "ratio": ratio}) + "\n")
                 record.write(json.dumps({**figure, "metric": "difference_max", "value": worst, "unit": "relative",
                                          "baseline": DIFFERENCE_MAX, "ratio": None}) + "\n")
+                record.flush()
     head = (f"# The MoE layer on {arguments.ranks} x {stem.split('x')[0].upper()}, forward and backward\n\n"
             f"Written by `{COMMAND}`, {stamp['date']}, commit {stamp['commit']}. Baseline: bench/baselines/torch_ep.py. Ratio: "
             "baseline / ours. Spread: slowest sample / fastest. Difference: largest of the outputs and gradients, in norm.\n\n"
