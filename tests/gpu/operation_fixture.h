@@ -98,7 +98,8 @@ class OperationTest : public testing::TestWithParam<DType> {
     oracle_stream_ = oracle_->NewStream();
   }
   static std::unique_ptr<Backend> OnCpu(DType dtype) {
-    auto backend = MakeCpuBackend(dtype);
+    // Below what a sanitizer's allocator ends the process for.
+    auto backend = MakeCpuBackend(dtype, size_t{1} << 36);
     BALLAST_CHECK_OK(backend.status());
     return *std::move(backend);
   }
