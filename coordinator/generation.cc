@@ -130,7 +130,8 @@ void BeginGeneration(Env& env, JobEntry& job, Placed placed) {
     env.Send(worker.stream, assign);
   }
   if (job.record.last_request_kind != RequestKind::kNone)
-    env.SendToMembers(job, StepRequest{env.StampOf(job), job.record.last_request, job.record.last_request_kind});
+    env.SendToMembers(job,
+                      StepRequest{env.StampOf(job), job.record.last_request, job.record.last_request_kind});
   if (Planted(bugs, PlantedBug::kAssignBeforeStore)) env.actions.push_back(durable);
 }
 

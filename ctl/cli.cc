@@ -16,7 +16,6 @@
 #include "ctl/local_commands.h"
 #include "ctl/plan_commands.h"
 #include "ctl/plan_explain.h"
-#include "ctl/replay_command.h"
 #include "ctl/telemetry_commands.h"
 
 namespace ballast {
@@ -229,73 +228,6 @@ void AddLocalCommands(CLI::App& app, Command& command) {
   sub->add_flag("--force", request->force, "Replace files that are there");
 }
 
-void AddReplayCommands(CLI::App& app, Command& command) {
-  auto replay = std::make_shared<ReplayArguments>();
-  CLI::App* sub =
-      AddCommand(&app, "replay", "What a planner strategy would have done on recorded loads", command,
-                 [replay](const Context& context) { return ReplayTrace(context, *replay); });
-  sub->add_option("--loads", replay->loads,
-                  "Integers [step][layer][microbatch][expert] or [step][layer][microbatch][source][expert]")
-      ->required()
-      ->type_name("FILE.npy");
-  ReplayOptions& options = replay->options;
-  sub->add_option("--gpus", options.ranks, "Ranks")->required()->type_name("N");
-  sub->add_option("--gpus-per-node", options.ranks_per_node, "Default: all on one node")->type_name("N");
-  sub->add_option("--slots", options.slots, "Expert slots of a rank in each layer")
-      ->required()
-      ->type_name("N");
-  sub->add_option("--strategy", options.strategy, "Of single layers")
-      ->type_name("NAME")
-      ->capture_default_str();
-  sub->add_option("--every", options.every, "Rows between two looks")->type_name("N")->capture_default_str();
-  sub->add_option("--from", options.from, "Row from which figures count")
-      ->type_name("STEP")
-      ->capture_default_str();
-  sub->add_option("--writes", options.writes_max,
-                  "Slot writes of one bounded re-plan; twice as many when far off")
-      ->type_name("N")
-      ->capture_default_str();
-  sub->add_option("--budget", options.evaluations_max, "Placements that one plan of a layer may look at")
-      ->type_name("N")
-      ->capture_default_str();
-  sub->add_option("--seed", options.seed, "Of strategies that draw")->type_name("N")->capture_default_str();
-  sub->add_option("--split", replay->split, "Tokens over copies: exact, fractions (of the plan) or even")
-      ->type_name("KIND")
-      ->check(CLI::IsMember({"exact", "fractions", "even"}).description(""))
-      ->capture_default_str();
-  sub->add_option("--plans-out", replay->plans_out, "Every plan as a line of JSON")->type_name("FILE.jsonl");
-  CLI::Option* telemetry =
-      sub->add_option("--telemetry", replay->telemetry,
-                      "Times beside the loads, with columns step,gpu,tokens,compute_ms,nic_bytes,nic_ms")
-          ->type_name("FILE.csv");
-  sub->add_option("--events-out", replay->events_out,
-                  "Slow GPUs and ports by --telemetry, a line of JSON each")
-      ->needs(telemetry)
-      ->type_name("FILE.jsonl");
-  sub->add_option("--html", replay->html, "A report with charts, opened without a network")
-      ->type_name("FILE.html");
-  sub->add_option("--compare", replay->compare,
-                  "Strategies that the report shows beside it, separated by commas")
-      ->delimiter(',')
-      ->type_name("NAME,...");
-  sub->add_option("--costs", replay->costs, "Also hours, and plans that weigh them: ring or home")
-      ->type_name("MODEL")
-      ->check(CLI::IsMember({"ring", "home"}).description(""));
-  sub->add_option("--tokens", replay->tokens, "Experts that tokens chose, [token][k]: a co-activation sample")
-      ->type_name("FILE.npy");
-  ReplayCosts& costs = replay->cost_figures;
-  sub->add_option("--d", costs.hidden, "Hidden size")->capture_default_str();
-  sub->add_option("--ff", costs.inner, "Width inside an expert")->capture_default_str();
-  sub->add_option("--tflops", costs.tflops, "Of a rank")->capture_default_str();
-  sub->add_option("--nic-gbs", costs.nic_gbs, "Of a rank, GB/s")->capture_default_str();
-  sub->add_option("--nvlink-gbs", costs.nvlink_gbs, "Of a rank inside its node, GB/s; home alone")
-      ->capture_default_str();
-  sub->add_option("--weight-mb", costs.weight_mb, "Of one expert")->capture_default_str();
-  sub->add_option("--state-mb", costs.state_mb, "Optimizer state of one expert")->capture_default_str();
-  sub->add_option("--iterations-per-step", costs.iterations_per_step, "Training iterations of one row")
-      ->capture_default_str();
-}
-
 int RunCommand(const Command& command, const Context& context) {
   absl::Status status = command(context);
   context.out.flush();
@@ -324,7 +256,7 @@ int RunCli(const std::vector<std::string>& arguments, std::ostream& out, std::os
   AddPlanCommands(app, command);
   AddClusterCommands(app, command);
   AddLocalCommands(app, command);
-  AddReplayCommands(app, command);
+  AddReplayCommand(app, command);
   AddTraceCommands(app, command);
   AddPlaceCommand(app, command);
   try {

@@ -17,8 +17,9 @@ CLI::App* AddGroup(CLI::App& app, const std::string& name, const std::string& de
 CLI::App* AddCommand(CLI::App* group, const std::string& name, const std::string& description,
                      Command& command, Command body);
 
-// trace import, trace save, place.
+// trace import, trace save, place, replay: what works on loads (replay_cli.cc).
 void AddTraceCommands(CLI::App& app, Command& command);
 void AddPlaceCommand(CLI::App& app, Command& command);
+void AddReplayCommand(CLI::App& app, Command& command);
 
 }  // namespace ballast

@@ -9,39 +9,26 @@ namespace {
 
 constexpr int kThreads = 128;
 
-template <class Unit, bool kScatter>
-__global__ void MoveKernel(int64_t units, const Unit* __restrict__ in, const int64_t* __restrict__ index,
-                           Unit* __restrict__ out) {
-  const int64_t row = blockIdx.x;
-  const int64_t other = index[row];
-  in += (kScatter ? row : other) * units;
-  out += (kScatter ? other : row) * units;
-  for (int64_t j = threadIdx.x; j < units; j += kThreads) out[j] = in[j];
-}
-
-template <class Unit, bool kScatter>
-void MoveUnits(int64_t rows, int64_t row_bytes, const void* in, const int64_t* index, void* out,
-               Stream stream) {
-  MoveKernel<Unit, kScatter><<<rows, kThreads, 0, stream>>>(row_bytes / static_cast<int64_t>(sizeof(Unit)),
-                                                            static_cast<const Unit*>(in), index,
-                                                            static_cast<Unit*>(out));
-}
-
-template <bool kScatter>
-void MoveByIndex(const char* name, int64_t rows, int64_t row_bytes, const void* in, const int64_t* index,
-                 void* out, Stream stream) {
-  if (rows == 0 || row_bytes == 0) return;
-  const Launch launch(name);
+// Calls launch(unit), a value of the widest unit that rows of `row_bytes` at these addresses divide into.
+template <class Launcher>
+void WithUnits(int64_t row_bytes, const void* in, const void* out, const Launcher& launch) {
   const auto low_bits =
       static_cast<uint64_t>(row_bytes) | reinterpret_cast<uintptr_t>(in) | reinterpret_cast<uintptr_t>(out);
   if (low_bits % sizeof(uint4) == 0) {
-    MoveUnits<uint4, kScatter>(rows, row_bytes, in, index, out, stream);
+    launch(uint4());
   } else if (low_bits % sizeof(uint32_t) == 0) {
-    MoveUnits<uint32_t, kScatter>(rows, row_bytes, in, index, out, stream);
+    launch(uint32_t());
   } else {
-    MoveUnits<uint16_t, kScatter>(rows, row_bytes, in, index, out, stream);
+    launch(uint16_t());
   }
-  launch.Check();
+}
+
+template <class Unit>
+__global__ void GatherKernel(int64_t units, const Unit* __restrict__ in, const int64_t* __restrict__ index,
+                             Unit* __restrict__ out) {
+  in += index[blockIdx.x] * units;
+  out += static_cast<int64_t>(blockIdx.x) * units;
+  for (int64_t j = threadIdx.x; j < units; j += kThreads) out[j] = in[j];
 }
 
 // A column of blocks per move, each with every so-many-th part of its units.
@@ -97,27 +84,23 @@ __global__ void SumKernel(int64_t columns, int top_k, const T* __restrict__ rows
 
 void GatherRows(int64_t rows, int64_t row_bytes, const void* in, const int64_t* index, void* out,
                 Stream stream) {
-  MoveByIndex<false>("gather_rows", rows, row_bytes, in, index, out, stream);
-}
-
-void ScatterRows(int64_t rows, int64_t row_bytes, const void* in, const int64_t* index, void* out,
-                 Stream stream) {
-  MoveByIndex<true>("scatter_rows", rows, row_bytes, in, index, out, stream);
+  if (rows == 0 || row_bytes == 0) return;
+  const Launch launch("gather_rows");
+  WithUnits(row_bytes, in, out, [&](auto unit) {
+    using Unit = decltype(unit);
+    GatherKernel<<<rows, kThreads, 0, stream>>>(row_bytes / static_cast<int64_t>(sizeof(Unit)),
+                                                static_cast<const Unit*>(in), index, static_cast<Unit*>(out));
+  });
+  launch.Check();
 }
 
 void MoveRows(int64_t moves_count, const kernels::Move* moves, int64_t rows_max, int64_t row_bytes,
               const void* in, void* out, Stream stream) {
   if (moves_count == 0 || rows_max == 0 || row_bytes == 0) return;
   const Launch launch("move_rows");
-  const auto low_bits =
-      static_cast<uint64_t>(row_bytes) | reinterpret_cast<uintptr_t>(in) | reinterpret_cast<uintptr_t>(out);
-  if (low_bits % sizeof(uint4) == 0) {
-    RunUnits<uint4>(moves_count, moves, rows_max, row_bytes, in, out, stream);
-  } else if (low_bits % sizeof(uint32_t) == 0) {
-    RunUnits<uint32_t>(moves_count, moves, rows_max, row_bytes, in, out, stream);
-  } else {
-    RunUnits<uint16_t>(moves_count, moves, rows_max, row_bytes, in, out, stream);
-  }
+  WithUnits(row_bytes, in, out, [&](auto unit) {
+    RunUnits<decltype(unit)>(moves_count, moves, rows_max, row_bytes, in, out, stream);
+  });
   launch.Check();
 }
 

@@ -10,9 +10,6 @@ namespace ballast::kernels {
 // out[i] = in[index[i]] for `rows` rows; any element type, a row is `row_bytes` long.
 void GatherRows(int64_t rows, int64_t row_bytes, const void* in, const int64_t* index, void* out,
                 Stream stream);
-// out[index[i]] = in[i] for `rows` rows; indices are distinct.
-void ScatterRows(int64_t rows, int64_t row_bytes, const void* in, const int64_t* index, void* out,
-                 Stream stream);
 // Rows [from, from + rows) of `in` become rows [to, to + rows) of `out`, for each of `moves`, which lie on
 // the device; rows_max is the longest.
 struct Move {

@@ -11,8 +11,9 @@ constexpr int kKeepaliveTimeoutMs = 10'000;
 // gRPC calls it a minimum back-off, but it is how long an attempt may take, TLS handshake included.
 constexpr int kConnectTimeoutMs = 5'000;
 constexpr int kServerMinimumPingMs = 10'000;
-// What may be on its way to a reader, per stream. A constant: by default gRPC measures it with a ping for every
-// message that comes in, which at one report a second from each of 2,048 workers costs more than the reports.
+// What may be on its way to a reader, per stream. A constant: by default gRPC measures it with a ping for
+// every message that comes in, which at one report a second from each of 2,048 workers costs more than the
+// reports.
 constexpr int kLookaheadBytes = 1 << 20;
 static_assert(kServerMinimumPingMs < kClientKeepaliveMs);
 

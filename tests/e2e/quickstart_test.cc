@@ -50,7 +50,8 @@ int DaemonsLeft() {
   int left = 0;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string command = ReadFile(entry.path() / "cmdline");
-    if (absl::StrContains(command, "build/bin/ballast-") && absl::StrContains(command, "build/quickstart/certs"))
+    if (absl::StrContains(command, "build/bin/ballast-") &&
+        absl::StrContains(command, "build/quickstart/certs"))
       ++left;
   }
   return left;

@@ -213,8 +213,6 @@ class Backend {
   virtual void MoveRows(Stream& stream, Matrix in, std::span<const RowMove> moves, Matrix out) = 0;
   // out[i] = in[index[i]].
   virtual void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) = 0;
-  // out[index[i]] = in[i]; indices are distinct.
-  virtual void ScatterRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) = 0;
   // out[t] = sum over k, in k order, of weights[t, k] * rows[row_of[t * top_k + k]]; weights of the router
   // type.
   virtual void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,

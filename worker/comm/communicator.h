@@ -39,7 +39,7 @@ struct CommStats {
   int64_t operations = 0;     // exchanges and all-gathers enqueued
   int64_t messages_sent = 0;  // to other ranks, of more than 0 bytes
   int64_t bytes_sent = 0;     // to other ranks
-  double wait_seconds = 0;    // in Wait
+  double wait_seconds = 0;    // in Wait and Drain; what is followed is not waited for
 };
 
 // Traffic with one other rank.

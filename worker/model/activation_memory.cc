@@ -44,8 +44,8 @@ int64_t OfAttention(const Sizes& s, size_t saved) {
 
 // Norm, router, the two permutations, the experts' input and inner activations, and what came back.
 int64_t OfMoe(const Sizes& s, const MoeConfig& moe) {
-  const int64_t router =
-      s.router * (3 * s.tokens * moe.experts + s.sent) + s.sent * kId + (s.tokens + 2 * s.sequences) * kDouble;
+  const int64_t router = s.router * (3 * s.tokens * moe.experts + s.sent) + s.sent * kId +
+                         (s.tokens + 2 * s.sequences) * kDouble;
   const int64_t rows =
       s.element * (s.computed * (s.hidden + int64_t{3} * moe.intermediate_size) + s.sent * s.hidden);
   return s.tokens * kDouble + s.element * s.tokens * s.hidden + router + 2 * s.sent * kIndex + rows;

@@ -116,9 +116,6 @@ class ForwardingBackend : public Backend {
   void GatherRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) override {
     return to_.GatherRows(stream, in, index, out);
   }
-  void ScatterRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) override {
-    return to_.ScatterRows(stream, in, index, out);
-  }
   void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
                       Matrix out) override {
     return to_.CombineForward(stream, rows, row_of, weights, out);

@@ -182,10 +182,6 @@ class BFloat16Backend final : public Backend {
     BALLAST_CHECK(in.columns == out.columns);
     cpu::GatherRows<uint16_t>(InBits(in), index, Bits(out));
   }
-  void ScatterRows(Stream&, Matrix in, const int64_t* index, Matrix out) override {
-    BALLAST_CHECK(in.columns == out.columns && in.rows <= out.rows);
-    cpu::ScatterRows<uint16_t>(InBits(in), index, Bits(out));
-  }
   void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
                       Matrix out) override {
     Wide wide_rows(rows), wide_out = Wide::Room(out);

@@ -177,10 +177,6 @@ class CpuBackend final : public Backend {
     BALLAST_CHECK(in.columns == out.columns);
     cpu::GatherRows<T>(In(in), index, Out(out));
   }
-  void ScatterRows(Stream&, Matrix in, const int64_t* index, Matrix out) override {
-    BALLAST_CHECK(in.columns == out.columns && in.rows <= out.rows);
-    cpu::ScatterRows<T>(In(in), index, Out(out));
-  }
   void CombineForward(Stream&, Matrix rows, const int64_t* row_of, Matrix weights, Matrix out) override {
     BALLAST_CHECK(rows.columns == out.columns && weights.rows == out.rows && rows.rows == weights.elements());
     cpu::CombineForward<T>(In(rows), row_of, In(weights), Out(out));

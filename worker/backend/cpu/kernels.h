@@ -82,8 +82,6 @@ void SortAssignments(std::span<const int32_t> experts, int top_k, int expert_cou
 template <class T>
 void GatherRows(Rows<const T> in, const int64_t* index, Rows<T> out);
 template <class T>
-void ScatterRows(Rows<const T> in, const int64_t* index, Rows<T> out);
-template <class T>
 void CombineForward(Rows<const T> rows, const int64_t* row_of, Rows<const T> weights, Rows<T> out);
 template <class T>
 void CombineBackward(Rows<const T> rows, const int64_t* row_of, Rows<const T> weights,

@@ -24,11 +24,6 @@ void GatherRows(Rows<const T> in, const int64_t* index, Rows<T> out) {
 }
 
 template <class T>
-void ScatterRows(Rows<const T> in, const int64_t* index, Rows<T> out) {
-  for (int64_t i = 0; i < in.rows; ++i) std::copy_n(in[i], in.columns, out[index[i]]);
-}
-
-template <class T>
 void SumRows(Rows<const T> rows, const int64_t* row_of, int top_k, Rows<T> out) {
   for (int64_t t = 0; t < out.rows; ++t) {
     T* to = out[t];
@@ -42,9 +37,6 @@ void SumRows(Rows<const T> rows, const int64_t* row_of, int top_k, Rows<T> out) 
 template void GatherRows(Rows<const uint16_t>, const int64_t*, Rows<uint16_t>);
 template void GatherRows(Rows<const float>, const int64_t*, Rows<float>);
 template void GatherRows(Rows<const double>, const int64_t*, Rows<double>);
-template void ScatterRows(Rows<const uint16_t>, const int64_t*, Rows<uint16_t>);
-template void ScatterRows(Rows<const float>, const int64_t*, Rows<float>);
-template void ScatterRows(Rows<const double>, const int64_t*, Rows<double>);
 template void SumRows(Rows<const float>, const int64_t*, int, Rows<float>);
 template void SumRows(Rows<const double>, const int64_t*, int, Rows<double>);
 

@@ -226,10 +226,6 @@ class CudaBackend final : public Backend {
     BALLAST_CHECK(in.columns == out.columns);
     kernels::GatherRows(out.rows, RowBytes(out), in.data, index, out.data, On(stream).get());
   }
-  void ScatterRows(Stream& stream, Matrix in, const int64_t* index, Matrix out) override {
-    BALLAST_CHECK(in.columns == out.columns && in.rows <= out.rows);
-    kernels::ScatterRows(in.rows, RowBytes(in), in.data, index, out.data, On(stream).get());
-  }
   void CombineForward(Stream& stream, Matrix rows, const int64_t* row_of, Matrix weights,
                       Matrix out) override {
     kernels::CombineForward(CombineShapeOf(rows, weights, out), In(rows), row_of, Floats(weights), Out(out),

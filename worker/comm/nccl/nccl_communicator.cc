@@ -118,7 +118,8 @@ class NcclCommunicator final : public Communicator {
   absl::Status Follow(Pending& pending, Time deadline) override {
     auto& mine = static_cast<NcclPending&>(pending);
     // Host memory is filled by Wait.
-    if (!mine.staged.empty() || mine.done == nullptr || !handle_->Health().ok()) return Wait(pending, deadline);
+    if (!mine.staged.empty() || mine.done == nullptr || !handle_->Health().ok())
+      return Wait(pending, deadline);
     return absl::OkStatus();
   }
 

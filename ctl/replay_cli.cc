@@ -1,0 +1,144 @@
+#include <memory>
+
+#include "ctl/cli_parts.h"
+#include "ctl/place_command.h"
+#include "ctl/replay_command.h"
+#include "ctl/trace_save.h"
+
+namespace ballast {
+
+namespace {
+
+// What `place` and `replay` both ask: how many ranks and slots, and who plans.
+template <class Options>
+void AddPlacementOptions(CLI::App& sub, Options& options) {
+  sub.add_option("--gpus", options.ranks, "Ranks")->required()->type_name("N");
+  sub.add_option("--gpus-per-node", options.ranks_per_node, "Default: all on one node")->type_name("N");
+  sub.add_option("--slots", options.slots, "Expert slots of a rank in each layer")
+      ->required()
+      ->type_name("N");
+  sub.add_option("--strategy", options.strategy, "Of single layers")
+      ->type_name("NAME")
+      ->capture_default_str();
+}
+
+}  // namespace
+
+void AddTraceCommands(CLI::App& app, Command& command) {
+  CLI::App* trace = AddGroup(app, "trace", "Recorded loads");
+  auto import = std::make_shared<TraceImportArguments>();
+  CLI::App* sub = AddCommand(trace, "import", "Loads recorded by another project as an array", command,
+                             [import](const Context& context) { return TraceImport(context, *import); });
+  sub->add_option("FORMAT", import->format, "smartmoe or megatron-jsonl")
+      ->required()
+      ->check(CLI::IsMember({"smartmoe", "megatron-jsonl"}).description(""));
+  sub->add_option(
+         "PATH", import->path,
+         "smartmoe: folder of table_iter<I>_rank<R>.log, or a file of 16-bit values without a header; "
+         "megatron-jsonl: a file, or a folder of *.jsonl")
+      ->required();
+  sub->add_option("--shape", import->shape, "Of such a file: STEPS,SOURCES,LAYERS,MICROBATCHES,EXPERTS")
+      ->delimiter(',')
+      ->type_name("N,...");
+  sub->add_option("--experts", import->experts,
+                  "megatron-jsonl; default: the highest that was chosen, plus one")
+      ->type_name("N");
+  sub->add_option("--tokens-out", import->tokens_out, "megatron-jsonl: also what tokens of one layer chose")
+      ->type_name("FILE.npy");
+  sub->add_option("--tokens-layer", import->tokens_layer, "Of --tokens-out, from 0")
+      ->type_name("L")
+      ->capture_default_str();
+  sub->add_option("--out", import->out, "The array")->required()->type_name("FILE.npy");
+
+  auto save = std::make_shared<TraceSaveArguments>();
+  sub = AddCommand(trace, "save", "What a job really routed, as an array that replay takes", command,
+                   [save](const Context& context) { return TraceSave(context, *save); });
+  sub->add_option("NAME", save->name, "Job; may be left out when there is only one");
+  sub->add_option("--out", save->out, "The array")->required()->type_name("FILE.npy");
+  sub->add_flag("--follow", save->follow, "Until the job has ended, so that no step is left out");
+}
+
+void AddPlaceCommand(CLI::App& app, Command& command) {
+  auto place = std::make_shared<PlaceArguments>();
+  CLI::App* sub =
+      AddCommand(&app, "place", "One good placement for given loads, as a plan file with -o yaml", command,
+                 [place](const Context& context) { return PlaceExperts(context, *place); });
+  sub->add_option("--loads", place->loads,
+                  "Integers [layer][expert], or a recording as replay takes it, summed up")
+      ->required()
+      ->type_name("FILE.npy");
+  sub->add_option("--tokens", place->tokens, "Experts that tokens chose, [token][k]: a co-activation sample")
+      ->type_name("FILE.npy");
+  sub->add_option("--base", place->base_version, "Plan version that the plan file changes")
+      ->type_name("VERSION")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  PlaceOptions& options = place->options;
+  AddPlacementOptions(*sub, options);
+  sub->add_option("--budget", options.evaluations_max, "Placements that one layer may look at")
+      ->type_name("N")
+      ->capture_default_str();
+  sub->add_option("--seed", options.seed, "Of strategies that draw")->type_name("N")->capture_default_str();
+}
+
+void AddReplayCommand(CLI::App& app, Command& command) {
+  auto replay = std::make_shared<ReplayArguments>();
+  CLI::App* sub =
+      AddCommand(&app, "replay", "What a planner strategy would have done on recorded loads", command,
+                 [replay](const Context& context) { return ReplayTrace(context, *replay); });
+  sub->add_option("--loads", replay->loads,
+                  "Integers [step][layer][microbatch][expert] or [step][layer][microbatch][source][expert]")
+      ->required()
+      ->type_name("FILE.npy");
+  ReplayOptions& options = replay->options;
+  AddPlacementOptions(*sub, options);
+  sub->add_option("--every", options.every, "Rows between two looks")->type_name("N")->capture_default_str();
+  sub->add_option("--from", options.from, "Row from which figures count")
+      ->type_name("STEP")
+      ->capture_default_str();
+  sub->add_option("--writes", options.writes_max,
+                  "Slot writes of one bounded re-plan; twice as many when far off")
+      ->type_name("N")
+      ->capture_default_str();
+  sub->add_option("--budget", options.evaluations_max, "Placements that one plan of a layer may look at")
+      ->type_name("N")
+      ->capture_default_str();
+  sub->add_option("--seed", options.seed, "Of strategies that draw")->type_name("N")->capture_default_str();
+  sub->add_option("--split", replay->split, "Tokens over copies: exact, fractions (of the plan) or even")
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"exact", "fractions", "even"}).description(""))
+      ->capture_default_str();
+  sub->add_option("--plans-out", replay->plans_out, "Every plan as a line of JSON")->type_name("FILE.jsonl");
+  CLI::Option* telemetry =
+      sub->add_option("--telemetry", replay->telemetry,
+                      "Times beside the loads, with columns step,gpu,tokens,compute_ms,nic_bytes,nic_ms")
+          ->type_name("FILE.csv");
+  sub->add_option("--events-out", replay->events_out,
+                  "Slow GPUs and ports by --telemetry, a line of JSON each")
+      ->needs(telemetry)
+      ->type_name("FILE.jsonl");
+  sub->add_option("--html", replay->html, "A report with charts, opened without a network")
+      ->type_name("FILE.html");
+  sub->add_option("--compare", replay->compare,
+                  "Strategies that the report shows beside it, separated by commas")
+      ->delimiter(',')
+      ->type_name("NAME,...");
+  sub->add_option("--costs", replay->costs, "Also hours, and plans that weigh them: ring or home")
+      ->type_name("MODEL")
+      ->check(CLI::IsMember({"ring", "home"}).description(""));
+  sub->add_option("--tokens", replay->tokens, "Experts that tokens chose, [token][k]: a co-activation sample")
+      ->type_name("FILE.npy");
+  ReplayCosts& costs = replay->cost_figures;
+  sub->add_option("--d", costs.hidden, "Hidden size")->capture_default_str();
+  sub->add_option("--ff", costs.inner, "Width inside an expert")->capture_default_str();
+  sub->add_option("--tflops", costs.tflops, "Of a rank")->capture_default_str();
+  sub->add_option("--nic-gbs", costs.nic_gbs, "Of a rank, GB/s")->capture_default_str();
+  sub->add_option("--nvlink-gbs", costs.nvlink_gbs, "Of a rank inside its node, GB/s; home alone")
+      ->capture_default_str();
+  sub->add_option("--weight-mb", costs.weight_mb, "Of one expert")->capture_default_str();
+  sub->add_option("--state-mb", costs.state_mb, "Optimizer state of one expert")->capture_default_str();
+  sub->add_option("--iterations-per-step", costs.iterations_per_step, "Training iterations of one row")
+      ->capture_default_str();
+}
+
+}  // namespace ballast
