@@ -17,9 +17,12 @@ namespace {
 constexpr double kExchanges = 4;
 constexpr bool kRanksComputeMeanwhile = false;
 
+int ElementBytes(const JobEntry& job) {
+  return job.config().training.compute_dtype == DType::kBFloat16 ? 2 : 4;
+}
+
 double RowBytes(const JobEntry& job) {
-  const double element = job.config().training.compute_dtype == DType::kBFloat16 ? 2 : 4;
-  return element * job.config().model.hidden_size;
+  return static_cast<double>(ElementBytes(job)) * job.config().model.hidden_size;
 }
 
 // Rows of a layer in one microbatch of all ranks.
@@ -71,18 +74,23 @@ std::optional<TrafficMatrix> TrafficOf(const JobEntry& job, const std::vector<in
 
 }  // namespace
 
-void FillPorts(const JobEntry& job, PlanInput& input) {
+void FillPrices(const JobEntry& job, PlanInput& input) {
   const std::optional<Network> network = NetworkOf(job.topology);
   const double row_seconds = job.calibration.row_seconds();
   if (!network || row_seconds <= 0) return;
   const std::vector<double> slow = SlowNodes(job);
-  if (slow.empty() && job.topology.nodes() == job.topology.ranks()) return;
   double bandwidth = 0;
   for (const PortSpeed& port : network->between)
     bandwidth += port.bytes_per_second / static_cast<double>(network->between.size());
-  input.port_cost = kExchanges * RowBytes(job) / bandwidth / row_seconds;
-  if (slow.empty()) return;
-  for (NodeId node : job.topology.node_of_rank) input.port_slowdowns.push_back(slow[node.index()]);
+  input.nic_byte_cost = 1 / bandwidth / row_seconds;
+  input.node_byte_cost = 1 / network->inside.bytes_per_second / row_seconds;
+  input.element_bytes = ElementBytes(job);
+  for (NodeId node : job.topology.node_of_rank) {
+    if (!slow.empty()) input.port_slowdowns.push_back(slow[node.index()]);
+  }
+  // Where every rank is a node of its own and no link is slow, no placement spares the ports anything.
+  if (!slow.empty() || job.topology.nodes() != job.topology.ranks())
+    input.port_cost = kExchanges * RowBytes(job) * input.nic_byte_cost;
 }
 
 void ChooseSchedules(const JobEntry& job, PlanBody& body) {

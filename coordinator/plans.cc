@@ -226,7 +226,7 @@ void MaybePlan(Env& env, JobEntry& job) {
                   .optional_moves = job.calibration.guard().trusted()};
   // Held down: looked at again after the next step, not a whole period later.
   if (!MayPlan(input).accepted) return;
-  FillPorts(job, input);
+  FillPrices(job, input);
   job.last_look = job.record.step;
   absl::StatusOr<PlanDecision> decision = Decide(Planners(), input);
   std::string why = decision.ok() ? decision->why : std::string(decision.status().message());

@@ -40,13 +40,16 @@ void PrintLayers(std::ostream& out, const v1::PlanExplanation& explanation) {
                 Fixed(layer.imbalance_after(), 3), HottestText(layer), layer.why()});
   }
   layers.Print(out);
-  Table candidates({"LAYER", "CANDIDATE", "IMBALANCE", "COST J", "SLOT WRITES", ""});
+  Table candidates(
+      {"LAYER", "CANDIDATE", "IMBALANCE", "COST J", "LOAD", "SYNC", "PORTS", "MOVES", "SLOT WRITES", ""});
   bool any = false;
   for (int l = 0; l < explanation.layers_size(); ++l) {
     bool first = true;
     for (const v1::PlanExplanation::Candidate& one : explanation.layers(l).candidates()) {
       candidates.Add({first ? absl::StrCat(l) : "", one.name(), Fixed(one.imbalance(), 3),
-                      Fixed(one.cost(), 4), absl::StrCat(one.slot_writes()), one.chosen() ? "chosen" : ""});
+                      Fixed(one.cost(), 4), Fixed(one.load_cost(), 4), Fixed(one.sync_cost(), 4),
+                      Fixed(one.port_cost(), 4), Fixed(one.moves_cost(), 4), absl::StrCat(one.slot_writes()),
+                      one.chosen() ? "chosen" : ""});
       first = false;
       any = true;
     }
@@ -93,6 +96,7 @@ void PrintExplanation(std::ostream& out, const v1::ExplainPlanResponse& response
           << explanation.last_sample();
     }
     out << "\nverdict      " << explanation.verdict() << "\n";
+    if (!explanation.prices().empty()) out << "prices       " << explanation.prices() << "\n";
   } else {
     out << "made by      " << EnumText(*v1::PlanOrigin_descriptor()->FindValueByNumber(plan.origin()))
         << "; nothing was weighed, or it is not kept any more\n";

@@ -100,7 +100,7 @@ class Replayer {
       Adopt({start_, {}}, 0, l);
     }
     if (options.costs && options.costs->model == CostModel::kHome)
-      homes_.assign(layers_.size(), LayerHomes(start_, trace.experts(), shape_.node_of_rank));
+      homes_.assign(layers_.size(), LayerHomes(start_, trace.experts(), shape_.node_of_rank, LinkCosts(1)));
     totals_.resize(layers_.size());
     result_.imbalance.resize(layers_.size());
     result_.slot_writes.resize(layers_.size());
@@ -166,6 +166,11 @@ class Replayer {
     LayerView view{task, layer.table, recent, Costs(task, tokens),
                    layer.bank.observed() >= kBootRows && !layer.packed};
     layer.packed = layer.packed || view.pack_anew;
+    std::optional<HomePricing> pricing;
+    if (!homes_.empty()) {
+      pricing = HomePricing{homes_[l].homes(), LinkCosts(options_.costs->iterations_per_step)};
+      view.costs.homes = &*pricing;
+    }
     view.writes_max = options_.writes_max;
     view.evaluations_max = options_.evaluations_max;
     view.seed = HashSeed({options_.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(l)});
@@ -288,21 +293,21 @@ class Replayer {
     if (homes_.empty()) {
       hours_.sync += SyncSlots(layer.table, trace_.experts()) * options_.costs->SyncSeconds() / 3600;
     } else {
-      hours_.sync +=
-          homes_[l].SyncSeconds(layer.table, LinkCosts()) * options_.costs->iterations_per_step / 3600;
+      hours_.sync += homes_[l].SyncSeconds(layer.table) * options_.costs->iterations_per_step / 3600;
     }
   }
 
-  HomeCosts LinkCosts() const {
+  // In seconds; weights and gradients of so many training iterations.
+  HomeCosts LinkCosts(double iterations) const {
     const ReplayCosts& costs = *options_.costs;
-    return {costs.nic_gbs, costs.nvlink_gbs, costs.weight_mb, costs.state_mb};
+    return {1 / (costs.nic_gbs * 1e9), 1 / (costs.nvlink_gbs * 1e9), iterations * costs.weight_mb * 1e6,
+            costs.state_mb * 1e6};
   }
 
   // Behind a row: homes move to where their slots have been for long enough.
   void FollowWithHomes(int step) {
     for (size_t l = 0; l < homes_.size(); ++l) {
-      const double seconds =
-          homes_[l].Follow(layers_[l].table, options_.costs->iterations_per_step, LinkCosts());
+      const double seconds = homes_[l].Follow(layers_[l].table, options_.costs->iterations_per_step);
       if (step >= options_.from) hours_.migration += seconds / 3600;
     }
   }

@@ -37,7 +37,7 @@ struct ReplayCosts {
 
   double SecondsPerToken() const;  // of the busiest rank: its expert and its port
   double SyncSeconds() const;      // per row, of a slot with very many copies: 2 W / B
-  double WriteSeconds() const;     // of one slot write, with kHome of its homes' move
+  double WriteSeconds() const;     // of one slot write; with kHome of the move of its home
 };
 
 enum class ReplaySplit { kExact, kFractions, kEven };

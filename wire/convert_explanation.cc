@@ -12,6 +12,7 @@ v1::PlanExplanation ToProto(const Explanation& explanation) {
   out.set_last_sample(explanation.last_sample.value());
   out.set_accepted(explanation.accepted);
   out.set_verdict(explanation.verdict);
+  out.set_prices(explanation.prices);
   for (const LayerExplanation& layer : explanation.layers) {
     v1::PlanExplanation::Layer* to = out.add_layers();
     to->mutable_load()->Add(layer.load.begin(), layer.load.end());
@@ -26,6 +27,10 @@ v1::PlanExplanation ToProto(const Explanation& explanation) {
       one->set_cost(candidate.cost);
       one->set_slot_writes(candidate.slot_writes);
       one->set_chosen(candidate.chosen);
+      one->set_load_cost(candidate.load_cost);
+      one->set_sync_cost(candidate.sync_cost);
+      one->set_port_cost(candidate.port_cost);
+      one->set_moves_cost(candidate.moves_cost);
     }
   }
   return out;
@@ -40,6 +45,7 @@ absl::StatusOr<Explanation> FromProto(const v1::PlanExplanation& in) {
   out.last_sample = ids.Get<Step>("last_sample", in.last_sample());
   out.accepted = in.accepted();
   out.verdict = in.verdict();
+  out.prices = in.prices();
   for (const v1::PlanExplanation::Layer& layer : in.layers()) {
     LayerExplanation& to = out.layers.emplace_back();
     to.load.assign(layer.load().begin(), layer.load().end());
@@ -48,7 +54,8 @@ absl::StatusOr<Explanation> FromProto(const v1::PlanExplanation& in) {
     to.imbalance_after = layer.imbalance_after();
     to.why = layer.why();
     for (const v1::PlanExplanation::Candidate& one : layer.candidates()) {
-      to.candidates.push_back({one.name(), one.imbalance(), one.cost(), one.slot_writes(), one.chosen()});
+      to.candidates.push_back({one.name(), one.imbalance(), one.cost(), one.slot_writes(), one.chosen(),
+                               one.load_cost(), one.sync_cost(), one.port_cost(), one.moves_cost()});
     }
   }
   if (!ids.status().ok()) return ids.status();

@@ -6,6 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "coordinator/planner/explain_layer.h"
+#include "coordinator/planner/home_prices.h"
+#include "coordinator/planner/layer/objective.h"
 #include "plan/diff.h"
 
 namespace ballast {
@@ -54,8 +57,33 @@ struct Gain {
   double standard_error = 0;  // of the gain
 };
 
-// Over the newest `count` samples.
-Gain MeasureGain(Replay& replay, int64_t count) {
+// What a proposal changes about homes, summed over layers, in balanced steps of a layer.
+struct HomeEffect {
+  bool measured = false;
+  double sync = 0;   // in every step, more than now
+  double moves = 0;  // once
+};
+
+HomeEffect EffectOnHomes(const PlanInput& input, const PlanBody& next) {
+  HomeEffect effect;
+  for (size_t l = 0; l < next.layers.size(); ++l) {
+    const LayerTask task = TaskOf(input, input.history.samples().back().tokens[l]);
+    LayerCosts costs = RelativeCosts(task, 0, 0);
+    const std::optional<HomePricing> pricing = HomePricingOf(input, l, RowCost(input, l));
+    if (!pricing) return effect;
+    effect.measured = true;
+    if (next.layers[l].slots == input.current.layers[l].slots) continue;
+    costs.homes = &*pricing;
+    costs.life = static_cast<double>(std::max<int64_t>(1, input.config.horizon_steps));
+    const SlotTable now = TableOf(input.current.layers[l]), then = TableOf(next.layers[l]);
+    effect.sync += SyncOf(task, then, costs) - SyncOf(task, now, costs);
+    effect.moves += SwitchCost(task, now, then, costs);
+  }
+  return effect;
+}
+
+// Over the newest `count` samples; `extra` is what a step of a layer costs more otherwise.
+Gain MeasureGain(Replay& replay, int64_t count, double extra) {
   Gain result;
   double squares = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -68,7 +96,7 @@ Gain MeasureGain(Replay& replay, int64_t count) {
   result.before /= n;
   result.after /= n;
   const double mean = result.before - result.after;
-  result.gain = mean / result.before;
+  result.gain = (mean - extra) / result.before;
   if (count > 1) {
     const double variance = std::max(0.0, (squares - n * mean * mean) / (n - 1));
     result.standard_error = std::sqrt(variance / n) / result.before;
@@ -78,10 +106,10 @@ Gain MeasureGain(Replay& replay, int64_t count) {
 
 // The most that the current plan has cost more than the next would have, over any newest part of the history,
 // in balanced layer steps; stops looking when it is above `enough`.
-double Regret(Replay& replay, double layers, double enough) {
+double Regret(Replay& replay, double layers, double extra, double enough) {
   double sum = 0, most = 0;
   for (int64_t i = 0; i < replay.size() && most <= enough; ++i) {
-    sum += (replay.before(i) - replay.after(i)) * layers;
+    sum += (replay.before(i) - replay.after(i) - extra) * layers;
     most = std::max(most, sum);
   }
   return most;
@@ -109,26 +137,31 @@ Verdict Accept(const PlanInput& input, const PlanBody& proposed) {
   Replay replay(input, proposed);
   if (replay.size() == 0) return Rejected("no load was observed");
   const int64_t count = std::min(replay.size(), std::max<int64_t>(1, input.config.plan_every_steps));
-  const Gain gain = MeasureGain(replay, count);
+  const double layers = static_cast<double>(input.layout.layers());
+  const HomeEffect homes = EffectOnHomes(input, proposed);
+  const double extra = homes.sync / layers;
+  const Gain gain = MeasureGain(replay, count, extra);
+  std::string change = absl::StrFormat("imbalance %.3f -> %.3f", gain.before, gain.after);
+  if (homes.measured) absl::StrAppendFormat(&change, ", sync %+.4f", extra);
   const double min_gain = input.config.min_gain;
   if (gain.gain < min_gain) {
-    return Rejected(absl::StrFormat("predicted gain %.3f < %.3g (imbalance %.3f -> %.3f)", gain.gain,
-                                    min_gain, gain.before, gain.after));
+    return Rejected(absl::StrFormat("predicted gain %.3f < %.3g (%s)", gain.gain, min_gain, change));
   }
   if (gain.gain - gain.standard_error < min_gain) {
-    return Rejected(
-        absl::StrFormat("predicted gain %.3f +- %.3f may be noise, needed is %.3g (imbalance %.3f -> %.3f)",
-                        gain.gain, gain.standard_error, min_gain, gain.before, gain.after));
+    return Rejected(absl::StrFormat("predicted gain %.3f +- %.3f may be noise, needed is %.3g (%s)",
+                                    gain.gain, gain.standard_error, min_gain, change));
   }
   const double writes = static_cast<double>(diff.slot_writes.size());
-  const double cost = writes * input.config.slot_write_cost;
-  const double regret = Regret(replay, static_cast<double>(input.layout.layers()), cost);
+  const double cost = homes.measured ? homes.moves : writes * input.config.slot_write_cost;
+  const double regret = Regret(replay, layers, extra, cost);
   if (regret <= cost) {
-    return Rejected(absl::StrFormat("%s cost %.3g, more than the %.3g lost so far (imbalance %.3f -> %.3f)",
-                                    diff.Summary(), cost, regret, gain.before, gain.after));
+    return Rejected(absl::StrFormat("%s cost %.3g, more than the %.3g lost so far (%s)", diff.Summary(), cost,
+                                    regret, change));
   }
-  return {true,
-          absl::StrFormat("imbalance %.2f -> %.2f predicted, %s", gain.before, gain.after, diff.Summary())};
+  std::string why =
+      absl::StrFormat("imbalance %.2f -> %.2f predicted, %s", gain.before, gain.after, diff.Summary());
+  if (homes.measured) absl::StrAppendFormat(&why, ", sync %+.3f of a layer's step", extra);
+  return {true, std::move(why)};
 }
 
 std::optional<PlanBody> Resplit(const PlanInput& input) {
@@ -136,7 +169,7 @@ std::optional<PlanBody> Resplit(const PlanInput& input) {
   PlanBody body = input.current;
   body.speeds = input.speeds;
   Replay replay(input, body);
-  const Gain gain = MeasureGain(replay, std::min<int64_t>(replay.size(), kResplitSamples));
+  const Gain gain = MeasureGain(replay, std::min<int64_t>(replay.size(), kResplitSamples), 0);
   if (gain.gain < kResplitGain) return std::nullopt;
   body.reason = absl::StrFormat("tokens are split for the speeds that were measured: imbalance %.2f -> %.2f",
                                 gain.before, gain.after);

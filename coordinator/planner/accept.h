@@ -27,11 +27,13 @@ struct Verdict {
 // nothing down, nor does any when ranks have other speeds than it counts on.
 Verdict MayPlan(const PlanInput& input);
 
-// gain = 1 - after / before, where before and after are the mean imbalances over the samples since the last
-// look (plan_every_steps of them). Accepted when
+// gain = 1 - (after + extra sync) / before, where before and after are the mean imbalances over the samples
+// since the last look (plan_every_steps of them), and extra sync is what gradients and weights between slots
+// and homes take more than now, in balanced steps of a layer (0 where links are not measured). Accepted when
 //   gain - its standard error >= min_gain, and
-//   the largest sum over a newest part of the history of (before - after) * layers > slot writes *
-//   slot_write_cost.
+//   the largest sum over a newest part of the history of (before - after - extra sync) * layers > what the
+//   change costs once: the moves of homes that will follow, or slot writes * slot_write_cost where links are
+//   not measured.
 Verdict Accept(const PlanInput& input, const PlanBody& proposed);
 
 // The same slots with tokens split for the speeds that are measured, when those are others than the plan's
@@ -46,9 +48,8 @@ struct PlanDecision {
 };
 
 // One look: hold-down, the strategy named by the config, the accept rule; when nothing else changes, homes
-// may follow their slots (a block away from its slot costs 8 B per parameter and step, its move 12 B once: it
-// pays by the next look). Call every plan_every_steps (or more often: the hold-down counts steps). NotFound
-// when the strategy is not registered.
+// may follow their slots (HomesThatFollow). Call every plan_every_steps (or more often: the hold-down counts
+// steps). NotFound when the strategy is not registered.
 absl::StatusOr<PlanDecision> Decide(const Registry<PlannerPtr>& planners, const PlanInput& input);
 
 }  // namespace ballast

@@ -16,9 +16,13 @@ namespace ballast {
 struct LayerCandidate {
   std::string name;      // "as it is", "flow_repair to 1.05 of the bound"
   double imbalance = 1;  // with the best split
-  double cost = 0;       // J: load of the busiest rank, sync of copies, slot writes over the plan's life
+  double cost = 0;       // J: the sum of the four below
   int64_t slot_writes = 0;
   bool chosen = false;
+  double load_cost = 0;   // the busiest rank's load, mean of the forecast and the newest measured loads
+  double sync_cost = 0;   // gradients and weights of the busiest link
+  double port_cost = 0;   // tokens over the busiest port between nodes
+  double moves_cost = 0;  // what the change costs once, over the plan's life
   friend bool operator==(const LayerCandidate&, const LayerCandidate&) = default;
 };
 
@@ -43,6 +47,7 @@ struct Explanation {
   Step last_sample;
   bool accepted = false;
   std::string verdict;                   // why the whole is run, or is not
+  std::string prices;                    // what copies and changes were held to cost
   std::vector<LayerExplanation> layers;  // [MoE layer]; empty: nothing was measured or weighed
   friend bool operator==(const Explanation&, const Explanation&) = default;
 };

@@ -9,8 +9,8 @@
 
 #include "absl/strings/str_format.h"
 #include "coordinator/planner/explain_layer.h"
+#include "coordinator/planner/home_prices.h"
 #include "coordinator/planner/register.h"
-#include "plan/home_moves.h"
 
 namespace ballast {
 namespace {
@@ -138,6 +138,9 @@ class GreedyPlanner final : public Planner {
     body.speeds = input.speeds;
     body.predicted_step_seconds = 0;
     Proposal proposal;
+    proposal.explanation.prices =
+        absl::StrFormat("flat, %.3g of a layer's balanced step for a copy, %.3g for a slot write", kCopyPrice,
+                        input.config.slot_write_cost);
     for (size_t l = 0; l < body.layers.size(); ++l) {
       LayerTask task = TaskOf(input, forecast[l]);
       LayerExplanation explanation = ExplainLayer(task, input.current, l);
@@ -153,10 +156,7 @@ class GreedyPlanner final : public Planner {
   }
 
   std::optional<PlanBody> ProposeHomes(const PlanInput& input) const override {
-    PlanBody body = input.current;
-    body.homes = BoundHomeMoves(body.homes, PreferredHomes(body, input.layout), input.layout, input.limits);
-    if (body.homes == input.current.homes) return std::nullopt;
-    return body;
+    return HomesThatFollow(input);
   }
 
  private:
@@ -177,7 +177,7 @@ class GreedyPlanner final : public Planner {
     double best_score = 0;
     std::string best_name = kAsItIs;
     bool found = false;
-    explanation.candidates.push_back({kAsItIs, now, now, 0, false});
+    explanation.candidates.push_back({kAsItIs, now, now, 0, false, now});
     for (int extra : NumbersToTry(spare)) {
       const std::vector<int> copies = CountCopies(layer, extra);
       for (double tie : kTies) {
@@ -187,7 +187,8 @@ class GreedyPlanner final : public Planner {
         const double writes = slot_writes * config.slot_write_cost;
         const double score = imbalance + writes / horizon + extra * kCopyPrice;
         const std::string name = absl::StrFormat("%d extra copies, ties within %.2f", extra, tie);
-        explanation.candidates.push_back({name, imbalance, score, slot_writes, false});
+        explanation.candidates.push_back(
+            {name, imbalance, score, slot_writes, false, imbalance, extra * kCopyPrice, 0, writes / horizon});
         if (now - imbalance < config.min_gain * now || (now - imbalance) * horizon <= writes) continue;
         if (found && score >= best_score) continue;
         found = true;

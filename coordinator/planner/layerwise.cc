@@ -5,8 +5,8 @@
 #include "absl/strings/str_format.h"
 #include "base/rng.h"
 #include "coordinator/planner/explain_layer.h"
+#include "coordinator/planner/home_prices.h"
 #include "coordinator/planner/layer/predictor_bank.h"
-#include "plan/home_moves.h"
 #include "plan/load.h"
 
 namespace ballast {
@@ -26,6 +26,7 @@ class LayerwisePlanner final : public Planner {
   Proposal Propose(const PlanInput& input) const override {
     Proposal proposal;
     if (input.history.samples().empty()) return proposal;
+    proposal.explanation.prices = PricesText(input);
     PlanBody body = input.current;
     body.speeds = input.speeds;
     const double layers = static_cast<double>(input.current.layers.size());
@@ -40,10 +41,7 @@ class LayerwisePlanner final : public Planner {
   }
 
   std::optional<PlanBody> ProposeHomes(const PlanInput& input) const override {
-    PlanBody body = input.current;
-    body.homes = BoundHomeMoves(body.homes, PreferredHomes(body, input.layout), input.layout, input.limits);
-    if (body.homes == input.current.homes) return std::nullopt;
-    return body;
+    return HomesThatFollow(input);
   }
 
  private:
@@ -73,6 +71,7 @@ class LayerwisePlanner final : public Planner {
       // A drained rank that holds nothing is as the task wants it.
       if (task.slots[g] == 0 && CountHeld(current[g]) == 0) current[g].clear();
     }
+    std::optional<HomePricing> pricing;
     LayerView view{task, current, recent, RelativeCosts(task, kSyncCost, input.config.slot_write_cost),
                    input.active_since.value() == 0};
     view.seed = HashSeed({static_cast<uint64_t>(input.now.value()), l});
@@ -83,9 +82,13 @@ class LayerwisePlanner final : public Planner {
       view.costs.port = input.port_cost * view.costs.load;
       view.costs.port_slowdowns = input.port_slowdowns;
     }
-    const LayerCosts& costs = view.costs;
+    pricing = HomePricingOf(input, l, RowCost(input, l));
+    if (pricing) {
+      view.costs.homes = &*pricing;
+      view.costs.life = static_cast<double>(std::max<int64_t>(1, input.config.horizon_steps));
+    }
     const auto cost = [&](const SlotTable& table) {
-      return MeanObjective(task, recent, kWeighedOnRecent, table, costs);
+      return WeighParts(task, recent, kWeighedOnRecent, current, table, view.costs);
     };
     std::optional<LayerChoice> choice = strategy_->Choose(view);
     explanation.candidates.push_back(Weighed(task, current, kAsItIs, current, cost(current)));

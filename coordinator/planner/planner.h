@@ -40,6 +40,11 @@ struct PlanInput {
   // known, and not counted.
   double port_cost = 0;
   std::vector<double> port_slowdowns = {};  // [rank]; empty: none was found slow
+  // A byte into or out of a rank, between nodes and inside one, in units of computing a row; 0 = not known:
+  // copies and writes have flat prices.
+  double nic_byte_cost = 0;
+  double node_byte_cost = 0;
+  int element_bytes = 4;  // of gradients and weights on their way
 };
 
 // What a strategy would run next, and what it weighed.
@@ -58,7 +63,8 @@ class Planner {
   virtual ~Planner() = default;
   // Slots, splits and speeds for a better balance. Homes stay.
   virtual Proposal Propose(const PlanInput& input) const = 0;
-  // Home moves alone, asked for when no other change is made, so that homes follow slots that have settled.
+  // Home moves alone, asked for when no other change is made, so that homes follow slots that have settled:
+  // HomesThatFollow, or nothing.
   virtual std::optional<PlanBody> ProposeHomes(const PlanInput& input) const = 0;
 };
 using PlannerPtr = std::shared_ptr<const Planner>;

@@ -103,6 +103,7 @@ class FakeControl final : public v1::Control::Service {
     why->set_last_sample(9);
     why->set_accepted(true);
     why->set_verdict("imbalance 1.60 -> 1.05 predicted, 2 slot writes");
+    why->set_prices("flat");
     v1::PlanExplanation::Layer* layer = why->add_layers();
     for (int load : {10, 70, 20}) layer->add_load(load);
     layer->set_bound(1.01);
@@ -113,6 +114,9 @@ class FakeControl final : public v1::Control::Service {
     candidate->set_name("splitpack + 0 %");
     candidate->set_imbalance(1.05);
     candidate->set_cost(1.0512);
+    candidate->set_load_cost(1.05);
+    candidate->set_sync_cost(0.001);
+    candidate->set_moves_cost(0.0002);
     candidate->set_slot_writes(2);
     candidate->set_chosen(true);
     v1::MeasuredGain* gain = response->mutable_measured();

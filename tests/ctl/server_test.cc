@@ -120,6 +120,7 @@ TEST_F(CtlServer, AnExplanationForPeopleAndPrograms) {
             "reason       imbalance 1.60 -> 1.05 predicted, 2 slot writes\n"
             "made by      auto at step 9, from the loads of steps 1 to 9\n"
             "verdict      imbalance 1.60 -> 1.05 predicted, 2 slot writes\n"
+            "prices       flat\n"
             "predicted    imbalance 1.600 -> 1.050; no placement gets below 1.010\n"
             "cost         2 slot writes (4096 bytes of weights, with the refresh), 0 home moves (0 bytes)\n"
             "measured     steps 12 to 31: imbalance 1.060, with the plan before it would have been 1.620\n"
@@ -128,8 +129,8 @@ TEST_F(CtlServer, AnExplanationForPeopleAndPrograms) {
             "LAYER  BOUND  BEFORE  AFTER  HOTTEST                           WHY\n"
             "    0  1.010   1.600  1.050  expert 1: 70 %, 2: 20 %, 0: 10 %  J 1.0500 instead of 1.6000\n"
             "\n"
-            "LAYER  CANDIDATE        IMBALANCE  COST J  SLOT WRITES\n"
-            "    0  splitpack + 0 %      1.050  1.0512            2  chosen\n"
+            "LAYER  CANDIDATE        IMBALANCE  COST J    LOAD    SYNC   PORTS   MOVES  SLOT WRITES\n"
+            "    0  splitpack + 0 %      1.050  1.0512  1.0500  0.0010  0.0000  0.0002            2  chosen\n"
             "\n"
             "last look    step 41, auto: no better placement\n");
   const Result programs = Ctl({"plan", "explain", "demo", "7", "-o", "json"});

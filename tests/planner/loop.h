@@ -51,8 +51,11 @@ class Loop {
         history(job.planner, layout.layers(), layout.experts()) {}
 
   PlanInput Input() const {
-    return {layout,  limits, topology,   job.planner,  history,
-            current, speeds, Step(step), active_since, optional_moves};
+    PlanInput input{layout,  limits, topology,   job.planner,  history,
+                    current, speeds, Step(step), active_since, optional_moves};
+    input.nic_byte_cost = nic_byte_cost;
+    input.node_byte_cost = node_byte_cost;
+    return input;
   }
 
   // One step; looks at the load after it when `look`. Every decision is validated.
@@ -96,10 +99,11 @@ class Loop {
   const int ranks;
   const ParameterLayout layout;
   PlanLimits limits;
-  const Topology topology;
+  Topology topology;
   PlanBody current;
   std::vector<uint32_t> speeds;
   bool optional_moves = true;
+  double nic_byte_cost = 0, node_byte_cost = 0;
   LoadHistory history;
   int64_t step = 0;
   Step active_since;

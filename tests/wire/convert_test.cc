@@ -249,6 +249,7 @@ TEST(Records, AreGivenBack) {
     ASSERT_TRUE(why_back.ok()) << "seed " << seed << ": " << why_back.status();
     EXPECT_EQ(EncodeRecord(*why_back), EncodeRecord(why)) << "seed " << seed;
     EXPECT_EQ(why_back->explanation.layers.size(), why.explanation.layers.size());
+    EXPECT_EQ(why_back->explanation.prices, why.explanation.prices);
   }
 }
 

@@ -128,6 +128,7 @@ ExplanationRecord RandomExplanationRecord(Rng& rng) {
   explanation.last_sample = Step(Small(rng));
   explanation.accepted = rng.Chance(0.5);
   explanation.verdict = RandomText(rng, 30);
+  explanation.prices = RandomText(rng, 30);
   for (uint64_t layers = rng.Below(4); explanation.layers.size() < layers;) {
     LayerExplanation& layer = explanation.layers.emplace_back();
     for (uint64_t experts = rng.Below(5); layer.load.size() < experts;) layer.load.push_back(Small(rng));
@@ -136,8 +137,9 @@ ExplanationRecord RandomExplanationRecord(Rng& rng) {
     layer.imbalance_after = AnyDouble(rng);
     layer.why = RandomText(rng, 20);
     for (uint64_t candidates = rng.Below(4); layer.candidates.size() < candidates;) {
-      layer.candidates.push_back(
-          {RandomText(rng, 12), AnyDouble(rng), AnyDouble(rng), Small(rng), rng.Chance(0.5)});
+      layer.candidates.push_back({RandomText(rng, 12), AnyDouble(rng), AnyDouble(rng), Small(rng),
+                                  rng.Chance(0.5), AnyDouble(rng), AnyDouble(rng), AnyDouble(rng),
+                                  AnyDouble(rng)});
     }
   }
   MeasuredGain& gain = record.measured;

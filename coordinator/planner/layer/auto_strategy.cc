@@ -22,8 +22,6 @@ namespace {
 
 constexpr double kHeadrooms[] = {1.01, 1.05, 1.1, 1.2};
 constexpr double kTolerances[] = {0, 0.02, 0.05, 0.1, 0.2};
-// A candidate's gain is looked for over so many periods ahead when it is weighed against its writes.
-constexpr double kLife = 20;
 // Placements that are looked at for the ports' sake.
 constexpr int64_t kPortEvaluations = 600;
 // Gains below this share of J are noise.
@@ -37,19 +35,21 @@ class AutoStrategy final : public LayerStrategy {
     const bool usable = CheckTable(task, view.current).ok();
     std::vector<Candidate> candidates = Candidates(view, usable);
     int64_t evaluations = view.evaluations_max;
-    const auto cost = [&](const SlotTable& table) {
-      return MeanObjective(task, view.recent, view.weighed_on_recent, table, view.costs);
+    const auto weigh = [&](const SlotTable& table) {
+      return WeighParts(task, view.recent, view.weighed_on_recent, view.current, table, view.costs);
     };
+    const auto cost = [&](const SlotTable& table) { return weigh(table).total(); };
+    const bool copies_cost = view.costs.sync > 0 || view.costs.homes != nullptr;
     const double now = usable ? cost(view.current) : 0;
     double best = 0;
     const Candidate* chosen = nullptr;
     for (Candidate& candidate : candidates) {
       SlotTable& table = candidate.table;
-      if (view.costs.sync > 0) table = DropCostly(task, std::move(table), cost, evaluations);
-      const double value = cost(table) + view.costs.write * BusiestWrites(view.current, table) / kLife;
-      if (view.weighed) view.weighed->push_back(Weighed(task, view.current, candidate.name, table, value));
-      if (chosen && value >= best) continue;
-      best = value;
+      if (copies_cost) table = DropCostly(task, std::move(table), view.costs, cost, evaluations);
+      const CostParts parts = weigh(table);
+      if (view.weighed) view.weighed->push_back(Weighed(task, view.current, candidate.name, table, parts));
+      if (chosen && parts.total() >= best) continue;
+      best = parts.total();
       chosen = &candidate;
     }
     if (!chosen) return std::nullopt;
@@ -65,10 +65,11 @@ class AutoStrategy final : public LayerStrategy {
 
   static std::vector<Candidate> Candidates(const LayerView& view, bool usable) {
     const LayerTask& task = view.task;
+    const bool copies_cost = view.costs.sync > 0 || view.costs.homes != nullptr;
     std::vector<Candidate> candidates;
-    if (usable && view.costs.sync > 0) candidates.push_back({"fewer copies", view.current});
+    if (usable && copies_cost) candidates.push_back({"fewer copies", view.current});
     for (double headroom : kHeadrooms) {
-      if (headroom > kHeadrooms[0] && (view.costs.sync == 0 || task.spare_slots() == 0)) break;
+      if (headroom > kHeadrooms[0] && (!copies_cost || task.spare_slots() == 0)) break;
       RepairOptions options;
       options.writes_max = view.writes_max;
       options.headroom = headroom;
@@ -87,20 +88,20 @@ class AutoStrategy final : public LayerStrategy {
            KeepIndices(view.current, BalancePorts(task, view.current, view.ports, evaluations))});
     }
     if (usable && task.spare_slots() > 0 && view.pack_anew) {
-      if (view.costs.sync == 0 || view.weighed_on_recent > 0)
+      if (!copies_cost || view.weighed_on_recent > 0)
         candidates.push_back(
             {"splitpack, all slots", Relabel(task, view.current, SplitPackFilled(task, view.seed), false)});
       for (double tolerance : kTolerances) {
         candidates.push_back({absl::StrFormat("splitpack + %.0f %%", 100 * tolerance),
                               Relabel(task, view.current, SplitPack(task, tolerance), false)});
-        if (view.costs.sync == 0) break;
+        if (!copies_cost) break;
       }
     }
     return candidates;
   }
 
   static bool Pays(const LayerView& view, const SlotTable& table) {
-    const double cost = view.costs.write * BusiestWrites(view.current, table);
+    const double cost = SwitchCost(view.task, view.current, table, view.costs);
     if (cost == 0 || view.recent.empty()) return true;
     LayerTask measured = view.task;
     double lost = 0;

@@ -10,18 +10,21 @@
 #include <vector>
 
 #include "coordinator/planner/explanation.h"
+#include "coordinator/planner/layer/home_traffic.h"
 #include "coordinator/planner/layer/layer_task.h"
 
 namespace ballast {
 
-// Costs in any one unit, as seconds.
+// Costs in any one unit, as seconds. What copies and writes cost is told by `homes`, or flat where those are
+// not known.
 struct LayerCosts {
   double load = 0;  // per period, of one unit of the task's load on a healthy rank
-  double sync =
-      0;  // per period, of one slot of a much replicated expert: r copies cost it (r - 1) / r of this
-  double write = 0;  // once, of one slot write into or out of a rank
+  double sync = 0;  // flat, per period, of one slot of a much replicated expert: r copies cost it (r - 1) / r
+  double write = 0;  // flat, once, of one slot write into or out of a rank
   double port = 0;   // per period, of one unit of load over the busiest port between nodes; 0: not counted
   std::vector<double> port_slowdowns = {};  // [rank]; empty: all ports are healthy
+  const HomePricing* homes = nullptr;       // must outlive this; null: the flat prices
+  double life = 20;  // periods over which a placement is weighed against what its change costs once
 };
 
 // Costs in units of the layer's perfectly balanced period, for a task of `total_load`.
@@ -30,25 +33,42 @@ LayerCosts RelativeCosts(const LayerTask& task, double sync, double write);
 // The largest sum over a rank's slots of (r - 1) / r.
 double SyncSlots(const SlotTable& table, int experts);
 
-// Load of the busiest rank under the best split, plus the busiest rank's sync and the busiest port's load.
+// J of a placement, by what it pays for.
+struct CostParts {
+  double load = 0;  // of the busiest rank under the best split
+  double sync = 0;  // of the busiest rank's copies; with homes: of its busiest link, once homes have followed
+  double port = 0;  // of the busiest port's load
+  double moves = 0;  // what the change to it costs once, over its life
+  double total() const { return load + sync + port + moves; }
+};
+
+// The part of sync alone.
+double SyncOf(const LayerTask& task, const SlotTable& table, const LayerCosts& costs);
+
+// Without moves.
+CostParts PartsOf(const LayerTask& task, const SlotTable& table, const LayerCosts& costs);
 double Objective(const LayerTask& task, const SlotTable& table, const LayerCosts& costs);
 
 // The most slots that one rank receives (sending is spread over copies).
 int BusiestWrites(const SlotTable& from, const SlotTable& to);
 
-// `table` as people see it weighed, at `cost`.
-LayerCandidate Weighed(const LayerTask& task, const SlotTable& current, const std::string& name,
-                       const SlotTable& table, double cost);
+// What changing to `to` costs once: the state of homes that will follow its slots; flat, its writes.
+double SwitchCost(const LayerTask& task, const SlotTable& from, const SlotTable& to, const LayerCosts& costs);
 
-// The mean of Objective over the forecast and measured loads of the same layer, each scaled to the forecast's
-// total: a placement that fits the forecast alone is brittle. `measured` may be empty; loads without tokens
-// are left out.
-double MeanObjective(const LayerTask& task, const std::vector<std::vector<int64_t>>& measured,
-                     size_t measured_max, const SlotTable& table, const LayerCosts& costs);
+// `table` as people see it weighed.
+LayerCandidate Weighed(const LayerTask& task, const SlotTable& current, const std::string& name,
+                       const SlotTable& table, const CostParts& cost);
+
+// The mean of PartsOf over the forecast and measured loads of the same layer, each scaled to the forecast's
+// total (a placement that fits the forecast alone is brittle), and the change from `current`. `measured` may
+// be empty; loads without tokens are left out.
+CostParts WeighParts(const LayerTask& task, const std::vector<std::vector<int64_t>>& measured,
+                     size_t measured_max, const SlotTable& current, const SlotTable& table,
+                     const LayerCosts& costs);
 
 // `table` less the copies whose loss lowers `cost` (of a table), taken from the rank that pays most for sync
 // first, until none does or `evaluations` are spent.
-SlotTable DropCostly(const LayerTask& task, SlotTable table,
+SlotTable DropCostly(const LayerTask& task, SlotTable table, const LayerCosts& costs,
                      const std::function<double(const SlotTable&)>& cost, int64_t& evaluations);
 
 }  // namespace ballast

@@ -80,7 +80,7 @@ TEST(DropCostly, AgreesWithTryingEverySingleDrop) {
     const LayerCosts costs = RelativeCosts(task, 0.3 * rng.Uniform(), 0);
     int64_t evaluations = 10'000;
     const auto cost = [&](const SlotTable& any) { return Objective(task, any, costs); };
-    const SlotTable less = DropCostly(task, table, cost, evaluations);
+    const SlotTable less = DropCostly(task, table, costs, cost, evaluations);
     ASSERT_TRUE(CheckTable(task, less).ok());
     EXPECT_EQ(CountWrites(table, less), 0);
     EXPECT_LE(Objective(task, less, costs), Objective(task, table, costs) * (1 + 1e-9));
