@@ -258,8 +258,7 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     worker.reports_dropped = times->reports_dropped;
     absl::Status taken = job.telemetry.OnRankReport(*times);
     if (taken.ok()) {
-      // Where operations are only enqueued, the clock around them does not say what they take.
-      if (worker.hello.device == "cpu") TellSlow(env, job, job.calibration.OnRankReport(*times));
+      TellSlow(env, job, job.calibration.OnRankReport(*times));
       return;
     }
     job.telemetry.CountRejected();

@@ -43,8 +43,8 @@ struct LinkUse {
   int64_t bytes_sent = 0;
   int64_t bytes_received = 0;
   // Sum over the exchanges in which something came from the peer: from enqueueing the exchange until this
-  // rank saw the peer's message. An upper bound of the transfer: the peer may have begun later. 0 where a
-  // backend cannot tell.
+  // rank saw the peer's message, or, between devices, until all peers' messages had come. An upper bound of
+  // the transfer: the peer may have begun later.
   double receive_seconds = 0;
   friend bool operator==(const LinkUse&, const LinkUse&) = default;
 };

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "protocol/telemetry.h"
+#include "worker/backend/backend.h"
 
 namespace ballast {
 
@@ -14,6 +15,9 @@ class PhaseTimer {
   virtual ~PhaseTimer() = default;
   // What is done from here on belongs to `phase`. Returns the phase it belonged to.
   virtual Phase Enter(Phase phase) = 0;
+  // Operations are enqueued on `stream` from here on; everything on the one before has run. It outlives the
+  // step.
+  virtual void On(Stream& stream) = 0;
 };
 
 // Enters a phase and, at its end, what was there before. Without a timer nothing is measured (evaluation).

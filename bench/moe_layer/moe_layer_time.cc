@@ -75,6 +75,7 @@ class SynchronizedPhases final : public PhaseTimer {
     entered_ = now;
     return std::exchange(phase_, phase);
   }
+  void On(Stream&) override {}
   std::array<double, kPhases> spent() const { return spent_; }
 
  private:

@@ -117,9 +117,10 @@ void Run() {
                             store);
   BALLAST_CHECK_OK(single.status());
   const SteadyClock clock;
-  StepTimes times(clock, **single);
+  StepTimes times(clock, **single, nullptr);
+  Stream stream;
   Print("rank's thread: phases of 24 layers and 4 microbatches timed", Repeat([&] {
-          times.Begin();
+          times.Begin(stream);
           for (int i = 0; i < 4 * kLayers * 12; ++i) times.Enter(static_cast<Phase>(i % kPhases));
           BALLAST_CHECK(times.End(Step(1), 0).seconds >= 0);
         }));

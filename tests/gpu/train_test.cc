@@ -1,6 +1,7 @@
 // Whole training runs on devices beside the same runs on the CPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "base/check.h"
@@ -79,6 +80,33 @@ TEST_F(CudaTraining, OneRankFollowsTheCpu) {
 TEST_F(CudaTraining, ARunRepeatsBitForBit) {
   for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     EXPECT_EQ(Losses(OnDevices(1, dtype)), Losses(OnDevices(1, dtype)));
+  }
+}
+
+TEST_F(CudaTraining, TheDeviceTellsWhereTheTimeGoes) {
+  const int ranks = std::min<int>(2, static_cast<int>(plugin_->Devices()->size()));
+  const RunOutcome outcome = RunTraining(OnDevices(ranks, DType::kFloat32));
+  ++generation_;
+  for (int r = 0; r < ranks; ++r) {
+    const std::vector<RankStep>& steps = outcome.rank_steps.at(Rank(r));
+    ASSERT_EQ(steps.size(), 30u);
+    for (const RankStep& step : steps) {
+      double sum = 0;
+      for (double seconds : step.phase_seconds) {
+        EXPECT_GE(seconds, 0);
+        sum += seconds;
+      }
+      EXPECT_NEAR(sum, step.seconds, 0.05 * step.seconds) << "the phases add up to the step";
+      for (Phase phase : {Phase::kDenseForward, Phase::kRouter, Phase::kExperts, Phase::kDenseBackward,
+                          Phase::kExpertsBackward, Phase::kUpdate}) {
+        EXPECT_GT(step.phase_seconds[static_cast<size_t>(phase)], 0) << ToString(phase) << " of rank " << r;
+      }
+      for (const LinkUse& link : step.links) {
+        EXPECT_GT(link.receive_seconds, 0);
+        EXPECT_LT(link.receive_seconds, step.seconds);
+      }
+      EXPECT_EQ(step.links.size(), static_cast<size_t>(ranks - 1));
+    }
   }
 }
 

@@ -83,6 +83,20 @@ class Stream {
   virtual ~Stream() = default;
 };
 
+// Marks in the order of streams of one device, and the time between them. Of one thread.
+class StreamMarks {
+ public:
+  virtual ~StreamMarks() = default;
+  // Sets the next mark behind everything enqueued on the stream so far; it is number `count()` - 1 then.
+  virtual void Set(Stream& stream) = 0;
+  virtual size_t count() const = 0;
+  // Seconds from mark `from` to mark `to`, which the device must have come past: a stream that is
+  // synchronized has.
+  virtual double Seconds(size_t from, size_t to) const = 0;
+  // Forgets all marks.
+  virtual void Clear() = 0;
+};
+
 struct AttentionShape {
   int64_t sequences = 0;
   int64_t length = 0;  // tokens per sequence; rows are [sequence][position]
@@ -118,6 +132,10 @@ class Backend {
   virtual std::unique_ptr<Stream> NewStream() = 0;
   // Waits until everything enqueued has run.
   virtual absl::Status Synchronize(Stream& stream) = 0;
+  // What is enqueued on `stream` from here on runs behind all that is enqueued on `before` by now.
+  virtual void RunBehind(Stream& stream, Stream& before) = 0;
+  // Null where operations have run when they return: there the clock says what they took.
+  virtual std::unique_ptr<StreamMarks> NewMarks() = 0;
 
   // ---- memory ----
   virtual void Zero(Stream& stream, void* data, size_t bytes) = 0;

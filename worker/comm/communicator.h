@@ -47,7 +47,8 @@ struct PeerStats {
   int64_t bytes_sent = 0;
   int64_t bytes_received = 0;
   // Sum over the operations in which something came from it: from enqueueing until its message had been
-  // seen. 0 where completion is an event on a device.
+  // seen. Where completion is an event on a device: from the stream's coming to the operation until the whole
+  // of it had run, counted by the next Wait or Drain that ends after it.
   double receive_seconds = 0;
 };
 

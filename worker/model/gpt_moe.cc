@@ -128,6 +128,8 @@ class GptMoeModel final : public GptMoe {
 };
 
 absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, const Microbatch& microbatch) {
+  if (step.behind != nullptr) backend_.RunBehind(*stream_, *step.behind);
+  if (step.phases != nullptr) step.phases->On(*stream_);
   const PhaseScope phase(step.phases, Phase::kDenseForward);
   const int64_t tokens = microbatch.sequences * microbatch.length;
   BALLAST_CHECK(static_cast<int64_t>(microbatch.inputs.size()) == tokens &&
@@ -194,6 +196,8 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::ForwardBackward(const ModelStep& s
                                                               const Microbatch& microbatch) {
   BALLAST_ASSIGN_OR_RETURN(MicrobatchResult result, Forward(step, microbatch));
   BALLAST_RETURN_IF_ERROR(Backward(step, microbatch));
+  BALLAST_RETURN_IF_ERROR(step.communicator.Drain(*stream_, step.deadline));
+  BALLAST_RETURN_IF_ERROR(backend_.Synchronize(*stream_));
   return result;
 }
 
@@ -214,8 +218,7 @@ absl::Status GptMoeModel::Backward(const ModelStep& step, const Microbatch& micr
                                                                  scratch_.attention));
   }
   backend_.EmbeddingBackward(*stream_, inputs_, gradient, step.parameters.gradient(parameters_.embedding));
-  BALLAST_RETURN_IF_ERROR(step.communicator.Drain(*stream_, step.deadline));
-  return backend_.Synchronize(*stream_);
+  return absl::OkStatus();
 }
 
 absl::Status GptMoeModel::ForwardAgain(const BlockContext& context, const MoeContext& moe, int layer) {

@@ -41,6 +41,9 @@ struct ModelStep {
   int64_t global_tokens = 0;     // of the whole step: the cross-entropy gradient is divided by it
   int64_t global_sequences = 0;  // of the whole step: auxiliary losses are averaged over it
   PhaseTimer* phases = nullptr;  // null: nobody asks where the time goes
+  // Where weights and zeroed gradients are enqueued, which the model's own operations run behind; null: they
+  // are there.
+  Stream* behind = nullptr;
 };
 
 // Per-sequence values (in the order of the microbatch's sequences), so that global scalars can be summed in

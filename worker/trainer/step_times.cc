@@ -1,6 +1,7 @@
 #include "worker/trainer/step_times.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 namespace ballast {
@@ -31,34 +32,59 @@ void FillLinks(const std::vector<PeerStats>& before, const std::vector<PeerStats
 
 }  // namespace
 
-StepTimes::StepTimes(const Clock& clock, const Communicator& communicator)
-    : clock_(clock), communicator_(communicator) {
-  Begin();
-}
+StepTimes::StepTimes(const Clock& clock, const Communicator& communicator, std::unique_ptr<StreamMarks> marks)
+    : clock_(clock), communicator_(communicator), marks_(std::move(marks)) {}
 
-void StepTimes::Begin() {
+void StepTimes::Begin(Stream& stream) {
+  stream_ = &stream;
   begin_ = entered_ = clock_.Now();
   phase_ = Phase::kOther;
   spent_ = {};
+  if (marks_ != nullptr) {
+    marks_->Clear();
+    marks_->Set(stream);
+    marked_ = {phase_};
+  }
   wait_before_ = communicator_.stats().wait_seconds;
   peers_before_ = communicator_.peers();
 }
 
 Phase StepTimes::Enter(Phase phase) {
-  const Time now = clock_.Now();
-  spent_[static_cast<size_t>(phase_)] += now - entered_;
-  entered_ = now;
+  if (marks_ != nullptr) {
+    marks_->Set(*stream_);
+    marked_.push_back(phase);
+  } else {
+    const Time now = clock_.Now();
+    spent_[static_cast<size_t>(phase_)] += ToSeconds(now - entered_);
+    entered_ = now;
+  }
   return std::exchange(phase_, phase);
 }
 
+void StepTimes::On(Stream& stream) { stream_ = &stream; }
+
+void StepTimes::ReadMarks(double step_seconds) {
+  for (size_t mark = 0; mark + 1 < marks_->count(); ++mark) {
+    spent_[static_cast<size_t>(marked_[mark])] += marks_->Seconds(mark, mark + 1);
+  }
+  // What lies behind the last mark is the host's.
+  const double marked = std::accumulate(spent_.begin(), spent_.end(), 0.0);
+  spent_[static_cast<size_t>(Phase::kOther)] += std::max(0.0, step_seconds - marked);
+}
+
 RankStep StepTimes::End(Step step, int64_t assignments) {
-  Enter(Phase::kOther);
   RankStep done;
   done.step = step;
-  done.seconds = ToSeconds(entered_ - begin_);
+  if (marks_ != nullptr) {
+    done.seconds = ToSeconds(clock_.Now() - begin_);
+    ReadMarks(done.seconds);
+  } else {
+    Enter(Phase::kOther);
+    done.seconds = ToSeconds(entered_ - begin_);
+  }
+  done.phase_seconds = spent_;
   done.wait_seconds = communicator_.stats().wait_seconds - wait_before_;
   done.assignments = assignments;
-  for (size_t phase = 0; phase < kPhases; ++phase) done.phase_seconds[phase] = ToSeconds(spent_[phase]);
   FillLinks(peers_before_, communicator_.peers(), done);
   return done;
 }

@@ -23,7 +23,7 @@ Trainer::Trainer(const TrainerOptions& options, const TrainerParts& parts)
       batch_(PlanMicrobatches(job_.training.global_batch_sequences, parts.communicator.size(),
                               job_.training.microbatch_sequences)),
       stream_(parts.backend.NewStream()),
-      times_(parts.clock, parts.communicator),
+      times_(parts.clock, parts.communicator, parts.backend.NewMarks()),
       fence_(self_, parts.communicator.size(), options.plan, options.start_step),
       running_(options.plan->stamp.version) {}
 
@@ -101,7 +101,7 @@ absl::Status Trainer::FailTogether(const std::string& cause) {
 
 absl::Status Trainer::RunStep(Step step, bool& stop) {
   const Time begin = parts_.clock.Now();
-  times_.Begin();
+  times_.Begin(*stream_);
   const PlanPtr plan = fence_.PlanFor(step);
   if (plan->stamp.version != running_) {
     running_ = plan->stamp.version;
@@ -109,6 +109,7 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   }
   BALLAST_RETURN_IF_ERROR(optimizer_->BeginStep(plan, fence_.PlanFor(step.Next())));
   BALLAST_ASSIGN_OR_RETURN(StepTotals totals, ForwardBackward(step, plan->body));
+  times_.On(*stream_);
   times_.Enter(Phase::kReduce);
   BALLAST_RETURN_IF_ERROR(optimizer_->Reduce(Deadline()));
 
@@ -134,6 +135,7 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   BALLAST_RETURN_IF_ERROR(optimizer_->Refresh(step, Deadline()));
   times_.Enter(Phase::kCheckpoint);
   if (checkpoint) checkpoints_->CopyModel();
+  times_.Enter(Phase::kOther);
   BALLAST_RETURN_IF_ERROR(parts_.backend.Synchronize(*stream_));
   if (checkpoint) checkpoints_->Begin();
   ReportTimes(step, totals);
@@ -176,7 +178,8 @@ ModelStep Trainer::ModelStepOf(const PlanBody& plan, int64_t sequences) const {
           .parameters = optimizer_->parameters(),
           .deadline = Deadline(),
           .global_tokens = sequences * job_.data.sequence_length,
-          .global_sequences = sequences};
+          .global_sequences = sequences,
+          .behind = stream_.get()};
 }
 
 StepFailure Trainer::GradientFailure(BlockId block) const {

@@ -25,6 +25,8 @@ class ForwardingBackend : public Backend {
   }
   std::unique_ptr<Stream> NewStream() override { return to_.NewStream(); }
   absl::Status Synchronize(Stream& stream) override { return to_.Synchronize(stream); }
+  void RunBehind(Stream& stream, Stream& before) override { to_.RunBehind(stream, before); }
+  std::unique_ptr<StreamMarks> NewMarks() override { return to_.NewMarks(); }
   void Zero(Stream& stream, void* data, size_t bytes) override { return to_.Zero(stream, data, bytes); }
   void Copy(Stream& stream, void* to, const void* from, size_t bytes) override {
     return to_.Copy(stream, to, from, bytes);

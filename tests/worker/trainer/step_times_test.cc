@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <numeric>
+#include <utility>
+#include <vector>
 
 #include "tests/worker/trainer/training_run.h"
 
@@ -38,10 +41,11 @@ double Of(const RankStep& step, Phase phase) { return step.phase_seconds[static_
 
 TEST(StepTimes, PhasesExcludeEachOtherAndScopesGiveBack) {
   ToldClock clock;
+  Stream stream;
   Counters communicator(2);
-  StepTimes times(clock, communicator);
+  StepTimes times(clock, communicator, nullptr);
   clock.now += Seconds(100);  // between two steps
-  times.Begin();
+  times.Begin(stream);
   clock.now += Seconds(1);  // other
   {
     PhaseScope dense(&times, Phase::kDenseForward);
@@ -70,12 +74,66 @@ TEST(StepTimes, PhasesExcludeEachOtherAndScopesGiveBack) {
   nothing.Next(Phase::kExperts);
 }
 
+// Marks whose times are told when they are set.
+class ToldMarks final : public StreamMarks {
+ public:
+  explicit ToldMarks(const ToldClock& device) : device_(device) {}
+  void Set(Stream& stream) override { marks_.push_back({&stream, device_.now}); }
+  size_t count() const override { return marks_.size(); }
+  double Seconds(size_t from, size_t to) const override {
+    return ToSeconds(marks_[to].second - marks_[from].second);
+  }
+  void Clear() override { marks_.clear(); }
+  const std::vector<std::pair<Stream*, Time>>& marks() const { return marks_; }
+
+ private:
+  const ToldClock& device_;
+  std::vector<std::pair<Stream*, Time>> marks_;
+};
+
+TEST(StepTimes, WhereOperationsAreOnlyEnqueuedMarksInTheirStreamsTell) {
+  ToldClock host, device;  // operations take no time of the host's, but for its wait at the end
+  Stream optimizer, model;
+  Counters communicator(2);
+  auto owned = std::make_unique<ToldMarks>(device);
+  const ToldMarks& marks = *owned;
+  StepTimes times(host, communicator, std::move(owned));
+  for (int64_t step = 1; step <= 2; ++step) {
+    times.Begin(optimizer);
+    device.now += Seconds(1);
+    times.On(model);
+    {
+      PhaseScope dense(&times, Phase::kDenseForward);
+      device.now += Seconds(2);
+      PhaseScope experts(&times, Phase::kExperts);
+      device.now += Seconds(4);
+    }
+    device.now += Seconds(8);  // other
+    times.On(optimizer);
+    times.Enter(Phase::kUpdate);
+    device.now += Seconds(16);
+    times.Enter(Phase::kOther);
+    host.now += Seconds(100);  // until all has run, and 69 s more
+    const RankStep done = times.End(Step(step), 0);
+    EXPECT_DOUBLE_EQ(done.seconds, 100);
+    EXPECT_DOUBLE_EQ(Of(done, Phase::kDenseForward), 2);
+    EXPECT_DOUBLE_EQ(Of(done, Phase::kExperts), 4);
+    EXPECT_DOUBLE_EQ(Of(done, Phase::kUpdate), 16);
+    EXPECT_DOUBLE_EQ(Of(done, Phase::kOther), 78) << "they add up to the step";
+    std::vector<Stream*> streams;
+    for (const auto& [stream, time] : marks.marks()) streams.push_back(stream);
+    EXPECT_EQ(streams,
+              (std::vector<Stream*>{&optimizer, &model, &model, &model, &model, &optimizer, &optimizer}));
+  }
+}
+
 TEST(StepTimes, LinksAreThoseOfTheStepAndBounded) {
   ToldClock clock;
+  Stream stream;
   Counters communicator(200);
   communicator.peers_[3] = {1000, 1000, 5};
-  StepTimes times(clock, communicator);
-  times.Begin();
+  StepTimes times(clock, communicator, nullptr);
+  times.Begin(stream);
   communicator.stats_.wait_seconds += 0.25;
   communicator.peers_[3].bytes_sent += 10;
   communicator.peers_[9].bytes_received += 20;
@@ -84,7 +142,7 @@ TEST(StepTimes, LinksAreThoseOfTheStepAndBounded) {
   EXPECT_EQ(step.links, (std::vector<LinkUse>{{Rank(3), 10, 0, 0}, {Rank(9), 0, 20, 0.5}}));
   EXPECT_DOUBLE_EQ(step.wait_seconds, 0.25);
 
-  times.Begin();
+  times.Begin(stream);
   for (int peer = 0; peer < 200; ++peer) communicator.peers_[peer].bytes_sent += 1000 + peer;
   step = times.End(Step(2), 0);
   ASSERT_EQ(step.links.size(), kRankLinksMax);

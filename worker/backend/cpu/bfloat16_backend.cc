@@ -55,6 +55,8 @@ class BFloat16Backend final : public Backend {
   std::map<std::string, size_t> allocated_bytes_by_label() const override { return memory_.bytes_by_label(); }
   std::unique_ptr<Stream> NewStream() override { return wide_->NewStream(); }
   absl::Status Synchronize(Stream& stream) override { return wide_->Synchronize(stream); }
+  void RunBehind(Stream& stream, Stream& before) override { wide_->RunBehind(stream, before); }
+  std::unique_ptr<StreamMarks> NewMarks() override { return wide_->NewMarks(); }
   void Zero(Stream& stream, void* data, size_t bytes) override { wide_->Zero(stream, data, bytes); }
   void Copy(Stream& stream, void* to, const void* from, size_t bytes) override {
     wide_->Copy(stream, to, from, bytes);

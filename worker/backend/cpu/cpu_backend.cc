@@ -47,6 +47,8 @@ class CpuBackend final : public Backend {
   std::map<std::string, size_t> allocated_bytes_by_label() const override { return memory_.bytes_by_label(); }
   std::unique_ptr<Stream> NewStream() override { return std::make_unique<CpuStream>(); }
   absl::Status Synchronize(Stream&) override { return absl::OkStatus(); }
+  void RunBehind(Stream&, Stream&) override {}
+  std::unique_ptr<StreamMarks> NewMarks() override { return nullptr; }
 
   void Zero(Stream&, void* data, size_t bytes) override {
     if (bytes > 0) std::memset(data, 0, bytes);

@@ -27,6 +27,7 @@
 #include "kernels/sort_assignments.h"
 #include "kernels/sum_of_squares.h"
 #include "kernels/swiglu.h"
+#include "worker/backend/cuda/cuda_marks.h"
 #include "worker/backend/cuda/cuda_memory.h"
 #include "worker/backend/cuda/cuda_stream.h"
 #include "worker/backend/cuda/device.h"
@@ -56,6 +57,8 @@ class CudaBackend final : public Backend {
     On(stream).Synchronize();
     return absl::OkStatus();
   }
+  void RunBehind(Stream& stream, Stream& before) override { On(stream).RunBehind(On(before)); }
+  std::unique_ptr<StreamMarks> NewMarks() override { return std::make_unique<CudaMarks>(device_); }
 
   void Zero(Stream& stream, void* data, size_t bytes) override {
     if (bytes > 0) BALLAST_CUDA_CHECK(cudaMemsetAsync(data, 0, bytes, On(stream).get()));

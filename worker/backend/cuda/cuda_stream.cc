@@ -16,6 +16,7 @@ constexpr size_t kResultsMax = 1024;
 CudaStream::CudaStream(int device, CudaMemory& memory) : device_(device), memory_(memory) {
   UseCudaDevice(device);
   BALLAST_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  BALLAST_CUDA_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
   BALLAST_CUDA_CHECK(
       cudaHostAlloc(reinterpret_cast<void**>(&mapped_), kResultsMax * sizeof(double), cudaHostAllocMapped));
   host_copies_ = std::make_unique<HostCopies>();
@@ -27,6 +28,7 @@ CudaStream::~CudaStream() {
   matmul_.reset();
   host_copies_.reset();
   cudaFreeHost(mapped_);
+  cudaEventDestroy(reached_);
   cudaStreamDestroy(stream_);
 }
 
@@ -48,6 +50,11 @@ const void* CudaStream::UploadBytes(const void* bytes, size_t size) {
   Grow(uploads_, size);
   if (size > 0) Copy(uploads_.data(), bytes, size);
   return uploads_.data();
+}
+
+void CudaStream::RunBehind(CudaStream& before) {
+  BALLAST_CUDA_CHECK(cudaEventRecord(before.reached_, before.stream_));
+  BALLAST_CUDA_CHECK(cudaStreamWaitEvent(stream_, before.reached_));
 }
 
 void CudaStream::Copy(void* to, const void* from, size_t bytes) {

@@ -34,6 +34,9 @@ class CudaStream final : public Stream {
   // Waits until everything enqueued has run, and hands out the results.
   void Synchronize();
 
+  // As Backend::RunBehind.
+  void RunBehind(CudaStream& before);
+
   // As Backend::Copy.
   void Copy(void* to, const void* from, size_t bytes);
 
@@ -52,6 +55,7 @@ class CudaStream final : public Stream {
   const int device_;
   CudaMemory& memory_;
   kernels::Stream stream_ = nullptr;
+  kernels::Event reached_ = nullptr;  // where others run behind
   Buffer scratch_, uploads_;
   std::unique_ptr<HostCopies> host_copies_;
   double* mapped_ = nullptr;      // host memory that the device sees

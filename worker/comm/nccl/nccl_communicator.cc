@@ -14,6 +14,7 @@
 #include "kernels/check.h"
 #include "worker/backend/cuda/cuda_stream.h"
 #include "worker/backend/cuda/device.h"
+#include "worker/comm/nccl/exchange_times.h"
 #include "worker/comm/nccl/nccl_handle.h"
 #include "worker/comm/nccl/staging.h"
 
@@ -53,6 +54,7 @@ class NcclCommunicator final : public Communicator {
         size_(size),
         device_(device),
         handle_(std::make_unique<NcclHandle>()),
+        times_(device),
         peers_(static_cast<size_t>(size)) {}
 
   ~NcclCommunicator() override {
@@ -103,6 +105,7 @@ class NcclCommunicator final : public Communicator {
       LetKernelsEnd(mine);
       return handle_->failure();
     }
+    times_.Collect(peers_);
     for (Staged& staged : mine.staged) {
       if (staged.host != nullptr) {
         BALLAST_CUDA_CHECK(
@@ -167,7 +170,9 @@ class NcclCommunicator final : public Communicator {
                        Time deadline, NcclPending& pending) {
     if (!sends.empty() || !recvs.empty()) {
       auto group = [&](ncclComm_t& communicator) { return Group(communicator, sends, recvs, on); };
+      times_.Begin(on);
       BALLAST_RETURN_IF_ERROR(handle_->Call(group, deadline));
+      times_.End(recvs, on);
     }
     BALLAST_CUDA_CHECK(cudaEventCreateWithFlags(&pending.done, cudaEventDisableTiming));
     BALLAST_CUDA_CHECK(cudaEventRecord(pending.done, on));
@@ -274,6 +279,7 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<NcclHandle> handle_;
   kernels::Stream copies_ = nullptr;  // from staging to the host
   StagingPool staging_;               // rank thread alone
+  ExchangeTimes times_;               // rank thread alone
   CommStats stats_;                   // rank thread alone
   std::vector<PeerStats> peers_;      // rank thread alone
 };
