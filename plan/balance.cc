@@ -86,6 +86,8 @@ class Solver {
     spare_.resize(speeds.size());
     left_.resize(split_.size());
     stuck_.resize(split_.size());
+    entered_.resize(speeds.size());
+    seen_split_.resize(split_.size());
     ListResidents();
     if (sources_ != nullptr && !split_.empty()) SumNodes();
   }
@@ -97,11 +99,15 @@ class Solver {
       while (true) {
         Route(bound);
         Ratio next = bound;
+        // An expert inside another's cut has a cut inside that one: left for the next round, if there is one.
+        std::fill(stuck_.begin(), stuck_.end(), 0);
         for (int k = 0; k < splits(); ++k) {
-          if (left_[k] == 0) continue;
+          if (left_[k] == 0 || stuck_[k]) continue;
           const Ratio needed = BoundOfCut(k);
           if (Less(next, needed)) next = needed;
+          MarkSeen();
         }
+        std::fill(stuck_.begin(), stuck_.end(), 0);
         if (!Less(bound, next)) break;
         bound = next;
       }
@@ -232,15 +238,14 @@ class Solver {
   // its residents. Returns the first rank with room, or -1; then the ranks seen are full and closed under
   // this step.
   int Search(int expert) {
-    entered_.assign(speeds_.size(), Step{});
-    seen_split_.assign(split_.size(), 0);
+    ++search_;
     queue_.clear();
     auto visit = [&](int k, int via) {
-      seen_split_[k] = 1;
+      seen_split_[k] = search_;
       for (int c = first_[k]; c < first_[k + 1]; ++c) {
         const int g = copies_[c].rank;
-        if (entered_[g].copy >= 0) continue;
-        entered_[g] = {.copy = c, .via = via};
+        if (entered_[g].search == search_) continue;
+        entered_[g] = {.search = search_, .copy = c, .via = via};
         queue_.push_back(g);
         if (spare_[g] > 0) return g;
       }
@@ -251,18 +256,23 @@ class Solver {
       const int g = queue_[head];
       for (int i = resident_begin_[g]; i < resident_begin_[g + 1] && found < 0; ++i) {
         const int c = residents_[i];
-        if (!seen_split_[copies_[c].split] && !stuck_[copies_[c].split] && flow_[c] > 0)
-          found = visit(copies_[c].split, c);
+        const int k = copies_[c].split;
+        if (seen_split_[k] != search_ && !stuck_[k] && flow_[c] > 0) found = visit(k, c);
       }
     }
     return found;
+  }
+
+  // What the last search saw counts as stuck.
+  void MarkSeen() {
+    for (size_t j = 0; j < stuck_.size(); ++j) stuck_[j] |= seen_split_[j] == search_;
   }
 
   // Moves tokens along one path from split expert `k` to a rank with room. False when there is none.
   bool Augment(int k) {
     const int end = Search(k);
     if (end < 0) {
-      for (size_t j = 0; j < stuck_.size(); ++j) stuck_[j] |= seen_split_[j];
+      MarkSeen();
       return false;
     }
     int64_t amount = std::min(left_[k], spare_[end]);
@@ -285,10 +295,10 @@ class Solver {
   Ratio BoundOfCut(int k) {
     BALLAST_CHECK(Search(k) < 0) << "expert " << split_[k] << " can still be routed";
     int64_t tokens = 0;
-    for (int j = 0; j < splits(); ++j) tokens += seen_split_[j] ? tokens_[split_[j]] : 0;
+    for (int j = 0; j < splits(); ++j) tokens += seen_split_[j] == search_ ? tokens_[split_[j]] : 0;
     ranks_.clear();
     for (size_t g = 0; g < speeds_.size(); ++g) {
-      if (entered_[g].copy < 0) continue;
+      if (entered_[g].search != search_) continue;
       ranks_.push_back(static_cast<int>(g));
       tokens += fixed_[g];
     }
@@ -315,12 +325,14 @@ class Solver {
   // Of the last Search: how a rank was reached, by which of its copies and from which copy, on the rank
   // before it, of the same expert (-1: the start).
   struct Step {
+    uint32_t search = 0;  // which search; others' steps are old
     int copy = -1;
     int via = -1;
   };
-  std::vector<Step> entered_;     // [rank]
-  std::vector<char> seen_split_;  // [k]
-  std::vector<char> stuck_;       // [k] of the Route at hand: no path leads to room
+  uint32_t search_ = 0;
+  std::vector<Step> entered_;         // [rank]
+  std::vector<uint32_t> seen_split_;  // [k] the last search that saw it
+  std::vector<char> stuck_;           // [k] of the Route at hand: no path leads to room
   std::vector<int> queue_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -72,8 +73,7 @@ SlotTable Complete(const LayerTask& task, SlotTable table) {
 
 class Repairer {
  public:
-  Repairer(const LayerTask& task, SlotTable table, double bound)
-      : task_(task), flow_(task, std::move(table), bound), trial_(flow_), best_(flow_) {}
+  Repairer(const LayerTask& task, SlotFlow flow) : task_(task), flow_(std::move(flow)) {}
 
   // At most writes_max writes, until at most `enough` is unrouted. Returns the number of writes.
   int Run(int writes_max, int64_t enough) {
@@ -82,6 +82,7 @@ class Repairer {
       const int used = WriteOne(writes_max - writes);
       if (used == 0) break;
       writes += used;
+      flow_.Keep();
     }
     return writes;
   }
@@ -89,6 +90,12 @@ class Repairer {
   const SlotFlow& flow() const { return flow_; }
 
  private:
+  struct Choice {
+    int64_t gain = 0;
+    int rank = 0;
+    int index = 0;
+  };
+
   // One improving change for the expert with most unrouted load that has one. Returns its writes, 0 = none.
   int WriteOne(int writes_max) {
     std::vector<int> experts;
@@ -105,47 +112,64 @@ class Repairer {
   }
 
   // Load that a slot gives up when it is overwritten; its expert has other copies. -1: it must stay.
-  int64_t Freed(int g, size_t i) const {
-    const int held = flow_.table()[g][i];
+  int64_t Freed(int g, int i) const {
+    const int held = flow_.held(g, i);
     if (held == kNoExpert) return 0;
-    return flow_.copies(held) > 1 ? flow_.flow(g, static_cast<int>(i)) : -1;
+    return flow_.copies(held) > 1 ? flow_.flow(g, i) : -1;
+  }
+
+  void MarkHosts(int e) {
+    hosts_.assign(static_cast<size_t>(task_.ranks()), 0);
+    flow_.ForHosts(e, [&](int rank) { hosts_[rank] = 1; });
   }
 
   bool TryOneWrite(int e) {
-    struct Choice {
-      int64_t gain = 0;
-      int rank = 0;
-      int index = 0;
+    // A heap: few of them are looked at.
+    std::vector<Choice>& choices = choices_;
+    choices.clear();
+    const auto later = [](const Choice& a, const Choice& b) {
+      return a.gain != b.gain ? a.gain < b.gain : a.rank > b.rank;
     };
-    std::vector<Choice> choices;
+    MarkHosts(e);
+    const int64_t wanted = flow_.left(e);
     for (int g = 0; g < task_.ranks(); ++g) {
-      if (Holds(flow_.table()[g], e)) continue;
+      const int64_t spare = flow_.spare(g);
+      if (spare == 0 || hosts_[g]) continue;  // no gain is larger than that
       Choice best;
-      for (size_t i = 0; i < flow_.table()[g].size(); ++i) {
+      for (int i = 0; i < flow_.slots(g); ++i) {
         const int64_t freed = Freed(g, i);
-        if (freed < 0 || tabu_.count({e, g, flow_.table()[g][i]})) continue;
-        const int64_t gain = std::min(flow_.spare(g) + freed, flow_.left(e)) - freed;
-        if (gain > best.gain) best = {gain, g, static_cast<int>(i)};
+        if (freed < 0) continue;
+        const int64_t gain = std::min(spare + freed, wanted) - freed;
+        if (gain > best.gain && !tabu_.count({e, g, flow_.held(g, i)})) best = {gain, g, i};
       }
       if (best.gain > 0) choices.push_back(best);
     }
-    std::stable_sort(choices.begin(), choices.end(),
-                     [](const Choice& a, const Choice& b) { return a.gain > b.gain; });
+    std::make_heap(choices.begin(), choices.end(), later);
     // The gain above ignores what can be routed around; the first few are compared by a real flow.
     int compared = 0;
-    for (const Choice& choice : choices) {
-      if (compared == kCompared) break;
-      trial_ = flow_;
-      const int held = flow_.table()[choice.rank][choice.index];
-      trial_.Write(choice.rank, choice.index, e);
-      if (trial_.unrouted() >= flow_.unrouted()) {
+    std::optional<Choice> best;
+    int64_t least = flow_.unrouted();
+    while (!choices.empty() && compared < kCompared) {
+      std::pop_heap(choices.begin(), choices.end(), later);
+      const Choice choice = choices.back();
+      choices.pop_back();
+      const size_t mark = flow_.Mark();
+      const int64_t before = flow_.unrouted();
+      const int held = flow_.held(choice.rank, choice.index);
+      flow_.Write(choice.rank, choice.index, e);
+      const int64_t unrouted = flow_.unrouted();
+      flow_.Undo(mark);
+      if (unrouted >= before) {
         tabu_.insert({e, choice.rank, held});
         continue;
       }
-      if (++compared == 1 || trial_.unrouted() < best_.unrouted()) std::swap(best_, trial_);
+      ++compared;
+      if (unrouted >= least) continue;
+      least = unrouted;
+      best = choice;
     }
-    if (compared == 0) return false;
-    std::swap(flow_, best_);
+    if (!best) return false;
+    flow_.Write(best->rank, best->index, e);
     return true;
   }
 
@@ -157,15 +181,16 @@ class Repairer {
       int rank = 0, index = 0;
     };
     std::vector<Eviction> evictions;
+    MarkHosts(e);
     for (int g = 0; g < task_.ranks(); ++g) {
-      if (Holds(flow_.table()[g], e)) continue;
+      if (hosts_[g]) continue;
       Eviction coldest{0, -1, g, 0};
-      for (size_t i = 0; i < flow_.table()[g].size(); ++i) {
-        const int held = flow_.table()[g][i];
+      for (int i = 0; i < flow_.slots(g); ++i) {
+        const int held = flow_.held(g, i);
         if (held == kNoExpert || flow_.copies(held) != 1) continue;
-        const int64_t load = flow_.flow(g, static_cast<int>(i));
+        const int64_t load = flow_.flow(g, i);
         if (coldest.load >= 0 && load >= coldest.load) continue;
-        coldest = {flow_.spare(g) + load, load, g, static_cast<int>(i)};
+        coldest = {flow_.spare(g) + load, load, g, i};
       }
       if (coldest.load >= 0) evictions.push_back(coldest);
     }
@@ -184,33 +209,42 @@ class Repairer {
       Move best;
       for (int h = 0; h < task_.ranks(); ++h) {
         if (h == eviction.rank) continue;
-        for (size_t j = 0; j < flow_.table()[h].size(); ++j) {
+        for (int j = 0; j < flow_.slots(h); ++j) {
           const int64_t freed = Freed(h, j);
           if (freed < 0) continue;
           const int64_t gain = here + std::min(flow_.spare(h) + freed, eviction.load) - freed;
-          if (gain > best.gain) best = {gain, eviction, h, static_cast<int>(j)};
+          if (gain > best.gain) best = {gain, eviction, h, j};
         }
       }
       if (best.gain > 0) moves.push_back(best);
     }
-    bool found = false;
+    const Move* best = nullptr;
+    int64_t least = flow_.unrouted();
     for (const Move& move : moves) {
-      trial_ = flow_;
-      const int evicted = flow_.table()[move.eviction.rank][move.eviction.index];
-      trial_.Write(move.eviction.rank, move.eviction.index, e);
-      trial_.Write(move.to_rank, move.to_index, evicted);
-      if (trial_.unrouted() >= (found ? best_ : flow_).unrouted()) continue;
-      std::swap(best_, trial_);
-      found = true;
+      const size_t mark = flow_.Mark();
+      Apply(move.eviction.rank, move.eviction.index, e, move.to_rank, move.to_index);
+      const int64_t unrouted = flow_.unrouted();
+      flow_.Undo(mark);
+      if (unrouted >= least) continue;
+      least = unrouted;
+      best = &move;
     }
-    if (!found) return false;
-    std::swap(flow_, best_);
+    if (best == nullptr) return false;
+    Apply(best->eviction.rank, best->eviction.index, e, best->to_rank, best->to_index);
     return true;
+  }
+
+  // `e` into the first slot, what that held into the second.
+  void Apply(int rank, int index, int e, int to_rank, int to_index) {
+    const int evicted = flow_.held(rank, index);
+    flow_.Write(rank, index, e);
+    flow_.Write(to_rank, to_index, evicted);
   }
 
   const LayerTask& task_;
   SlotFlow flow_;
-  SlotFlow trial_, best_;                     // copied into again and again: their memory is used again
+  std::vector<Choice> choices_;               // of the expert at hand
+  std::vector<char> hosts_;                   // [rank] holds the expert at hand
   std::set<std::tuple<int, int, int>> tabu_;  // (expert, rank, what the slot held) that did not help
 };
 
@@ -235,20 +269,33 @@ Repair FlowRepair(const LayerTask& task, const SlotTable& current, const RepairO
   }
   SlotTable best = KeepIndices(base, result.table);
   const int writes_left = std::max(0, options.writes_max - result.writes);
-  double least = PlacedBound(task, result.table);
+  std::optional<double> least;  // of `best`; the exact bound of a placement is dear, and often not asked for
+  const double slot_bound = SlotBound(task);
+  SlotFlow start(task, result.table, (1 + kRetries[0] * (options.headroom - 1)) * slot_bound);
   for (const double factor : kRetries) {
     const double headroom = 1 + factor * (options.headroom - 1);
-    Repairer repairer(task, result.table, headroom * SlotBound(task));
-    const double unrouted_before = static_cast<double>(repairer.flow().unrouted()) / average;
+    if (factor > kRetries[0]) start.Raise(task, headroom * slot_bound);
+    Repairer repairer(task, start);
+    const int64_t left_before = repairer.flow().unrouted();
     const bool changed = repairer.Run(writes_left, static_cast<int64_t>(options.tolerance * average)) > 0;
-    const double unrouted = static_cast<double>(repairer.flow().unrouted()) / average;
-    if (factor == kRetries[0]) result.unrouted = unrouted_before;
-    const double bound = changed ? PlacedBound(task, repairer.flow().table()) : least;
-    if (bound < least) {
-      least = bound;
-      // An expert that left and came back is where it was.
-      best = KeepIndices(base, repairer.flow().table());
-      result.unrouted = unrouted;
+    const int64_t left = repairer.flow().unrouted();
+    const double unrouted = static_cast<double>(left) / average;
+    if (factor == kRetries[0]) result.unrouted = static_cast<double>(left_before) / average;
+    if (changed) {
+      SlotTable table = repairer.flow().table();
+      // Everything fits under what did not hold everything before.
+      bool better = left == 0 && factor == kRetries[0];
+      if (!better) {
+        if (!least) least = PlacedBound(task, result.table);
+        const double bound = PlacedBound(task, table);
+        better = bound < *least;
+        if (better) least = bound;
+      }
+      if (better) {
+        // An expert that left and came back is where it was.
+        best = KeepIndices(base, table);
+        result.unrouted = unrouted;
+      }
     }
     if (unrouted <= options.tolerance) break;
   }

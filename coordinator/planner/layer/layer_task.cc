@@ -16,6 +16,25 @@ absl::Status Invalid(const std::string& what) { return absl::InvalidArgumentErro
 
 constexpr int kSlotsMax = 1 << 16;
 
+Copies CopiesIn(const SlotTable& table, int experts) {
+  Copies copies;
+  copies.begin.assign(static_cast<size_t>(experts) + 1, 0);
+  for (const std::vector<int>& row : table) {
+    for (int e : row) {
+      if (e != kNoExpert) ++copies.begin[static_cast<size_t>(e) + 1];
+    }
+  }
+  for (size_t e = 0; e < static_cast<size_t>(experts); ++e) copies.begin[e + 1] += copies.begin[e];
+  copies.rank.resize(static_cast<size_t>(copies.begin.back()));
+  std::vector<int32_t> next(copies.begin.begin(), copies.begin.end() - 1);
+  for (size_t g = 0; g < table.size(); ++g) {
+    for (int e : table[g]) {
+      if (e != kNoExpert) copies.rank[static_cast<size_t>(next[e]++)] = static_cast<int32_t>(g);
+    }
+  }
+  return copies;
+}
+
 }  // namespace
 
 int LayerTask::nodes() const {
@@ -190,9 +209,10 @@ SlotTable KeepIndices(const SlotTable& current, const SlotTable& wanted) {
 }
 
 double PlacedBound(const LayerTask& task, const SlotTable& table) {
-  const std::vector<std::vector<Rank>> hosts = HostsOf(table, task.experts());
-  const std::vector<int64_t> tokens =
-      RankTokens(BalanceExactly(task.load, hosts, task.speeds), hosts, task.ranks());
+  const Copies copies = CopiesIn(table, task.experts());
+  const std::vector<int64_t> quotas = BalanceCopies(task.load, copies, task.speeds, nullptr);
+  std::vector<int64_t> tokens(table.size(), 0);
+  for (size_t c = 0; c < quotas.size(); ++c) tokens[copies.rank[c]] += quotas[c];
   double most = 0;
   for (size_t g = 0; g < tokens.size(); ++g) {
     most = std::max(most, static_cast<double>(tokens[g]) / task.speeds[g]);

@@ -1,9 +1,11 @@
 // SlotFlow: which load each slot carries under a bound on the ranks, kept as slots change.
 //
 // A maximum flow from experts over slots to ranks, by augmenting breadth-first paths (Edmonds and Karp). A
-// changed slot costs a few paths, not a new flow.
+// changed slot opens paths through its rank alone, so only those are looked for: from the expert that lost
+// the slot, and backwards from the rank. What a change did is kept in a journal and can be undone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -11,47 +13,81 @@
 
 namespace ballast {
 
-// A value: copies are independent, which is how a change is tried and undone.
 class SlotFlow {
  public:
   // Routes as much of the load as `bound` (per unit of speed) allows. Requires a valid table; `task` must
   // outlive this.
-  SlotFlow(const LayerTask& task, SlotTable table, double bound);
+  SlotFlow(const LayerTask& task, const SlotTable& table, double bound);
+
+  // The same under a bound that is no lower: what is routed stays.
+  void Raise(const LayerTask& task, double bound);
 
   // Replaces what the slot holds (kNoExpert empties it) and routes again. An expert that loses its last slot
   // is unrouted until it gets another. The rank must not hold the expert yet.
   void Write(int rank, int index, int expert);
 
-  const SlotTable& table() const { return table_; }
+  // The state of now, and back to it. States are given back in reverse order; Keep forgets all of them (the
+  // journal grows until then).
+  size_t Mark() const { return journal_.size(); }
+  void Undo(size_t mark);
+  void Keep() { journal_.clear(); }
+
+  SlotTable table() const;
+  int slots(int rank) const { return begin_[rank + 1] - begin_[rank]; }
+  int held(int rank, int index) const { return held_[begin_[rank] + index]; }
+  // `visit`(rank) for every host of the expert, by rising rank.
+  template <typename Visit>
+  void ForHosts(int expert, const Visit& visit) const {
+    for (int slot : hosts_[expert]) visit(rank_of_slot_[slot]);
+  }
   int64_t unrouted() const { return unrouted_; }            // in all
   int64_t left(int expert) const { return left_[expert]; }  // of one expert
   int64_t spare(int rank) const { return spare_[rank]; }
-  int64_t flow(int rank, int index) const { return flow_[rank][index]; }
-  int copies(int expert) const { return static_cast<int>(hosts_[expert].size()); }
+  int64_t flow(int rank, int index) const { return flow_[begin_[rank] + index]; }
+  int copies(int expert) const { return copies_[expert]; }
 
  private:
-  struct Place {
-    int rank = 0;
-    int index = 0;
-  };
-
-  void Route();
-  bool Augment(int expert);
-
-  SlotTable table_;
-  std::vector<std::vector<int64_t>> flow_;  // [rank][index]
-  std::vector<int64_t> spare_;              // [rank]
-  std::vector<int64_t> left_;               // [expert]
-  std::vector<std::vector<Place>> hosts_;   // [expert]
-  int64_t unrouted_ = 0;
-  // Of the searches of one Route; members so that their memory is used again.
+  // How a search came to a rank.
   struct Step {
-    int into = -1;                        // index of the slot on this rank that gains
-    int from_rank = -1, from_index = -1;  // the slot of the same expert that gives it up; -1: the start
+    uint32_t search = 0;  // which search; others' steps are old
+    int slot = -1;        // on this rank, of the expert it came by
+    int via = -1;         // that expert's slot on the rank before; -1: the start
   };
-  std::vector<char> stuck_;  // [expert] no path leads from it to room
-  std::vector<Step> step_;   // [rank]
-  std::vector<char> seen_;   // [expert]
+  enum class Kind : uint8_t { kFlow, kSpare, kLeft, kHeld };
+  struct Entry {
+    Kind kind;
+    int index;
+    int64_t before;
+  };
+
+  void Set(Kind kind, int index, int64_t value);
+  void Carry(int slot, int64_t amount);  // of its expert's unrouted load
+  void Host(int slot, int expert);       // changes hosts_
+  void RouteAll();
+  void RouteDirectly(int expert);
+  bool AugmentFrom(int expert);
+  bool AugmentTo(int rank);
+  // Moves load of `rank` elsewhere, at most `amount`; how much.
+  int64_t MakeRoom(int rank, int64_t amount);
+  int Search(int expert, int rank);
+  int64_t Shift(int end, int64_t amount);
+
+  std::vector<int> begin_;               // [rank] its first slot; one more at the end
+  std::vector<int> rank_of_slot_;        // [slot]
+  std::vector<int> held_;                // [slot]
+  std::vector<int64_t> flow_;            // [slot]
+  std::vector<int64_t> spare_;           // [rank]
+  std::vector<int64_t> left_;            // [expert]
+  std::vector<std::vector<int>> hosts_;  // [expert] slots
+  std::vector<int> copies_;              // [expert] how many those are
+  std::vector<int64_t> capacity_;        // [rank]
+  int64_t unrouted_ = 0;
+  std::vector<Entry> journal_;
+  // Of searches; members so that their memory is used again.
+  uint32_t search_ = 0;
+  std::vector<Step> step_;       // [rank]
+  std::vector<uint32_t> seen_;   // [expert] the last search that saw it
+  std::vector<uint32_t> stuck_;  // [expert] of RouteAll: no path leads from it to room
   std::vector<int> queue_;
 };
 

@@ -40,6 +40,50 @@ TEST(SlotFlow, IsAMaximumFlowAlsoAfterWrites) {
   }
 }
 
+// Undone, nothing is left of a change; under a higher bound the flow is the largest again.
+TEST(SlotFlow, ChangesCanBeUndoneAndTheBoundRaised) {
+  const uint64_t seed = 19;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  for (int i = 0; i < 500; ++i) {
+    const LayerTask task = RandomTask(rng, 7, 5, 2);
+    double bound = PerfectBound(task) * (0.3 + rng.Uniform());
+    SlotFlow flow(task, RandomTable(rng, task), bound);
+    const auto state = [&] {
+      std::vector<int64_t> all = {flow.unrouted()};
+      for (int e = 0; e < task.experts(); ++e) {
+        all.push_back(flow.left(e));
+        all.push_back(flow.copies(e));
+        flow.ForHosts(e, [&](int rank) { all.push_back(rank); });
+      }
+      for (int g = 0; g < task.ranks(); ++g) {
+        all.push_back(flow.spare(g));
+        for (int k = 0; k < task.slots[g]; ++k) all.push_back(flow.flow(g, k));
+      }
+      return all;
+    };
+    const std::vector<int64_t> before = state();
+    const SlotTable table = flow.table();
+    const size_t mark = flow.Mark();
+    for (int write = 0; write < 4; ++write) {
+      const int g = static_cast<int>(rng.Below(static_cast<uint64_t>(task.ranks())));
+      const int e = static_cast<int>(rng.Between(kNoExpert, task.experts() - 1));
+      if (task.slots[g] == 0 || (e != kNoExpert && Holds(flow.table()[g], e))) continue;
+      flow.Write(g, static_cast<int>(rng.Below(static_cast<uint64_t>(task.slots[g]))), e);
+    }
+    flow.Undo(mark);
+    ASSERT_EQ(state(), before) << "case " << i;
+    ASSERT_EQ(flow.table(), table);
+    for (int raise = 0; raise < 3; ++raise) {
+      bound *= 1 + 0.3 * rng.Uniform();
+      flow.Raise(task, bound);
+      std::vector<int64_t> capacity;
+      for (uint32_t speed : task.speeds) capacity.push_back(static_cast<int64_t>(bound * speed));
+      ASSERT_EQ(flow.unrouted(), UnroutedBySubsets(task, flow.table(), capacity)) << "case " << i;
+    }
+  }
+}
+
 TEST(FlowRepair, FewWritesFollowDrift) {
   const uint64_t seed = 12;
   SCOPED_TRACE(seed);
