@@ -20,6 +20,27 @@ const Member* MemberOf(const JobEntry& job, Rank rank) {
   return rank.value() >= 0 && rank.index() < members.size() ? &members[rank.index()] : nullptr;
 }
 
+// False when it was refused or known.
+bool OnStepReport(Env& env, JobEntry& job, WorkerEntry& worker, const StepReport& report) {
+  const auto plan = job.plans.find(report.plan);
+  const bool known =
+      plan != job.plans.end() && plan->second.plan->body.speeds.size() == job.generation.members.size();
+  const absl::StatusOr<StepPoint> point =
+      job.telemetry.OnReport(report, job.record, known ? &plan->second.plan->body.speeds : nullptr);
+  if (point.ok()) {
+    worker.step = std::max(worker.step, point->step);
+    env.actions.push_back(Publish{StepEvent{job.name(), *point}});
+    return true;
+  }
+  if (!absl::IsAlreadyExists(point.status())) {
+    job.telemetry.CountRejected();
+    env.Log(absl::StrCat("worker ", worker.hello.worker.value(), ": report of step ", report.step.value(),
+                         ": ", std::string(point.status().message())),
+            /*warning=*/true);
+  }
+  return false;
+}
+
 // What the worker's Hello says of the generation that this store knows of `job`, and that this store cannot
 // have led to; empty when there is nothing.
 std::string AheadOf(const JobEntry& job, const Hello& hello) {
@@ -182,6 +203,8 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
   const std::string who = absl::StrCat("worker ", worker.hello.worker.value());
   if (job.freeze.has_value()) {
     if (const auto* frozen = std::get_if<Frozen>(&message)) OnFrozen(env, job, worker, *frozen);
+    // Of the steps that count whatever comes next; ForgetAfter drops those that do not.
+    if (const auto* report = std::get_if<StepReport>(&message)) OnStepReport(env, job, worker, *report);
     if (const auto* lost = std::get_if<LostPeer>(&message)) {
       if (const Member* peer = MemberOf(job, lost->rank)) OnReportedLost(job, peer->worker);
     }
@@ -220,22 +243,7 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
   } else if (std::holds_alternative<Started>(message)) {
     OnStarted(env, job, worker.hello.worker);
   } else if (const auto* report = std::get_if<StepReport>(&message)) {
-    const auto plan = job.plans.find(report->plan);
-    const bool known =
-        plan != job.plans.end() && plan->second.plan->body.speeds.size() == job.generation.members.size();
-    absl::StatusOr<StepPoint> point =
-        job.telemetry.OnReport(*report, job.record, known ? &plan->second.plan->body.speeds : nullptr);
-    if (!point.ok()) {
-      if (!absl::IsAlreadyExists(point.status())) {
-        job.telemetry.CountRejected();
-        env.Log(absl::StrCat(who, ": report of step ", report->step.value(), ": ",
-                             std::string(point.status().message())),
-                /*warning=*/true);
-      }
-      return;
-    }
-    worker.step = std::max(worker.step, point->step);
-    env.actions.push_back(Publish{StepEvent{job.name(), *point}});
+    if (!OnStepReport(env, job, worker, *report)) return;
     if (job.calibration.OnStep(*report)) TellModel(env, job);
     MeasureActive(env, job);
     MaybePlan(env, job);

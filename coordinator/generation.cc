@@ -57,7 +57,7 @@ std::optional<CheckpointRef> CheckpointToLoad(const JobEntry& job) {
   return job.record.resume;
 }
 
-void BeginGeneration(Env& env, JobEntry& job, Placed placed) {
+void BeginGeneration(Env& env, JobEntry& job, Placed placed, const std::optional<RollForward>& forward) {
   const bool first = job.record.generation.value() == 0;
   GenerationRecord generation;
   generation.job = job.name();
@@ -66,19 +66,24 @@ void BeginGeneration(Env& env, JobEntry& job, Placed placed) {
   const PlantedBugs& bugs = env.options.bugs;
   generation.plan = Planted(bugs, PlantedBug::kVersionReused) && !first ? job.record.active
                                                                         : job.record.last_version.Next();
-  generation.checkpoint = CheckpointToLoad(job);
-  if (Planted(bugs, PlantedBug::kUnpublishedLoaded) && job.record.last_request_kind == RequestKind::kDrain &&
-      job.drained_step.value() > 0) {
+  if (forward.has_value()) {
+    generation.retained = job.generation.generation;
+  } else {
+    generation.checkpoint = CheckpointToLoad(job);
+  }
+  if (!forward.has_value() && Planted(bugs, PlantedBug::kUnpublishedLoaded) &&
+      job.record.last_request_kind == RequestKind::kDrain && job.drained_step.value() > 0) {
     generation.checkpoint =
         CheckpointRef{absl::StrFormat("%s/step-%09d-g%d", job.name().value(), job.drained_step.value(),
                                       job.record.generation.value()),
                       job.drained_step};
   }
-  const Step completed = generation.checkpoint.has_value() ? generation.checkpoint->step : Step(0);
+  Step completed = generation.checkpoint.has_value() ? generation.checkpoint->step : Step(0);
+  if (forward.has_value()) completed = forward->step;
   generation.start_step = completed.Next();
   if (Planted(bugs, PlantedBug::kStepFromStore)) generation.start_step = job.record.step.Next();
   if (Planted(bugs, PlantedBug::kResumedEarlier) && completed.value() > 1 &&
-      job.record.last_request_kind == RequestKind::kDrain)
+      (forward.has_value() || job.record.last_request_kind == RequestKind::kDrain))
     generation.start_step = completed;
 
   auto plan = std::make_shared<Plan>();
@@ -97,16 +102,23 @@ void BeginGeneration(Env& env, JobEntry& job, Placed placed) {
   if (first) {
     job.record.reason.clear();
   } else {
-    job.record.reason = absl::StrCat(
-        job.generation.reason, "; generation ", generation.generation.value(), " goes on with step ",
-        generation.start_step.value(), " on ", ranks, " ranks, from ",
-        generation.checkpoint.has_value() ? generation.checkpoint->directory : "initial weights");
+    job.record.reason =
+        absl::StrCat(job.generation.reason, "; generation ", generation.generation.value(),
+                     " goes on with step ", generation.start_step.value(), " on ", ranks, " ranks, from ",
+                     forward.has_value()                 ? "what they hold"
+                     : generation.checkpoint.has_value() ? generation.checkpoint->directory
+                                                         : "initial weights");
   }
   job.record.generation = generation.generation;
   job.record.last_version = std::max(job.record.last_version, generation.plan);
   job.record.active = generation.plan;
-  // What was asked of the generation before is not asked of this one, but for a stop.
-  if (job.record.last_request_kind != RequestKind::kStop) job.record.last_request_kind = RequestKind::kNone;
+  // What was asked of the generation before is asked of this one when it is its continuation, unless that is
+  // where its ranks have ended; otherwise only a stop is.
+  const bool asked = forward.has_value() && job.drained_step.value() == 0;
+  if (job.record.last_request_kind != RequestKind::kStop && !asked)
+    job.record.last_request_kind = RequestKind::kNone;
+  if (!job.record.recoveries.empty() && job.record.recoveries.back().lost == job.generation.generation)
+    job.record.recoveries.back().from = completed;
   job.telemetry.ForgetAfter(completed, job.record);
   job.last_look = completed;
   job.freeze.reset();

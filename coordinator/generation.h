@@ -8,6 +8,7 @@
 
 #include "coordinator/env.h"
 #include "coordinator/job_entry.h"
+#include "coordinator/roll_forward.h"
 
 namespace ballast {
 
@@ -28,8 +29,10 @@ int RanksNeeded(JobEntry& job);
 std::optional<CheckpointRef> CheckpointToLoad(const JobEntry& job);
 
 // Durable, then sent: the next generation, from CheckpointToLoad, on a plan with a new version, also when the
-// content is an old one (F7).
-void BeginGeneration(Env& env, JobEntry& job, Placed placed);
+// content is an old one (F7). With `forward`, `placed` has the members of the generation before, and the plan
+// that it names: they go on with what they hold, and carry out what was asked of them there.
+void BeginGeneration(Env& env, JobEntry& job, Placed placed,
+                     const std::optional<RollForward>& forward = std::nullopt);
 
 // The records of a generation that is over: COMMITTED plans that it did not get to are SUPERSEDED, a PROPOSED
 // one is ABORTED. Empty when there was none. To be stored with the job's own record, before Abort is sent.

@@ -39,12 +39,12 @@ struct Rendezvous {
 
 // A generation is over and the next one has not begun: who is known to be out of it.
 struct Freeze {
-  Time deadline;                  // from then on silent members are left behind
-  bool alarmed = false;           // people were told that nobody answers
-  std::set<WorkerId> frozen{};    // members that said so
-  std::set<WorkerId> gone{};      // members whose process was replaced, or that were left behind
-  std::set<WorkerId> reported{};  // members that a peer does not reach
-  std::string told{};             // what the job waits for, as people were told
+  Time deadline;                        // from then on silent members are left behind
+  bool alarmed = false;                 // people were told that nobody answers
+  std::map<WorkerId, Frozen> frozen{};  // members that said so
+  std::set<WorkerId> gone{};            // members whose process was replaced, or that were left behind
+  std::set<WorkerId> reported{};        // members that a peer does not reach
+  std::string told{};                   // what the job waits for, as people were told
 };
 
 // A member was lost, and a checkpoint of the generation lacks nothing that went with it: the generation ends

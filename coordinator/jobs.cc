@@ -339,7 +339,8 @@ Assign AssignOf(const Env& env, const JobEntry& job) {
                 .members = job.generation.members,
                 .plan = job.plans.at(job.generation.plan).plan,
                 .start_step = job.generation.start_step,
-                .checkpoint = job.generation.checkpoint};
+                .checkpoint = job.generation.checkpoint,
+                .retained = job.generation.retained};
 }
 
 void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker) {

@@ -167,6 +167,7 @@ struct GenerationRecord {
   PlanVersion plan;             // active at start_step
   Step start_step;
   std::optional<CheckpointRef> checkpoint;  // that all ranks load; nothing = initial weights
+  Generation retained;  // instead: the ranks have what they held when this generation ended; 0 = not so
   bool ended = false;
   std::string reason;  // why it ended
 };

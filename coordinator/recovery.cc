@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "coordinator/checkpoints.h"
 #include "coordinator/generation.h"
+#include "coordinator/roll_forward.h"
 
 namespace ballast {
 namespace {
@@ -48,6 +49,12 @@ std::vector<WorkerId> NotOut(const Membership& workers, const JobEntry& job) {
   return left;
 }
 
+bool AllAttached(const Env& env, const JobEntry& job) {
+  return std::all_of(job.processes.begin(), job.processes.end(), [&](const Process& process) {
+    return env.workers.StreamOf(process.first, process.second).value() > 0;
+  });
+}
+
 const auto kName = [](std::string* out, const WorkerId& name) { out->append(name.value()); };
 
 // Durable, then sent: the generation is over.
@@ -76,8 +83,10 @@ void FreezeAll(Env& env, JobEntry& job, const std::string& cause) {
 // A recovery, or the job's end when there were too many.
 void EndByLoss(Env& env, JobEntry& job) {
   const std::string cause = job.loss->cause;
+  // Where it would go on from; BeginGeneration knows better.
   const std::optional<CheckpointRef> checkpoint = CheckpointToLoad(job);
-  const Step from = checkpoint.has_value() ? checkpoint->step : Step(0);
+  Step from = checkpoint.has_value() ? checkpoint->step : Step(0);
+  if (job.generation.retained.value() > 0) from = std::max(from, job.generation.start_step.Plus(-1));
   const std::vector<const RecoveryPoint*> earlier = WithoutProgress(job, from, env.now.unix_ms);
   const RecoveryConfig& config = job.config().recovery;
   if (static_cast<int>(earlier.size()) >= config.max_recoveries) {
@@ -158,10 +167,10 @@ void ResumeRecovery(Env& env, JobEntry& job) {
 void OnFrozen(Env& env, JobEntry& job, const WorkerEntry& worker, const Frozen& message) {
   if (!job.freeze.has_value() || message.incarnation != worker.hello.incarnation) return;
   if (Planted(env.options.bugs, PlantedBug::kFrozenByAnyone)) {
-    for (const auto& [name, incarnation] : job.processes) job.freeze->frozen.insert(name);
+    for (const auto& [name, incarnation] : job.processes) job.freeze->frozen.try_emplace(name);
   }
   const WorkerId& name = worker.hello.worker;
-  if (!job.IsMember(name, message.incarnation) || !job.freeze->frozen.insert(name).second) return;
+  if (!job.IsMember(name, message.incarnation) || !job.freeze->frozen.emplace(name, message).second) return;
   env.Log(absl::StrCat("job ", job.name().value(), ": ", ToString(WorkerMessage(message)), " from ",
                        name.value()));
 }
@@ -209,8 +218,28 @@ void GoOn(Env& env, JobTable& jobs, JobEntry& job) {
                          " s and is left behind"),
             /*warning=*/true);
   }
+  const std::optional<CheckpointRef> checkpoint = CheckpointToLoad(job);
+  const absl::StatusOr<RollForward> forward =
+      DecideRollForward(job.generation, freeze.frozen, checkpoint.has_value() ? checkpoint->step : Step(0),
+                        Step(job.config().training.steps), env.options.bugs);
+  if (forward.ok() && job.plans.count(forward->plan) > 0) {
+    if (AllAttached(env, job)) {
+      return BeginGeneration(env, job, {job.generation.members, job.plans.at(forward->plan).plan->body},
+                             *forward);
+    }
+    // A stream that broke comes back: worth the steps behind the checkpoint.
+    if (env.now.time < freeze.deadline) return;
+  }
   std::optional<Placed> placed = Place(job, IdleWorkers(jobs, env.workers, &job));
-  if (placed.has_value()) return BeginGeneration(env, job, *std::move(placed));
+  if (placed.has_value()) {
+    // When all are there, people may wonder why steps are trained again.
+    if (!forward.ok() && freeze.frozen.size() == job.processes.size() && job.drained_step.value() == 0) {
+      env.Log(absl::StrCat(
+          "job ", job.name().value(), ": generation ", job.record.generation.value(),
+          " is not gone on with from what its ranks hold: ", std::string(forward.status().message())));
+    }
+    return BeginGeneration(env, job, *std::move(placed));
+  }
   std::string waits = WaitsFor(jobs, env.workers, job);
   if (waits == freeze.told) return;
   freeze.told = waits;

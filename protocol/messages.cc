@@ -87,7 +87,8 @@ struct Printer {
       absl::StrAppend(&text, " pending v", m.pending.value(), " for step ", m.switch_step.value());
     }
     for (const Frozen::RankProgress& rank : m.ranks) {
-      absl::StrAppend(&text, " rank ", rank.rank.value(), " at ", rank.step.value());
+      absl::StrAppend(&text, " rank ", rank.rank.value(), " at ", rank.step.value(), " v", rank.plan.value(),
+                      rank.holds ? "" : " not held");
     }
     return text + "}";
   }
@@ -123,10 +124,11 @@ struct Printer {
     std::string members = absl::StrJoin(m.members, " ", [](std::string* out, const Member& member) {
       absl::StrAppend(out, member.rank.value(), "=", member.worker.value(), "/", member.local_rank);
     });
-    return absl::StrCat("Assign{", Text(m.stamp), " v", m.plan ? m.plan->stamp.version.value() : 0,
-                        " from step ", m.start_step.value(), " ranks ", members,
-                        m.checkpoint.has_value() ? absl::StrCat(" checkpoint ", m.checkpoint->directory) : "",
-                        "}");
+    return absl::StrCat(
+        "Assign{", Text(m.stamp), " v", m.plan ? m.plan->stamp.version.value() : 0, " from step ",
+        m.start_step.value(), " ranks ", members,
+        m.checkpoint.has_value() ? absl::StrCat(" checkpoint ", m.checkpoint->directory) : "",
+        m.retained.value() > 0 ? absl::StrCat(" as gen ", m.retained.value(), " left it") : "", "}");
   }
   std::string operator()(const Stage& m) const {
     if (m.plan == nullptr) return absl::StrCat("Stage{", Text(m.stamp), " no plan}");

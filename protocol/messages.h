@@ -165,8 +165,8 @@ struct Finished {
   bool stopped = false;
   bool drained = false;  // by a drain request: the job goes on, on other ranks, after `step`
 };
-// The answer to Abort: this process is out of the generation, for good. What it last did there is for people
-// and for roll-forward; nothing of it is true of another process of that name.
+// The answer to Abort: this process is out of the generation, for good, and its ranks apply no update behind
+// what is said here. For people and for roll-forward; nothing of it is true of another process of that name.
 struct Frozen {
   Stamp stamp;
   Incarnation incarnation;
@@ -176,7 +176,11 @@ struct Frozen {
   Step switch_step;     // of `pending`
   struct RankProgress {
     Rank rank;
-    Step step;  // highest applied
+    Step step;         // highest applied; the step before the start step when none was
+    PlanVersion plan;  // of that step
+    // The state of that step is still in this process, and what it takes to apply the next one when some rank
+    // has.
+    bool holds = false;
     friend bool operator==(const RankProgress&, const RankProgress&) = default;
   };
   std::vector<RankProgress> ranks;
@@ -238,6 +242,9 @@ struct Assign {
   Step start_step;
   // All ranks load their homes from here, of the step before start_step; nothing = initial weights.
   std::optional<CheckpointRef> checkpoint;
+  // Instead: every rank has what it held when this generation of the job ended, on the same members; those
+  // that have not applied the step before start_step finish it first. 0 = not so.
+  Generation retained;
 };
 struct Stage {
   Stamp stamp;

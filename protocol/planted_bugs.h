@@ -25,7 +25,10 @@ enum class PlantedBug {
   kVersionReused,           // core: F7, a recovered plan has the version of the one before
   kUnpublishedLoaded,  // core: F9, a drained generation is over before its checkpoint is complete, and ranks
                        // take what parts of it there are
-  kResumedEarlier,     // core: F12, a drained step is trained again from the checkpoint behind it
+  kResumedEarlier,  // core: F12, a drained step is trained again from the checkpoint behind it, and the last
+                    // step of an interrupted generation from what its ranks hold
+  kRolledToLowest,  // core: F9, ranks go on behind the last step that all of them have applied
+  kOwnUpdateSkipped,   // worker: F9, a rank that is a step behind goes on without its own update
   kOlderStoreLeads,    // core: a coordinator leads although its workers know more than its store
   kAssignBeforeStore,  // core: Assign leaves before the generation is durable
   kDetachedIsLost,     // core: a closed stream ends the generation

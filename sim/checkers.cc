@@ -90,7 +90,12 @@ void Checkers::Watch(const WorkerId& worker, const Session* session) {
   if (session != nullptr) sessions_[worker] = session;
 }
 
-void Checkers::OnAssigned(const Assign& assign, const Session& session) const {
+void Checkers::OnApplied(Generation generation, Step step) {
+  Step& highest = applied_[generation];
+  highest = std::max(highest, step);
+}
+
+void Checkers::OnAssigned(const Assign& assign, const Session& session, bool quiet) {
   const HeaderCells cells = session.Cells();
   if (session.active() != assign.plan || cells.staged != nullptr || cells.committed.value() != 0) {
     throw Violation("cells",
@@ -100,6 +105,16 @@ void Checkers::OnAssigned(const Assign& assign, const Session& session) const {
                                  " committed ", cells.committed.value(), " where Assign says plan ",
                                  assign.plan->stamp.version.value()));
   }
+  const Step completed = assign.start_step.Plus(-1);
+  const auto before = applied_.find(Generation(assign.stamp.generation.value() - 1));
+  if (quiet && before != applied_.end() && before->second > completed) {
+    throw Violation("lost", absl::StrCat("generation ", assign.stamp.generation.value(), " begins with step ",
+                                         assign.start_step.value(), " where step ", before->second.value(),
+                                         " was applied"));
+  }
+  OnApplied(assign.stamp.generation, completed);
+  // What ranks had themselves is looked at block by block.
+  if (assign.retained.value() > 0) return;
   const Step loaded = assign.checkpoint.has_value() ? assign.checkpoint->step : Step(0);
   // With that bug the updates themselves must tell.
   if (assign.start_step != loaded.Next() && !Planted(bugs_, PlantedBug::kResumedEarlier)) {

@@ -8,11 +8,11 @@
 //   resolve once faults stop, every COMMITTED plan becomes ACTIVE and every PROPOSED one is resolved
 //   I4      the state of a home that moves arrives as it left, at the step that needs it
 //   update  every block has every update once, in the timeline that survives: none twice, none left out
-//   load    a generation loads a complete checkpoint, and begins with the step after it
-//   cells   a generation begins with the plan that Assign carries and without any promise (F5)
-//   reused  a plan version names one content for ever (F7)
-//   loss    a generation ends only when a member was lost, gave up or finished
-//   run     nothing in a run without lost workers fails the job
+//   lost    when nothing happens to processes, a generation begins behind the highest update of the one
+//   before load    a generation loads a complete checkpoint, and begins with the step after it cells   a
+//   generation begins with the plan that Assign carries and without any promise (F5) reused  a plan version
+//   names one content for ever (F7) loss    a generation ends only when a member was lost, gave up or
+//   finished run     nothing in a run without lost workers fails the job
 #pragma once
 
 #include <map>
@@ -51,14 +51,16 @@ class Checkers {
   // Whose promises are looked at, a new process of that name; null when it is gone. Must outlive the
   // checkers.
   void Watch(const WorkerId& worker, const Session* session);
-  // `session` has just accepted `assign`.
-  void OnAssigned(const Assign& assign, const Session& session) const;
+  // `session` has just accepted `assign`; in a `quiet` run nothing happens to processes.
+  void OnAssigned(const Assign& assign, const Session& session, bool quiet);
   // What was stored since then is forgotten.
   void OnStoreSetBack();
   // A member of `generation` has lost another one, given up or finished.
   void OnLoss(Generation generation) { losses_.insert(generation); }
   // The state of a block (its last update) is updated by `step`, arrives before that, or is published.
   void OnUpdate(Rank rank, BlockId block, Step state, Step step) const;
+  // A rank of `generation` applies `step`.
+  void OnApplied(Generation generation, Step step);
   void OnArrived(Rank rank, BlockId block, Step step, std::optional<Step> state) const;
   void OnPublished(Step step, const std::map<BlockId, Step>& blocks) const;
   // A fence decided `version` and `plan` is what its rank holds of it.
@@ -96,6 +98,7 @@ class Checkers {
   std::set<PlanVersion> aborted_;
   std::map<PlanVersion, PlanDigest> stored_;
   std::set<Generation> losses_;
+  std::map<Generation, Step> applied_;                // the highest, of any rank
   std::map<Generation, std::set<WorkerId>> members_;  // as the store has them
   std::set<Incarnation> dead_;
   std::set<WorkerId> dead_names_;          // of which some process has died

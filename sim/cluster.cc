@@ -80,6 +80,7 @@ void Cluster::Run() {
   Supervise();
   Tick();
   Trouble();
+  HangUp();
   Drain();
   Operate();
   const Micros end = world_.scenario.faults_us + kResolveUs;
@@ -179,6 +180,14 @@ void Cluster::Trouble() {
     world_.Say("sim", [&] { return absl::StrCat("w", number + 1, " is cut off from the other workers"); });
     world_.queue.In(1 + world_.UpTo(3'000'000), [this] { alone_ = -1; });
   }
+}
+
+void Cluster::HangUp() {
+  if (world_.scenario.hang_up_us == 0 || !world_.faults()) return;
+  world_.queue.In(1 + world_.UpTo(2 * world_.scenario.hang_up_us), [this] {
+    if (world_.faults()) workers_[world_.rng.Below(workers_.size())]->HangUp();
+    HangUp();
+  });
 }
 
 void Cluster::Drain() {

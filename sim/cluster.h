@@ -30,6 +30,7 @@ class Cluster {
   void Tick();
   // Things that happen to workers.
   void Trouble();
+  void HangUp();
   void Operate();
   void Push(CoordinatorModel& leader);
   // Drains a worker, or lets one have work again.

@@ -66,6 +66,15 @@ Scenario ScenarioOf(uint64_t seed) {
   }
   if (s.checkpoint_every > 0 && members.Chance(0.6)) s.drain_us = members.Between(500'000, 3'000'000);
   if (members.Chance(0.05)) s.older_store = 0.3;
+  Rng hang_ups(HashSeed({seed, 4}));
+  if (hang_ups.Chance(0.4)) s.hang_up_us = hang_ups.Between(300'000, 3'000'000);
+  if (s.hang_up_us > 0 && s.checkpoint_every > 0 && hang_ups.Chance(0.5)) {
+    s.quiet = true;
+    s.latency_us_max = hang_ups.Between(500, 20'000);
+    s.reset = s.crash = s.pause = s.unknown = s.older_store = 0;
+    s.lose_us = 0;
+    s.drain_us = hang_ups.Between(500'000, 2'000'000);
+  }
   return s;
 }
 
@@ -111,13 +120,14 @@ std::string Scenario::ToString() const {
       "push %d us, "
       "not before %.1f, planner %d, stop %d, ranks min %d, checkpoint every %d (write %d us), trouble of a "
       "worker "
-      "every %d us (kill %.2f, pause %.2f, cut off %.2f, partition %.2f), drain every %d us, older store "
-      "%.1f, "
+      "every %d us (kill %.2f, pause %.2f, cut off %.2f, partition %.2f), hang up every %d us, quiet %d, "
+      "drain every %d us, "
+      "older store %.1f, "
       "faults end at %d us",
       workers, ranks_per_worker, step_us_max, apply_us_max, latency_us_max, store_us_max, in_order, late,
       duplicate, reset, crash, pause, pause_us_max, unknown, refuse, staging_deadline_us, restart_us_max,
       push_us_max, not_before, planner, stop, ranks_min, checkpoint_every, write_us_max, lose_us, kill,
-      pause_worker, cut_off, partition, drain_us, older_store, faults_us);
+      pause_worker, cut_off, partition, hang_up_us, quiet, drain_us, older_store, faults_us);
 }
 
 }  // namespace ballast::sim

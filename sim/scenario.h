@@ -43,6 +43,8 @@ struct Scenario {
   double pause_worker = 0;       // stands still,
   double cut_off = 0;            // loses the coordinators,
   double partition = 0;          // or the other workers
+  Micros hang_up_us = 0;         // mean time until a worker takes a peer for lost that is not; 0 = never
+  bool quiet = false;            // there is no other trouble, so that no step may be lost
   Micros drain_us = 0;           // mean time between two drains or uncordonings; 0 = none
   double older_store = 0;        // per new coordinator: it starts on a store that was set back
   Micros faults_us = 6'000'000;  // from then on there is no trouble, and no new plan

@@ -9,7 +9,7 @@
 namespace ballast::sim {
 namespace {
 
-constexpr std::array<std::pair<PlantedBug, const char*>, 19> kPlants = {{
+constexpr std::array<std::pair<PlantedBug, const char*>, 21> kPlants = {{
     {PlantedBug::kFenceIgnoresOneRank, "fence-ignores-one-rank"},
     {PlantedBug::kCommitBeforeStore, "commit-before-store"},
     {PlantedBug::kTermUnchecked, "term-unchecked"},
@@ -25,6 +25,8 @@ constexpr std::array<std::pair<PlantedBug, const char*>, 19> kPlants = {{
     {PlantedBug::kVersionReused, "version-reused"},
     {PlantedBug::kUnpublishedLoaded, "unpublished-loaded"},
     {PlantedBug::kResumedEarlier, "resumed-earlier"},
+    {PlantedBug::kRolledToLowest, "rolled-to-lowest"},
+    {PlantedBug::kOwnUpdateSkipped, "own-update-skipped"},
     {PlantedBug::kOlderStoreLeads, "older-store-leads"},
     {PlantedBug::kAssignBeforeStore, "assign-before-store"},
     {PlantedBug::kDetachedIsLost, "detached-is-lost"},

@@ -22,10 +22,11 @@ SessionOptions OptionsOf(World& world, int number, int64_t life) {
   options.identity.device = "cpu";
   options.identity.ranks = world.scenario.ranks_per_worker;
   options.bugs = world.bugs;
-  // Room that comes and goes: what was promised once is not asked for again.
+  // Room for another plan comes and goes: what was promised once is not asked for again, and what a
+  // generation begins with has been looked at alone.
   options.memory_check = [&world](const JobConfig&, const ParameterLayout&,
                                   const std::vector<const PlanBody*>& plans, const std::vector<Rank>&) {
-    const bool first = plans.back()->reason == "contiguous placement";
+    const bool first = plans.size() == 1;
     if (!first && world.Trouble(world.scenario.refuse)) return absl::ResourceExhaustedError("no room now");
     return absl::OkStatus();
   };
@@ -60,6 +61,7 @@ void WorkerModel::Start() {
   session_ = std::make_unique<Session>(OptionsOf(world_, number_, life_));
   paused_until_ = 0;
   left_.clear();
+  kept_ = Left();
   world_.checkers.Watch(WorkerId(name()), session_.get());
   if (life_ > 1) world_.Say(name(), [] { return "starts again"; });
   Attach();
@@ -113,7 +115,8 @@ void WorkerModel::OnMessage(StreamId stream, const CoordinatorMessage& message) 
   world_.Say(name(), [&] { return "<- " + ToString(message); });
   SessionActions actions = session_->OnMessage(message);
   Check();
-  if (actions.start.has_value()) world_.checkers.OnAssigned(actions.start->assign, *session_);
+  if (actions.start.has_value())
+    world_.checkers.OnAssigned(actions.start->assign, *session_, world_.scenario.quiet);
   CarryOut(std::move(actions));
   if (std::holds_alternative<Refused>(message)) network_.Break(stream);
 }
@@ -148,7 +151,19 @@ void WorkerModel::StartRun(const StartGeneration& start) {
 }
 
 void WorkerModel::EndRun() {
-  if (run_.has_value()) left_.insert(run_->assign.stamp.generation);
+  if (run_.has_value()) {
+    const Assign& assign = run_->assign;
+    left_.insert(assign.stamp.generation);
+    if (!ranks_.empty()) {
+      kept_ = {assign, assign.stamp.generation, {}};
+      for (RankModel& rank : ranks_)
+        kept_.ranks[rank.rank] = {rank.done, std::move(rank.homes), std::move(rank.moved)};
+    } else if (assign.retained == kept_.generation) {
+      kept_.generation = assign.stamp.generation;
+    } else {
+      kept_ = Left();
+    }
+  }
   ranks_.clear();
   run_.reset();
   ++epoch_;
@@ -169,6 +184,13 @@ void WorkerModel::WatchPeers() {
     return LosePeer(member.rank, "connection reset");
   }
   LaterInRun(100'000 + world_.UpTo(500'000), [this] { WatchPeers(); });
+}
+
+void WorkerModel::HangUp() {
+  if (!alive() || !run_.has_value() || paused_until_ > world_.queue.now()) return;
+  for (const Member& member : run_->assign.members) {
+    if (member.worker.value() != name()) return LosePeer(member.rank, "hung up");
+  }
 }
 
 void WorkerModel::LosePeer(Rank peer, const std::string& detail) {
@@ -202,7 +224,7 @@ void WorkerModel::StartRanks() {
                                            assign.start_step, world_.bugs);
     model.applied = assign.start_step.Plus(-1);
     model.version = assign.plan->stamp.version;
-    Load(model, assign);
+    assign.retained.value() > 0 ? Resume(model, assign) : Load(model, assign);
   }
   for (Rank rank : run_->local_ranks) CarryOut(session_->OnStarted(run, rank));
   for (size_t i = 0; epoch == epoch_ && i < ranks_.size(); ++i) MayBegin(ranks_[i]);
@@ -230,6 +252,38 @@ void WorkerModel::Load(RankModel& rank, const Assign& assign) {
       rank.homes[block] = stored != nullptr ? stored->blocks.at(block) : Step(0);
     }
   }
+}
+
+void WorkerModel::Resume(RankModel& rank, const Assign& assign) {
+  const auto left = kept_.ranks.find(rank.rank);
+  if (kept_.generation != assign.retained || left == kept_.ranks.end()) {
+    throw Violation("load", absl::StrCat("rank ", rank.rank.value(), " has nothing of generation ",
+                                         assign.retained.value()));
+  }
+  const Step completed = assign.start_step.Plus(-1);
+  const bool behind = left->second.done < completed && !Planted(world_.bugs, PlantedBug::kOwnUpdateSkipped);
+  Collective& collective = around_.collective(kept_.assign);
+  const std::vector<Rank>& homes = assign.plan->body.homes;
+  for (size_t b = 0; b < homes.size(); ++b) {
+    if (homes[b] != rank.rank) continue;
+    const BlockId block(static_cast<int32_t>(b));
+    std::optional<Step> state;
+    for (const auto* kept : {&left->second.moved, &left->second.homes}) {
+      if (const auto it = kept->find(block); it != kept->end()) state = it->second;
+    }
+    // It has come with the refresh before the last step, and nobody has looked at it yet.
+    if (!state.has_value()) state = collective.Take(left->second.done, block);
+    if (!state.has_value()) {
+      throw Violation("load", absl::StrCat("rank ", rank.rank.value(), " goes on behind step ",
+                                           completed.value(), " without block ", block.value()));
+    }
+    if (behind) {
+      world_.checkers.OnUpdate(rank.rank, block, *state, completed);
+      state = completed;
+    }
+    rank.homes[block] = *state;
+  }
+  left->second = {completed, rank.homes, {}};
 }
 
 Step WorkerModel::step() const {

@@ -42,6 +42,9 @@ class WorkerModel {
   void Pause(Micros duration);   // SIGSTOP, then SIGCONT
   void CutOff(Micros duration);  // from all coordinators, and from nothing else
 
+  // Takes a peer for lost that is not.
+  void HangUp();
+
   void OnMessage(StreamId stream, const CoordinatorMessage& message);
   void OnStreamClosed(StreamId stream);
   // A table is complete: each rank looks at it after a while.
@@ -67,6 +70,7 @@ class WorkerModel {
     Step applied;                   // the last table
     Step done;                      // the last update and refresh
     std::map<BlockId, Step> homes;  // state of the blocks that are at home here
+    std::map<BlockId, Step> moved;  // of those that have moved away behind `done`
     std::set<Step> tables;          // ready to be applied, in order
     PlanVersion version;            // of the step before
     std::optional<Step> stop_after;
@@ -88,6 +92,8 @@ class WorkerModel {
   void OnRendezvous(const RendezvousValue& value);
   void StartRanks();
   void Load(RankModel& rank, const Assign& assign);
+  // What the rank held at the end of the generation before; finishes its last step.
+  void Resume(RankModel& rank, const Assign& assign);
   // Looks after the other members, as neighbours and communicators do.
   void WatchPeers();
   void LosePeer(Rank peer, const std::string& detail);
@@ -113,7 +119,18 @@ class WorkerModel {
   Micros cut_until_ = 0;
   StreamId stream_;  // 0 = detached
   std::optional<StartGeneration> run_;
-  std::set<Generation> left_;    // runs that this process was in
+  std::set<Generation> left_;  // runs that this process was in
+  // What ranks held when their generation ended.
+  struct LeftRank {
+    Step done;
+    std::map<BlockId, Step> homes, moved;
+  };
+  struct Left {
+    Assign assign;          // of the generation whose states these are
+    Generation generation;  // at whose end they were still there
+    std::map<Rank, LeftRank> ranks;
+  };
+  Left kept_;
   std::set<std::string> met_;    // workers whose rendezvous value has come
   std::deque<RankModel> ranks_;  // empty = not running
 };

@@ -110,7 +110,11 @@ void WorkerModel::ApplyTables(RankModel& rank) {
 
 void WorkerModel::Complete(RankModel& rank, Step step) {
   if (step <= rank.done) return;
+  const PlanVersion version = rank.fence.PlanFor(step)->stamp.version;
+  if (!session_->OnApplying(session_->run(), rank.rank, step, version)) return;
+  world_.checkers.OnApplied(session_->run().generation, step);
   rank.done = step;
+  rank.moved.clear();
   Collective& collective = around_.collective(run_->assign);
   const std::vector<Rank>& homes = rank.fence.PlanFor(step)->body.homes;
   const std::vector<Rank>& next = rank.fence.PlanFor(step.Next())->body.homes;
@@ -129,6 +133,7 @@ void WorkerModel::Complete(RankModel& rank, Step step) {
     updated[block] = step;
     if (next[b] == rank.rank) continue;
     collective.Send(step, block, it->second);
+    rank.moved.insert(*it);
     rank.homes.erase(it);
   }
   auto asked = rank.checkpoints.find(step);

@@ -43,6 +43,7 @@ absl::StatusOr<CoordinatorMessage> ReadAssign(const v1::Assign& in, IdReader& id
     out.checkpoint =
         CheckpointRef{in.checkpoint().directory(), ids.Get<Step>("checkpoint.step", in.checkpoint().step())};
   }
+  out.retained = ids.Get<Generation>("retained", in.retained());
   return out;
 }
 
@@ -169,6 +170,7 @@ v1::CoordinatorMessage ToProto(const CoordinatorMessage& message) {
                      to->mutable_checkpoint()->set_directory(m.checkpoint->directory);
                      to->mutable_checkpoint()->set_step(m.checkpoint->step.value());
                    }
+                   to->set_retained(m.retained.value());
                  },
                  [&](const Stage& m) {
                    SetStamp(m.stamp, out.mutable_stage()->mutable_stamp());

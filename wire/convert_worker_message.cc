@@ -108,6 +108,8 @@ void Fill(const Frozen& frozen, v1::Frozen* out) {
     v1::Frozen::RankProgress* to = out->add_ranks();
     to->set_rank(progress.rank.value());
     to->set_step(progress.step.value());
+    to->set_plan(progress.plan.value());
+    to->set_holds(progress.holds);
   }
 }
 
@@ -120,8 +122,9 @@ Frozen ReadFrozen(const v1::Frozen& in, IdReader& ids) {
   out.pending = ids.Get<PlanVersion>("pending", in.pending());
   out.switch_step = ids.Get<Step>("switch_step", in.switch_step());
   for (const v1::Frozen::RankProgress& progress : in.ranks()) {
-    out.ranks.push_back(
-        {ids.Get<Rank>("ranks.rank", progress.rank()), ids.Get<Step>("ranks.step", progress.step())});
+    out.ranks.push_back({ids.Get<Rank>("ranks.rank", progress.rank()),
+                         ids.Get<Step>("ranks.step", progress.step()),
+                         ids.Get<PlanVersion>("ranks.plan", progress.plan()), progress.holds()});
   }
   return out;
 }

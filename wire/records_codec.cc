@@ -241,6 +241,7 @@ std::string EncodeRecord(const GenerationRecord& record) {
   out.set_ended(record.ended);
   out.set_reason(record.reason);
   if (record.checkpoint.has_value()) SetRef(*record.checkpoint, out.mutable_checkpoint());
+  out.set_retained(record.retained.value());
   return Serialize(out);
 }
 
@@ -264,6 +265,7 @@ absl::StatusOr<GenerationRecord> DecodeGenerationRecord(const std::string& bytes
     out.checkpoint =
         CheckpointRef{in.checkpoint().directory(), ids.Get<Step>("checkpoint.step", in.checkpoint().step())};
   }
+  out.retained = ids.Get<Generation>("retained", in.retained());
   if (!ids.status().ok()) return Damaged("generation", ids.status());
   return out;
 }

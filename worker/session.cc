@@ -146,7 +146,8 @@ SessionActions Session::OnAssign(const Assign& assign) {
   if (!local_ranks.ok()) {
     actions.send = Say(JobFailure{CurrentStamp(), Step(),
                                   absl::StrCat("worker ", options_.identity.worker.value(),
-                                               " cannot run its ranks: ", local_ranks.status().message())},
+                                               " cannot run its ranks: ", local_ranks.status().message()),
+                                  /*retry=*/assign.retained.value() > 0},
                        /*lasting=*/true)
                        .send;
     return actions;
@@ -163,8 +164,8 @@ SessionActions Session::OnAssign(const Assign& assign) {
   if (Planted(options_.bugs, PlantedBug::kPlanKeptAtAssign)) committed_ = planted_kept_.committed;
   for (Rank rank : local_ranks_) {
     RankState& state = ranks_[rank];
-    state.step = assign.start_step.Plus(-1);
-    state.active = active_->stamp.version;
+    state.step = state.applied = assign.start_step.Plus(-1);
+    state.active = state.applied_plan = active_->stamp.version;
     state.switch_step = assign.start_step;
   }
   actions.start = StartGeneration{assign, local_ranks_};
@@ -282,7 +283,7 @@ Frozen Session::Freeze() const {
   frozen.stamp = CurrentStamp();
   bool first = true;
   for (const auto& [rank, state] : ranks_) {
-    frozen.ranks.push_back({rank, state.step});
+    frozen.ranks.push_back({rank, state.applied, state.applied_plan, state.holds});
     frozen.step = first ? state.step : std::min(frozen.step, state.step);
     first = false;
     if (state.decided > state.active) {

@@ -92,7 +92,11 @@ class Session {
   SessionActions OnStarted(const RunId& run, Rank rank);
   SessionActions OnDecided(const RunId& run, Rank rank, PlanVersion version, Step switch_step);
   SessionActions OnActive(const RunId& run, Rank rank, PlanVersion version, Step switch_step);
+  // False: the generation has ended here, and what was said of its ranks must stay true.
+  [[nodiscard]] bool OnApplying(const RunId& run, Rank rank, Step step, PlanVersion plan);
   SessionActions OnStepDone(const RunId& run, Rank rank, Step step);
+  // What `rank` held of its homes is gone, or was never there; also after its run has ended.
+  void OnReleased(const RunId& run, Rank rank);
   SessionActions OnFinished(const RunId& run, Rank rank, Step step, bool stopped, bool drained = false);
   // The communicator lost `peer`; the daemon has aborted its ranks itself.
   SessionActions OnLostPeer(const RunId& run, Rank peer, const std::string& detail);
@@ -132,7 +136,10 @@ class Session {
   struct RankState {
     bool started = false;
     bool finished = false;
-    Step step;            // last completed
+    bool holds = true;  // the states of its homes, or what they were filled from
+    Step step;          // last completed
+    Step applied;       // the last update; the step before the first while there is none
+    PlanVersion applied_plan;
     PlanVersion decided;  // highest
     PlanVersion active;
     Step switch_step;   // of `active`

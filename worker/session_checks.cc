@@ -28,6 +28,15 @@ absl::StatusOr<std::vector<Rank>> Session::CheckAssign(const Assign& assign, Par
                                                    ", allowed ", assign.start_step.value() - 1,
                                                    " (the step before start_step)"));
   }
+  if (assign.retained.value() > 0) {
+    const auto left = frozen_.find(assign.stamp.job);
+    if (assign.checkpoint.has_value() || left == frozen_.end() ||
+        left->second.stamp.generation != assign.retained) {
+      return absl::FailedPreconditionError(absl::StrCat("retained: found generation ",
+                                                        assign.retained.value(),
+                                                        ", which is not the one that this worker left last"));
+    }
+  }
   const int ranks = options_.identity.ranks;
   std::vector<std::optional<Rank>> by_device(ranks > 0 ? ranks : 0);
   for (size_t i = 0; i < assign.members.size(); ++i) {

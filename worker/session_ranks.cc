@@ -68,6 +68,19 @@ SessionActions Session::OnActive(const RunId& run, Rank rank, PlanVersion versio
   return Say(Active{CurrentStamp(), options_.identity.incarnation, version, switch_step}, /*lasting=*/false);
 }
 
+bool Session::OnApplying(const RunId& run, Rank rank, Step step, PlanVersion plan) {
+  RankState* state = Find(run, rank);
+  if (state == nullptr) return false;
+  state->applied = step;
+  state->applied_plan = plan;
+  return true;
+}
+
+void Session::OnReleased(const RunId& run, Rank rank) {
+  auto state = ranks_.find(rank);
+  if (run == run_ && state != ranks_.end()) state->second.holds = false;
+}
+
 SessionActions Session::OnStepDone(const RunId& run, Rank rank, Step step) {
   RankState* state = Find(run, rank);
   if (state == nullptr) return {};

@@ -45,7 +45,10 @@ class StepCoordination {
   virtual void OnDecided(Rank rank, PlanVersion version, Step switch_step) = 0;
   // `rank` starts `switch_step` with `version`.
   virtual void OnActive(Rank rank, PlanVersion version, Step switch_step) = 0;
-  // `rank` has applied the update of `step`.
+  // `rank` has the table of `step`, which ran under `plan`, and is about to apply its update. False: this
+  // daemon has left the generation, and has told how far its ranks are; the update must not be made.
+  [[nodiscard]] virtual bool OnApplying(Rank rank, Step step, PlanVersion plan) = 0;
+  // `rank` has applied the update of `step`, and its slots are filled.
   virtual void OnStepDone(Rank rank, Step step) = 0;
   // What `rank` measured of a step, and the rows that it computed by layer.
   virtual void OnRankStep(Rank rank, const RankStep& step, const std::vector<int64_t>& layer_assignments) = 0;

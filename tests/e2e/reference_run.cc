@@ -29,6 +29,7 @@ class Recorder final : public StepCoordination {
   }
   void OnDecided(Rank, PlanVersion, Step) override {}
   void OnActive(Rank, PlanVersion, Step) override {}
+  bool OnApplying(Rank, Step, PlanVersion) override { return true; }
   void OnStepDone(Rank, Step) override {}
   void OnRankStep(Rank, const RankStep&, const std::vector<int64_t>&) override {}
   void OnReport(StepReport report) override {

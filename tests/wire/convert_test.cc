@@ -233,6 +233,7 @@ TEST(Records, AreGivenBack) {
     EXPECT_EQ(generation_back->members, generation.members);
     EXPECT_EQ(EncodeRecord(*generation_back), EncodeRecord(generation)) << "seed " << seed;
     EXPECT_EQ(generation_back->checkpoint, generation.checkpoint);
+    EXPECT_EQ(generation_back->retained, generation.retained);
 
     CheckpointRecord checkpoint = RandomCheckpointRecord(rng);
     auto checkpoint_back = DecodeCheckpointRecord(EncodeRecord(checkpoint));

@@ -87,6 +87,7 @@ GenerationRecord RandomGenerationRecord(Rng& rng) {
   record.ended = rng.Chance(0.5);
   record.reason = RandomText(rng, 20);
   if (rng.Chance(0.5)) record.checkpoint = CheckpointRef{RandomText(rng, 8), Step(Small(rng))};
+  record.retained = Generation(Small(rng));
   return record;
 }
 

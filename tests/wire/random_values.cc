@@ -246,7 +246,8 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
     case 11: {
       Frozen frozen{stamp, incarnation, step, version, PlanVersion(Small(rng)), Step(Small(rng)), {}};
       for (uint64_t n = rng.Below(4); frozen.ranks.size() < n;) {
-        frozen.ranks.push_back({Rank(static_cast<int32_t>(Small(rng))), Step(Small(rng))});
+        frozen.ranks.push_back({Rank(static_cast<int32_t>(Small(rng))), Step(Small(rng)),
+                                PlanVersion(Small(rng)), rng.Chance(0.5)});
       }
       return frozen;
     }
@@ -291,6 +292,7 @@ CoordinatorMessage RandomCoordinatorMessage(Rng& rng, size_t kind) {
       assign.plan = std::make_shared<const Plan>(RandomPlan(rng));
       assign.start_step = Step(Small(rng));
       if (rng.Chance(0.5)) assign.checkpoint = CheckpointRef{RandomText(rng, 8), Step(Small(rng))};
+      assign.retained = Generation(Small(rng));
       return assign;
     }
     case 3:

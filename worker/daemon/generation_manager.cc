@@ -3,10 +3,18 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "worker/daemon/data_address.h"
 
 namespace ballast {
+namespace {
+
+// A coordinator decides within seconds what becomes of a generation that ended, and may have to be restarted
+// first. Then the memory is given back.
+const Duration kKeptFor = Seconds(60);
+
+}  // namespace
 
 std::optional<NeighbourRing> RingOf(const RunId& run, const std::vector<Member>& members,
                                     const WorkerId& self) {
@@ -75,18 +83,30 @@ void GenerationManager::Shutdown(const std::string& reason) {
 }
 
 void GenerationManager::Loop() {
+  Kept kept;
   while (true) {
     std::shared_ptr<GenerationRun> run;
     {
       MutexLock lock(mutex_);
-      while (!queued_.has_value() && !ending_) changed_.Wait(mutex_);
+      while (!queued_.has_value() && !ending_) {
+        if (kept.ranks.empty()) {
+          changed_.Wait(mutex_);
+        } else if (!changed_.WaitUntil(mutex_, kept.until)) {
+          kept.ranks.clear();
+        }
+      }
       if (ending_) return;
       Queued next = *std::move(queued_);
       queued_.reset();
-      run = std::make_shared<GenerationRun>(std::move(next.start), std::move(next.rendezvous), parts_, host_);
+      const Assign& assign = next.start.assign;
+      if (kept.run != RunId{assign.stamp.job, assign.retained}) kept.ranks.clear();
+      run = std::make_shared<GenerationRun>(std::move(next.start), std::move(next.rendezvous), parts_,
+                                            std::exchange(kept.ranks, {}), host_);
       current_ = run;
     }
     RunOne(run);
+    kept = {run->id(), run->TakeRetained(), SteadyClock().Now() + kKeptFor};
+    std::erase_if(kept.ranks, [](const auto& entry) { return entry.second == nullptr; });
     MutexLock lock(mutex_);
     current_ = nullptr;
   }

@@ -36,6 +36,13 @@ class GenerationManager final : public Ranks {
     StartGeneration start;
     std::shared_ptr<StreamRendezvous> rendezvous;
   };
+  // What the last generation left here, until another one takes it or does without it, or until nobody is
+  // likely to ask any more.
+  struct Kept {
+    RunId run;
+    RetainedRanks ranks;
+    Time until;
+  };
   void Loop();
   void RunOne(const std::shared_ptr<GenerationRun>& run);
 

@@ -29,6 +29,9 @@ class Tracking final : public StepCoordination {
   void OnActive(Rank rank, PlanVersion version, Step switch_step) override {
     inner_->OnActive(rank, version, switch_step);
   }
+  bool OnApplying(Rank rank, Step step, PlanVersion plan) override {
+    return inner_->OnApplying(rank, step, plan);
+  }
   void OnStepDone(Rank rank, Step step) override {
     int64_t last = last_step_->load();
     while (last < step.value() && !last_step_->compare_exchange_weak(last, step.value())) {
@@ -55,13 +58,14 @@ class Tracking final : public StepCoordination {
 }  // namespace
 
 GenerationRun::GenerationRun(StartGeneration start, std::shared_ptr<StreamRendezvous> rendezvous,
-                             RankParts parts, SessionHost* host)
+                             RankParts parts, RetainedRanks retained, SessionHost* host)
     : start_(std::move(start)),
       id_{start_.assign.stamp.job, start_.assign.stamp.generation},
       rendezvous_(std::move(rendezvous)),
       parts_(std::move(parts)),
       host_(host),
-      last_step_(start_.assign.start_step.value() - 1) {}
+      last_step_(start_.assign.start_step.value() - 1),
+      retained_(std::move(retained)) {}
 
 GenerationRun::~GenerationRun() {
   for (const std::thread& thread : threads_)
@@ -78,6 +82,11 @@ void GenerationRun::Join() {
   for (std::thread& thread : threads_) thread.join();
 }
 
+RetainedRanks GenerationRun::TakeRetained() {
+  MutexLock lock(mutex_);
+  return std::move(retained_);
+}
+
 void GenerationRun::RunRank(Rank rank, int local_rank) {
   // Closed after a failure is told: this daemon's other ranks hear the cause, never that their peer left.
   std::unique_ptr<Communicator> communicator;
@@ -86,7 +95,15 @@ void GenerationRun::RunRank(Rank rank, int local_rank) {
     Tracking coordination(host_->CoordinationFor(id_), &last_step_);
     RankContext context{
         .assign = &start_.assign, .rank = rank, .local_rank = local_rank, .coordination = &coordination};
-    return ConnectAndTrain(context, communicator);
+    {
+      MutexLock lock(mutex_);
+      if (start_.assign.retained.value() > 0) context.retained = std::move(retained_[rank]);
+    }
+    absl::StatusOr<RankResult> ended = ConnectAndTrain(context, communicator);
+    if (context.retained == nullptr) host_->OnReleased(id_, rank);
+    MutexLock lock(mutex_);
+    retained_[rank] = std::move(context.retained);
+    return ended;
   }();
   if (result.ok()) {
     Log(LogLevel::kInfo, "rank finished",
@@ -113,6 +130,10 @@ void GenerationRun::Forget(const Communicator* communicator) {
 
 absl::StatusOr<RankResult> GenerationRun::ConnectAndTrain(RankContext& context,
                                                           std::unique_ptr<Communicator>& communicator) {
+  const Generation retained = start_.assign.retained;
+  if (retained.value() > 0 && context.retained == nullptr) {
+    return absl::UnavailableError(absl::StrCat("what it held of generation ", retained.value(), " is gone"));
+  }
   BALLAST_ASSIGN_OR_RETURN(communicator, parts_.connect(context, *rendezvous_));
   {
     MutexLock lock(mutex_);

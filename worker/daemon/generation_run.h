@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,10 @@
 namespace ballast {
 
 class CheckpointLoader;
+struct RetainedRank;
+
+// What the ranks of a daemon still hold of a generation that ended under them.
+using RetainedRanks = std::map<Rank, std::shared_ptr<const RetainedRank>>;
 
 // How a rank's training ended well.
 struct RankResult {
@@ -33,6 +38,9 @@ struct RankContext {
   int local_rank = 0;
   StepCoordination* coordination = nullptr;
   std::shared_ptr<CheckpointLoader> loader = {};  // left by connect for train, when a checkpoint is assigned
+  // What the rank begins with, when the assignment says so; train replaces it by what is left when the rank
+  // ends and another generation may go on from there. Null = nothing.
+  std::shared_ptr<const RetainedRank> retained = {};
 };
 
 // The two halves of a rank's life; tests put their own in.
@@ -43,14 +51,14 @@ struct RankParts {
       connect;
   // Trains. LostPeerError for a lost peer, Aborted after the communicator was aborted;
   // anything else is the job's failure and names the step where there is one.
-  std::function<absl::StatusOr<RankResult>(const RankContext& context, Communicator& communicator)> train;
+  std::function<absl::StatusOr<RankResult>(RankContext& context, Communicator& communicator)> train;
 };
 
 class GenerationRun {
  public:
-  // `host` must outlive the run.
+  // `retained` of the generation that the assignment names; `host` must outlive the run.
   GenerationRun(StartGeneration start, std::shared_ptr<StreamRendezvous> rendezvous, RankParts parts,
-                SessionHost* host);
+                RetainedRanks retained, SessionHost* host);
   ~GenerationRun();  // the threads must have been joined, or not started
   GenerationRun(const GenerationRun&) = delete;
   GenerationRun& operator=(const GenerationRun&) = delete;
@@ -63,6 +71,8 @@ class GenerationRun {
   void Begin();
   // Returns when all have ended.
   void Join();
+  // After Join: what they left.
+  RetainedRanks TakeRetained() EXCLUDES(mutex_);
 
   // Ranks leave every wait at once. The first reason stays. From any thread; does not block.
   void Abort(const std::string& reason) EXCLUDES(mutex_);
@@ -96,6 +106,7 @@ class GenerationRun {
   bool told_ GUARDED_BY(mutex_) = false;  // the coordinator knows, or need not know, why
   std::string reason_ GUARDED_BY(mutex_);
   std::vector<Communicator*> communicators_ GUARDED_BY(mutex_);  // connected, not yet destroyed
+  RetainedRanks retained_ GUARDED_BY(mutex_);
 
   std::vector<std::thread> threads_;
 };

@@ -44,6 +44,10 @@ class SessionHost::RunCoordination final : public StepCoordination {
          {"plan", version.value()}});
     host_->Apply([&](Session& session) { return session.OnActive(run_, rank, version, switch_step); });
   }
+  bool OnApplying(Rank rank, Step step, PlanVersion plan) override {
+    MutexLock lock(host_->mutex_);
+    return host_->session_.OnApplying(run_, rank, step, plan);
+  }
   void OnStepDone(Rank rank, Step step) override {
     host_->Apply([&](Session& session) { return session.OnStepDone(run_, rank, step); });
   }
@@ -168,6 +172,10 @@ void SessionHost::OnStarted(const RunId& run, Rank rank) {
 }
 void SessionHost::OnFinished(const RunId& run, Rank rank, Step step, bool stopped, bool drained) {
   Apply([&](Session& session) { return session.OnFinished(run, rank, step, stopped, drained); });
+}
+void SessionHost::OnReleased(const RunId& run, Rank rank) {
+  MutexLock lock(mutex_);
+  session_.OnReleased(run, rank);
 }
 void SessionHost::OnLostPeer(const RunId& run, Rank peer, const std::string& detail) {
   Apply([&](Session& session) { return session.OnLostPeer(run, peer, detail); });

@@ -76,6 +76,7 @@ class SessionHost {
   // ---- rank threads and whoever watches them ----
   void OnStarted(const RunId& run, Rank rank);
   void OnFinished(const RunId& run, Rank rank, Step step, bool stopped, bool drained = false);
+  void OnReleased(const RunId& run, Rank rank) EXCLUDES(mutex_);
   void OnLostPeer(const RunId& run, Rank peer, const std::string& detail);
   void OnFailure(const RunId& run, Step step, const std::string& cause, bool retry = false);
   void OnLeaving(const std::string& reason);

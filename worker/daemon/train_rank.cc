@@ -61,8 +61,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> Connect(const RankOptions& options
   return device.connect(context, rendezvous, SteadyClock().Now() + options.rendezvous_timeout);
 }
 
-absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& device,
-                                 const RankContext& context, Communicator& communicator) {
+absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& device, RankContext& context,
+                                 Communicator& communicator) {
   const Assign& assign = *context.assign;
   const JobConfig& job = *assign.job;
   BALLAST_ASSIGN_OR_RETURN(ParameterLayout layout,
@@ -82,7 +82,8 @@ absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& d
                                           .plan = assign.plan,
                                           .start_step = assign.start_step,
                                           .topology = TopologyOf(assign.members),
-                                          .exchange_timeout = options.exchange_timeout},
+                                          .exchange_timeout = options.exchange_timeout,
+                                          .retained = context.retained.get()},
                                          {.layout = layout,
                                           .backend = *backend,
                                           .communicator = communicator,
@@ -91,7 +92,12 @@ absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& d
                                           .coordination = *context.coordination,
                                           .clock = clock,
                                           .fill_state = std::move(fill)}));
+  context.retained = nullptr;  // the trainer has it
   TrainResult result = trainer->Run();
+  if (result.resumable) {
+    absl::StatusOr<RetainedRank> retained = trainer->Release();
+    if (retained.ok()) context.retained = std::make_shared<const RetainedRank>(*std::move(retained));
+  }
   if (!result.status.ok()) return result.status;
   return RankResult{.step = result.last_step, .stopped = result.stopped, .drained = result.drained};
 }
@@ -103,7 +109,7 @@ RankParts MakeRankParts(const RankOptions& options, const RankDevice& device) {
               [options, device](RankContext& context, RendezvousStore& rendezvous) {
                 return Connect(options, device, context, rendezvous);
               },
-          .train = [options, device](const RankContext& context,
+          .train = [options, device](RankContext& context,
                                      Communicator& communicator) -> absl::StatusOr<RankResult> {
             try {
               return Train(options, device, context, communicator);

@@ -26,11 +26,17 @@ absl::Status HomeStore::Add(BlockId id) {
 void HomeStore::Retire(BlockId id, Step until) {
   HomeBlock block = std::move(at(id));
   blocks_.erase(id);
-  retired_.push_back({std::move(block.state), until});
+  retired_.push_back({id, std::move(block.state), until});
 }
 
 void HomeStore::Forget(Step step) {
   std::erase_if(retired_, [&](const Retired& retired) { return retired.until <= step; });
+}
+
+std::vector<BlockId> HomeStore::owned() const {
+  std::vector<BlockId> owned;
+  for (const auto& [id, block] : blocks_) owned.push_back(id);
+  return owned;
 }
 
 HomeBlock& HomeStore::at(BlockId id) {

@@ -47,13 +47,15 @@ class HomeStore {
   // Writes the block's master weights, as compute weights, to HomeBlock::updated.
   void CastMaster(Stream& stream, BlockId block);
 
-  int retired() const { return static_cast<int>(retired_.size()); }
-
- private:
   struct Retired {
+    BlockId block;
     Buffer state;
     Step until;
   };
+  const std::vector<Retired>& retired() const { return retired_; }  // oldest first
+  std::vector<BlockId> owned() const;                               // rising
+
+ private:
   void* State(BlockId block, int which);
 
   const ParameterLayout& layout_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,28 +33,106 @@ absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Make(const OptimizerOption
                                                            const ParameterLayout& layout, PlanPtr plan,
                                                            const FillState& fill, Backend& backend,
                                                            Stream& stream, Communicator& communicator,
-                                                           Time deadline) {
+                                                           Time deadline, Step completed,
+                                                           Resumption* resumption) {
   std::unique_ptr<Optimizer> optimizer(new Optimizer(options, layout, backend, stream, communicator));
   BALLAST_ASSIGN_OR_RETURN(optimizer->slots_,
                            SlotStore::Make(layout, communicator.rank(), options.slots_per_rank, backend));
   BALLAST_RETURN_IF_ERROR(optimizer->send_.Allocate(backend, options.window_bytes));
   BALLAST_RETURN_IF_ERROR(optimizer->recv_.Allocate(backend, options.window_bytes));
   optimizer->slots_->Switch(stream, plan->body, options.poison_vacated);
-  std::vector<char> state;
-  for (int b = 0; b < static_cast<int>(plan->body.homes.size()); ++b) {
-    const BlockId block(b);
-    if (plan->body.homes[b] != communicator.rank()) continue;
-    BALLAST_RETURN_IF_ERROR(optimizer->homes_.Add(block));
-    // Filled on the host: the backend's memory may lie elsewhere.
-    state.assign(optimizer->homes_.StateBytes(block), 0);
-    BALLAST_RETURN_IF_ERROR(fill(block, state.data()));
-    backend.Copy(stream, optimizer->homes_.at(block).state.data(), state.data(), state.size());
-    BALLAST_RETURN_IF_ERROR(backend.Synchronize(stream));
-    optimizer->homes_.CastMaster(stream, block);
-  }
   BALLAST_RETURN_IF_ERROR(optimizer->Prepare(plan, plan));
+  optimizer->applied_ = completed;
+  if (resumption != nullptr) {
+    BALLAST_RETURN_IF_ERROR(optimizer->Resume(completed, *resumption, deadline));
+  } else {
+    BALLAST_RETURN_IF_ERROR(optimizer->FillHomes(fill));
+  }
   BALLAST_RETURN_IF_ERROR(RefreshSlots(optimizer->Context(), optimizer->refresh_, deadline));
   return optimizer;
+}
+
+absl::Status Optimizer::FillHomes(const FillState& fill) {
+  std::vector<char> state;
+  for (BlockId block : reduce_.owned) {
+    BALLAST_RETURN_IF_ERROR(homes_.Add(block));
+    // Filled on the host: the backend's memory may lie elsewhere.
+    state.assign(homes_.StateBytes(block), 0);
+    BALLAST_RETURN_IF_ERROR(fill(block, state.data()));
+    backend_.Copy(stream_, homes_.at(block).state.data(), state.data(), state.size());
+    BALLAST_RETURN_IF_ERROR(backend_.Synchronize(stream_));
+    homes_.CastMaster(stream_, block);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Optimizer::Resume(Step completed, Resumption& resumption, Time deadline) {
+  const RetainedHomes& held = *resumption.homes;
+  const auto lacks = [&](const std::string& what) {
+    return absl::FailedPreconditionError(absl::StrCat("rank ", communicator_.rank().value(), " holds no ",
+                                                      what, ", needed to go on behind step ",
+                                                      completed.value()));
+  };
+  const auto row = held.rows.find(completed);
+  if (row == held.rows.end() || row->second.size() != RowBytes(table_shape_, communicator_.rank()))
+    return lacks("row of that step");
+  const bool behind = held.applied.Next() == completed;
+  if (!behind && held.applied != completed)
+    return lacks(absl::StrCat("state of that step: step ", held.applied.value(), " was its last"));
+  BALLAST_RETURN_IF_ERROR(FillHomes([&](BlockId block, void* state) -> absl::Status {
+    const auto kept = held.states.find(block);
+    if (kept == held.states.end() || kept->second.size() != homes_.StateBytes(block))
+      return lacks(absl::StrCat("state of block ", block.value()));
+    std::memcpy(state, kept->second.data(), kept->second.size());
+    return absl::OkStatus();
+  }));
+  row_ = {completed, row->second};
+  BALLAST_ASSIGN_OR_RETURN(resumption.table, GatherRows(row_.bytes, deadline));
+  for (const StepHeader& header : resumption.table.headers) {
+    if (header.step == completed && header.generation == resumption.table.headers[0].generation) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("the ranks go on behind step ", completed.value(), ", and one brings the row of step ",
+                     header.step.value(), " of generation ", header.generation.value()));
+  }
+  if (!behind) return absl::OkStatus();
+  for (BlockId block : reduce_.owned) {
+    const auto gradient = held.gradients.find(block);
+    if (gradient == held.gradients.end() || gradient->second.size() != homes_.at(block).gradient.bytes())
+      return lacks(absl::StrCat("gradient of block ", block.value()));
+    backend_.Copy(stream_, homes_.at(block).gradient.data(), gradient->second.data(),
+                  gradient->second.size());
+  }
+  Update(completed, resumption.table);
+  return backend_.Synchronize(stream_);
+}
+
+absl::StatusOr<RetainedHomes> Optimizer::Release() {
+  RetainedHomes kept;
+  kept.applied = applied_;
+  for (SentRow* row : {&row_before_, &row_}) {
+    if (row->step.value() > 0) kept.rows[row->step] = std::move(row->bytes);
+  }
+  const auto copy = [&](const void* from, size_t bytes, std::vector<char>& to) {
+    to.resize(bytes);
+    backend_.Copy(stream_, to.data(), from, bytes);
+    return backend_.Synchronize(stream_);
+  };
+  // What has moved away first: of a block that came back since then, the newer state counts.
+  for (const HomeStore::Retired& retired : homes_.retired()) {
+    BALLAST_RETURN_IF_ERROR(
+        copy(retired.state.data(), homes_.StateBytes(retired.block), kept.states[retired.block]));
+  }
+  for (BlockId block : homes_.owned()) {
+    BALLAST_RETURN_IF_ERROR(
+        copy(homes_.at(block).state.data(), homes_.StateBytes(block), kept.states[block]));
+  }
+  if (kept.rows.count(applied_.Next()) > 0) {
+    for (BlockId block : reduce_.owned) {
+      const Buffer& gradient = homes_.at(block).gradient;
+      BALLAST_RETURN_IF_ERROR(copy(gradient.data(), gradient.bytes(), kept.gradients[block]));
+    }
+  }
+  return kept;
 }
 
 absl::Status Optimizer::BeginStep(PlanPtr plan, PlanPtr next) {
@@ -109,26 +189,32 @@ std::optional<BlockId> Optimizer::NonFinite(const std::vector<double>& squares) 
 }
 
 absl::StatusOr<StepTable> Optimizer::ExchangeTable(const StepRow& row, Time deadline) {
+  BALLAST_CHECK(row.losses.size() ==
+                    static_cast<size_t>(table_shape_.sequences[communicator_.rank().index()]) &&
+                row.block_squares.size() == reduce_.owned.size())
+      << "a row of the wrong shape";
+  std::swap(row_, row_before_);
+  row_.step = row.header.step;
+  row_.bytes.resize(RowBytes(table_shape_, communicator_.rank()));
+  EncodeRow(row, row_.bytes.data());
+  return GatherRows(row_.bytes, deadline);
+}
+
+absl::StatusOr<StepTable> Optimizer::GatherRows(const std::vector<char>& row, Time deadline) {
   std::vector<size_t> bytes;
   size_t total = 0;
   for (int r = 0; r < communicator_.size(); ++r) {
     bytes.push_back(RowBytes(table_shape_, Rank(r)));
     total += bytes.back();
   }
-  BALLAST_CHECK(row.losses.size() ==
-                    static_cast<size_t>(table_shape_.sequences[communicator_.rank().index()]) &&
-                row.block_squares.size() == reduce_.owned.size())
-      << "a row of the wrong shape";
-  row_bytes_.resize(bytes[communicator_.rank().index()]);
   table_bytes_.resize(total);
-  EncodeRow(row, row_bytes_.data());
-  std::unique_ptr<Pending> pending =
-      communicator_.AllGather(stream_, row_bytes_.data(), bytes, table_bytes_.data());
+  std::unique_ptr<Pending> pending = communicator_.AllGather(stream_, row.data(), bytes, table_bytes_.data());
   BALLAST_RETURN_IF_ERROR(communicator_.Wait(*pending, deadline));
   return DecodeTable(table_shape_, table_bytes_.data());
 }
 
 void Optimizer::Update(Step step, const StepTable& table) {
+  applied_ = step;
   AdamWStep adam{.learning_rate = LearningRate(options_.config, options_.steps, step),
                  .beta1 = options_.config.beta1,
                  .beta2 = options_.config.beta2,

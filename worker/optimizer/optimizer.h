@@ -23,6 +23,7 @@
 #include "worker/comm/communicator.h"
 #include "worker/model/parameters.h"
 #include "worker/optimizer/home_store.h"
+#include "worker/optimizer/retained.h"
 #include "worker/optimizer/slot_store.h"
 #include "worker/optimizer/step_table.h"
 #include "worker/optimizer/transfers.h"
@@ -41,19 +42,29 @@ struct OptimizerOptions {
   bool poison_vacated = false;     // tests: slots that a plan vacates are filled with NaN
 };
 
-// Used by the rank's thread alone. After an error it is of no use any more.
+// Used by the rank's thread alone. After an error it is of no use any more, but for Release.
 class Optimizer {
  public:
   // Fills a block's state: master weights and both moments, each a run of the block's elements of the
   // backend's master type; `state` is host memory, zeroed.
   using FillState = std::function<absl::Status(BlockId block, void* state)>;
 
-  // Allocates for `plan`, fills the states of its homes and, by a first refresh, all slots: 1 exchange.
+  // How a generation goes on with what the ranks held at the end of the one before.
+  struct Resumption {
+    const RetainedHomes* homes = nullptr;  // this rank's; only read
+    StepTable table;                       // filled in: of the last step that counts
+  };
+
+  // Allocates for `plan`, fills the states of its homes with those after `completed` and, by a first refresh,
+  // all slots: 1 exchange. With `resumption`, whose plan of `completed` has the same content, the states come
+  // from there and not from `fill`: 1 all-gather more brings the table of `completed`, and a rank that has
+  // not applied that step does now. FailedPrecondition when what is held is not enough.
   static absl::StatusOr<std::unique_ptr<Optimizer>> Make(const OptimizerOptions& options,
                                                          const ParameterLayout& layout, PlanPtr plan,
                                                          const FillState& fill, Backend& backend,
                                                          Stream& stream, Communicator& communicator,
-                                                         Time deadline);
+                                                         Time deadline, Step completed = Step(0),
+                                                         Resumption* resumption = nullptr);
 
   const ModelParameters& parameters() const { return *slots_; }
 
@@ -75,10 +86,18 @@ class Optimizer {
   // Compute weights of a whole parameter that is held here; after Refresh those of the next step.
   void CopyWeights(int parameter, void* to);
 
+  // Everything that another generation of the same ranks needs to go on; at any time after Make, also after
+  // an error of the communicator. Of no other use afterwards.
+  absl::StatusOr<RetainedHomes> Release();
+
  private:
   Optimizer(const OptimizerOptions& options, const ParameterLayout& layout, Backend& backend, Stream& stream,
             Communicator& communicator);
   absl::Status Prepare(PlanPtr plan, PlanPtr next);
+  absl::Status FillHomes(const FillState& fill);
+  absl::Status Resume(Step completed, Resumption& resumption, Time deadline);
+  // Everybody's row, `row` being this rank's.
+  absl::StatusOr<StepTable> GatherRows(const std::vector<char>& row, Time deadline);
   ExchangeContext Context();
 
   const OptimizerOptions options_;
@@ -96,7 +115,15 @@ class Optimizer {
   ReduceTransfers reduce_;
   RefreshTransfers refresh_;
   StepTableShape table_shape_;
-  std::vector<char> row_bytes_, table_bytes_;
+  std::vector<char> table_bytes_;
+
+  // For Release.
+  struct SentRow {
+    Step step;
+    std::vector<char> bytes;
+  };
+  Step applied_;
+  SentRow row_, row_before_;
 };
 
 }  // namespace ballast

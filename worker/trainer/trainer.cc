@@ -39,14 +39,23 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Make(const TrainerOptions& opt
       {.element_bytes = parts.backend.element_bytes(), .master_bytes = parts.backend.master_bytes()});
   optimizer.sequences = trainer->batch_.sequences;
   optimizer.poison_vacated = options.poison_vacated;
+  Optimizer::Resumption resumption;
+  if (options.retained != nullptr) resumption.homes = &options.retained->homes;
   absl::StatusOr<std::unique_ptr<Optimizer>> made =
       Optimizer::Make(optimizer, parts.layout, options.plan, parts.fill_state, parts.backend,
-                      *trainer->stream_, parts.communicator, trainer->Deadline());
+                      *trainer->stream_, parts.communicator, trainer->Deadline(), options.start_step.Plus(-1),
+                      options.retained != nullptr ? &resumption : nullptr);
   if (!made.ok()) {
     parts.communicator.Abort(absl::StrCat("rank ", trainer->self_.value(), ": ", made.status().ToString()));
     return made.status();
   }
   trainer->optimizer_ = *std::move(made);
+  if (options.retained != nullptr) {
+    trainer->resumed_ = std::move(resumption.table);
+    for (const StepInHand& step : options.retained->steps) {
+      if (step.step == options.start_step.Plus(-1)) trainer->step_ = step;
+    }
+  }
   if (!trainer->job_.checkpoint.path.empty()) {
     trainer->checkpoints_ = std::make_unique<CheckpointTaker>(
         options.job, trainer->self_, options.checkpoint_writer, parts.layout, parts.backend,
@@ -65,16 +74,32 @@ TrainResult Trainer::Run() {
     // All ranks end here, at the same step.
     absl::Status farewell = Farewell(parts_.communicator, *stream_, Deadline());
     if (result.status.ok()) result.status = farewell;
+    result.resumable = result.drained;
   } else {
+    result.resumable = true;
     parts_.communicator.Abort(absl::StrCat("rank ", self_.value(), ": ", result.status.ToString()));
   }
   return result;
+}
+
+absl::StatusOr<RetainedRank> Trainer::Release() {
+  RetainedRank kept;
+  BALLAST_ASSIGN_OR_RETURN(kept.homes, optimizer_->Release());
+  kept.steps = {std::move(step_before_), std::move(step_)};
+  return kept;
 }
 
 absl::Status Trainer::RunSteps(TrainResult& result) {
   const Step last(job_.training.steps);
   if (options_.start_step == Step(1)) {
     BALLAST_RETURN_IF_ERROR(EvaluateAfter(Step(0), options_.plan->body));
+  } else if (!resumed_.headers.empty()) {
+    // The end of the generation may have come before these were made. Who has them ignores them.
+    reporter_ = ReporterOf(resumed_.headers);
+    if (self_ == reporter_ && step_.step.Next() == options_.start_step) Report(step_, resumed_);
+    if (EvaluationIsDue(options_.start_step.Plus(-1), /*last=*/false)) {
+      BALLAST_RETURN_IF_ERROR(EvaluateAfter(options_.start_step.Plus(-1), options_.plan->body));
+    }
   }
   for (Step step = options_.start_step; step <= last; step = step.Next()) {
     bool stop = false;
@@ -120,9 +145,12 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   const HeaderCells cells = parts_.coordination.Cells();
   row.header = MakeHeader(step, totals, row.block_squares, cells);
   row.losses = totals.losses;
+  step_before_ = std::exchange(step_, {step, running_, begin, std::move(totals)});
   BALLAST_ASSIGN_OR_RETURN(StepTable table, optimizer_->ExchangeTable(row, Deadline()));
   BALLAST_ASSIGN_OR_RETURN(FenceDecision decision, Decide(step, table, cells));
   if (!decision.update) return FailTogether(decision.failure);
+  if (!parts_.coordination.OnApplying(self_, step, running_))
+    return absl::AbortedError("this daemon has left the generation");
 
   times_.Enter(Phase::kUpdate);
   optimizer_->Update(step, table);
@@ -138,9 +166,9 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   times_.Enter(Phase::kOther);
   BALLAST_RETURN_IF_ERROR(parts_.backend.Synchronize(*stream_));
   if (checkpoint) checkpoints_->Begin();
-  ReportTimes(step, totals);
+  ReportTimes(step, step_.totals);
   parts_.coordination.OnStepDone(self_, step);
-  if (self_ == reporter_) Report(step, totals, table, begin);
+  if (self_ == reporter_) Report(step_, table);
   stop = step == stop_step_;
   return absl::OkStatus();
 }
@@ -255,23 +283,23 @@ void Trainer::ReportTimes(Step step, const StepTotals& totals) {
   parts_.coordination.OnRankStep(self_, times_.End(step, sum), assignments);
 }
 
-void Trainer::Report(Step step, const StepTotals& totals, const StepTable& table, Time begin) {
+void Trainer::Report(const StepInHand& step, const StepTable& table) {
   const double sequences = job_.training.global_batch_sequences;
   const SequenceLoss sum = SumLosses(table.losses);
   StepReport report;
   report.job = job_.name;
   report.generation = options_.plan->stamp.generation;
-  report.step = step;
-  report.plan = running_;
+  report.step = step.step;
+  report.plan = step.plan;
   report.tokens = int64_t{job_.training.global_batch_sequences} * job_.data.sequence_length;
   report.loss = sum.cross_entropy / static_cast<double>(report.tokens);
   report.load_balance_loss = sum.load_balance / sequences;
   report.z_loss = sum.z_loss / sequences;
   report.gradient_norm = GlobalNorm(table);
-  report.step_seconds = ToSeconds(parts_.clock.Now() - begin);
-  report.load.step = step;
-  report.load.tokens = totals.expert_tokens;
-  report.rank_tokens = totals.rank_tokens;
+  report.step_seconds = ToSeconds(parts_.clock.Now() - step.begin);
+  report.load.step = step.step;
+  report.load.tokens = step.totals.expert_tokens;
+  report.rank_tokens = step.totals.rank_tokens;
   parts_.coordination.OnReport(std::move(report));
 }
 

@@ -20,6 +20,7 @@
 #include "worker/trainer/checkpoint_taker.h"
 #include "worker/trainer/microbatches.h"
 #include "worker/trainer/parts.h"
+#include "worker/trainer/retained_rank.h"
 #include "worker/trainer/step_times.h"
 #include "worker/trainer/step_totals.h"
 
@@ -33,6 +34,9 @@ struct TrainerOptions {
   Duration exchange_timeout = Seconds(300);  // of one collective, the waiting for slower ranks included
   bool poison_vacated = false;               // tests: vacated slots are filled with NaN
   CheckpointWriter::Options checkpoint_writer = {};
+  // What this rank held when the generation before ended, which goes on behind its last step; only read, by
+  // Make. Null = states come from TrainerParts::fill_state.
+  const RetainedRank* retained = nullptr;
 };
 
 struct TrainResult {
@@ -43,19 +47,25 @@ struct TrainResult {
   Step last_step;  // last completed
   bool stopped = false;
   bool drained = false;  // ended by a drain: the job goes on elsewhere
+  // The job may go on from what this rank holds: it was drained, or others interrupted it.
+  bool resumable = false;
 };
 
 // Everything but construction by the rank's thread; only the communicator's Abort() may come from elsewhere.
 class Trainer {
  public:
-  // Allocates weights and optimizer state and fills them: 1 collective, so when it returns all ranks are
-  // there.
+  // Allocates weights and optimizer state and fills them: 1 collective, 2 with what was retained, so when it
+  // returns all ranks are there.
   static absl::StatusOr<std::unique_ptr<Trainer>> Make(const TrainerOptions& options,
                                                        const TrainerParts& parts);
 
   // Trains to the job's last step, evaluating before the first, every evaluate_every steps and after the
   // last. Once. When it fails on this rank alone it aborts the communicator, so that the others do not wait.
   TrainResult Run();
+
+  // After Run: what another generation of the same members needs to go on, wherever in a step this one was
+  // interrupted. Once.
+  absl::StatusOr<RetainedRank> Release();
 
  private:
   Trainer(const TrainerOptions& options, const TrainerParts& parts);
@@ -72,7 +82,7 @@ class Trainer {
   absl::StatusOr<FenceDecision> Decide(Step step, const StepTable& table, const HeaderCells& cells);
   absl::Status EvaluateAfter(Step step, const PlanBody& plan);
   void ReportTimes(Step step, const StepTotals& totals);
-  void Report(Step step, const StepTotals& totals, const StepTable& table, Time begin);
+  void Report(const StepInHand& step, const StepTable& table);
   bool EvaluationIsDue(Step step, bool last) const;
   Time Deadline() const { return parts_.clock.Now() + options_.exchange_timeout; }
   // `sequences` of the whole batch.
@@ -90,6 +100,8 @@ class Trainer {
   Fence fence_;
   PlanVersion running_;  // plan of the last step
   Rank reporter_{0};     // of the last table; before the first every daemon has just been assigned its ranks
+  StepInHand step_, step_before_;
+  StepTable resumed_;  // of the step before start_step, when it was retained
   bool failed_together_ = false;
   Step stop_step_;      // carry out a stop after this step; 0 = none
   bool drain_ = false;  // that stop is a drain

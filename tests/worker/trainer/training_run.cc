@@ -94,6 +94,10 @@ class Script {
     outcome_.active[version][rank] = step;
     if (static_cast<int>(outcome_.active[version].size()) == spec_.ranks) ++next_;
   }
+  void OnApplying(Rank rank, Step step, PlanVersion plan) {
+    MutexLock lock(mutex_);
+    outcome_.applied[rank] = {rank, step, plan, /*holds=*/true};
+  }
   void OnStepDone(Rank rank, Step step) {
     if (spec_.on_step_done != nullptr) spec_.on_step_done(group_, rank, step);
   }
@@ -149,6 +153,10 @@ class RankScript final : public StepCoordination {
   }
   void OnDecided(Rank, PlanVersion version, Step) override { script_.OnDecided(version); }
   void OnActive(Rank rank, PlanVersion version, Step step) override { script_.OnActive(rank, version, step); }
+  bool OnApplying(Rank rank, Step step, PlanVersion plan) override {
+    script_.OnApplying(rank, step, plan);
+    return true;
+  }
   void OnStepDone(Rank rank, Step step) override {
     step_ = step.Next();
     script_.OnStepDone(rank, step);
@@ -180,7 +188,8 @@ Topology TopologyOf(const RunSpec& spec) {
 }
 
 TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr first, Rank self,
-                    Communicator& communicator, Script& script) {
+                    Communicator& communicator, Script& script,
+                    std::shared_ptr<const RetainedRank>& retained) {
   auto backend =
       spec.make_backend != nullptr ? spec.make_backend(self) : MakeCpuBackend(DType::kFloat32).value();
   auto model = GptMoe::Make(spec.job.model, layout, *backend, spec.job.training.recompute).value();
@@ -201,6 +210,7 @@ TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr 
     return filled;
   };
   options.start_step = spec.start_step;
+  if (!spec.retained.empty()) options.retained = spec.retained[self.index()].get();
   options.checkpoint_writer.before_write = spec.before_checkpoint;
   auto trainer = Trainer::Make(options, {.layout = layout,
                                          .backend = *backend,
@@ -211,7 +221,9 @@ TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr 
                                          .clock = clock,
                                          .fill_state = fill});
   if (!trainer.ok()) return {trainer.status(), Step(), false};
-  return (*trainer)->Run();
+  TrainResult result = (*trainer)->Run();
+  if (result.resumable) retained = std::make_shared<const RetainedRank>((*trainer)->Release().value());
+  return result;
 }
 
 }  // namespace
@@ -274,14 +286,16 @@ RunOutcome RunTraining(const RunSpec& spec) {
   ThreadCommunicatorGroup group(spec.ranks);
   Script script(spec, group);
   std::vector<TrainResult> results(spec.ranks);
+  std::vector<std::shared_ptr<const RetainedRank>> retained(spec.ranks);
   std::vector<CommStats> stats(spec.ranks);
   OnAllRanks(spec.ranks, [&](Rank self) {
     auto communicator = spec.connect != nullptr ? spec.connect(self) : group.Take(self);
-    results[self.index()] = RunRank(spec, layout, first, self, *communicator, script);
+    results[self.index()] = RunRank(spec, layout, first, self, *communicator, script, retained[self.index()]);
     stats[self.index()] = communicator->stats();
   });
   RunOutcome outcome = script.Take();
   outcome.results = std::move(results);
+  outcome.retained = std::move(retained);
   outcome.stats = std::move(stats);
   for (int from = 0; from < spec.ranks; ++from) {
     outcome.pairs.emplace_back();

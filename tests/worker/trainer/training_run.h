@@ -49,19 +49,22 @@ struct RunSpec {
   Step stop_after_report;                   // a stop request is made when this step is reported; 0 = none
   Step checkpoint_after_report;             // the same for a checkpoint; before a stop
   std::function<void(ThreadCommunicatorGroup&, Rank, Step)> on_step_done;
-  std::function<absl::Status(Rank, Step)> read_error;      // of the batch source
-  std::function<void(BlockId, void* master)> edit_master;  // after the initial weights are filled in
+  std::vector<std::shared_ptr<const RetainedRank>> retained;  // [rank] to begin with; empty = nothing
+  std::function<absl::Status(Rank, Step)> read_error;         // of the batch source
+  std::function<void(BlockId, void* master)> edit_master;     // after the initial weights are filled in
 };
 
 struct RunOutcome {
-  std::vector<TrainResult> results;                    // [rank]
-  std::vector<StepReport> reports;                     // in the order in which they were made
-  std::vector<Rank> reporters;                         // [report] the rank that made it
-  std::vector<EvaluationReport> evaluations;           // in the order in which they were made
-  std::vector<Rank> evaluation_reporters;              // [evaluation]
-  std::map<PlanVersion, std::map<Rank, Step>> active;  // switch steps as the ranks told them
-  std::vector<CommStats> stats;                        // [rank] at the end
-  std::vector<std::vector<CommStats>> pairs;           // [from][to] at the end; of thread communicators alone
+  std::vector<TrainResult> results;                           // [rank]
+  std::vector<std::shared_ptr<const RetainedRank>> retained;  // [rank] by resumable ones
+  std::map<Rank, Frozen::RankProgress> applied;               // the last update of each rank that made one
+  std::vector<StepReport> reports;                            // in the order in which they were made
+  std::vector<Rank> reporters;                                // [report] the rank that made it
+  std::vector<EvaluationReport> evaluations;                  // in the order in which they were made
+  std::vector<Rank> evaluation_reporters;                     // [evaluation]
+  std::map<PlanVersion, std::map<Rank, Step>> active;         // switch steps as the ranks told them
+  std::vector<CommStats> stats;                               // [rank] at the end
+  std::vector<std::vector<CommStats>> pairs;  // [from][to] at the end; of thread communicators alone
   std::map<Step, std::map<Rank, WrittenCheckpoint>> checkpoints;
   std::map<Step, std::string> checkpoints_skipped, checkpoints_failed;
   std::map<Rank, std::vector<RankStep>> rank_steps;
