@@ -1,9 +1,10 @@
 // Changes of membership without a loss: a worker is drained, or more ranks are there than the job has.
 //
 // All ranks take a checkpoint after one agreed step and end there; the next generation goes on with the step
-// after it from this checkpoint, so no step is lost and none trained twice. When a member is lost meanwhile,
-// or that checkpoint cannot be completed, it is a recovery like any other: from the newest complete
-// checkpoint, steps behind it are trained again.
+// after it from this checkpoint, so no step is lost and none trained twice. When the generation ends before
+// that and nobody died, its members go on with what they hold and carry out the change then (roll_forward.h).
+// When a member is lost meanwhile, it is a recovery like any other: from the newest complete checkpoint, steps
+// behind it are trained again.
 #pragma once
 
 #include <string>

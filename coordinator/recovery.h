@@ -6,7 +6,9 @@
 // step takes all members, so from then on they cannot get further either. When not one is out, all may be
 // training on unseen: nothing is decided until one speaks, is restarted, or people end the job.
 //
-// All ranks of the next generation load one checkpoint, or begin with initial weights when there is none.
+// When every member has answered and holds its ranks' states, the same members go on with them
+// (roll_forward.h); else all ranks of the next generation load one checkpoint, or begin with initial weights
+// when there is none.
 #pragma once
 
 #include <optional>

@@ -66,6 +66,11 @@ class Checkers {
   // A fence decided `version` and `plan` is what its rank holds of it.
   void OnDecided(Rank rank, PlanVersion version, PlanDigest digest, const PlanPtr& plan);
 
+  // Generations that went on with what their ranks held, and ranks that had to finish a step first.
+  int64_t rolled_forward() const { return static_cast<int64_t>(rolled_forward_.size()); }
+  int64_t own_updates() const { return own_updates_; }
+  void OnOwnUpdate() { ++own_updates_; }
+
   // Empty when nothing is open in the store: the condition that must come true once faults stop.
   std::string Unresolved() const;
 
@@ -98,7 +103,9 @@ class Checkers {
   std::set<PlanVersion> aborted_;
   std::map<PlanVersion, PlanDigest> stored_;
   std::set<Generation> losses_;
-  std::map<Generation, Step> applied_;                // the highest, of any rank
+  std::map<Generation, Step> applied_;  // the highest, of any rank
+  std::set<Generation> rolled_forward_;
+  int64_t own_updates_ = 0;
   std::map<Generation, std::set<WorkerId>> members_;  // as the store has them
   std::set<Incarnation> dead_;
   std::set<WorkerId> dead_names_;          // of which some process has died

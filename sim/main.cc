@@ -46,27 +46,30 @@ std::string TranscriptOf(SimulationOptions options) {
 }
 
 // The last line of the output.
-std::string Summary(uint64_t seeds, uint64_t failed, int64_t generations, const PauseFigures& figures) {
+std::string Summary(uint64_t seeds, uint64_t failed, const SimulationResult& sums) {
+  const PauseFigures& figures = sums.pauses;
   const auto mean = [](Micros sum, int64_t n) { return n > 0 ? sum / n : 0; };
   return absl::StrCat("{\"seeds\":", seeds, ",\"failed\":", failed, ",\"steps\":", figures.steps,
                       ",\"step_us_mean\":", mean(figures.steps_us, figures.steps),
                       ",\"switches\":", figures.switches,
                       ",\"switch_step_us_mean\":", mean(figures.switches_us, figures.switches),
-                      ",\"switch_step_us_max\":", figures.switch_us_max, ",\"generations\":", generations,
-                      ",\"recoveries\":", figures.recoveries,
+                      ",\"switch_step_us_max\":", figures.switch_us_max,
+                      ",\"generations\":", sums.generations, ",\"rolled_forward\":", sums.rolled_forward,
+                      ",\"own_updates\":", sums.own_updates, ",\"recoveries\":", figures.recoveries,
                       ",\"recovery_us_mean\":", mean(figures.recoveries_us, figures.recoveries),
                       ",\"recovery_us_max\":", figures.recovery_us_max, "}\n");
 }
 
 int RunSeeds(uint64_t first, uint64_t last, SimulationOptions options) {
   uint64_t failed = 0;
-  int64_t generations = 0;
-  PauseFigures figures;
+  SimulationResult sums;
   for (uint64_t seed = first;; ++seed) {
     options.seed = seed;
     const SimulationResult result = Simulate(options);
-    generations += result.generations;
-    figures.Add(result.pauses);
+    sums.generations += result.generations;
+    sums.rolled_forward += result.rolled_forward;
+    sums.own_updates += result.own_updates;
+    sums.pauses.Add(result.pauses);
     if (result.failed() && ++failed == 1) {
       const std::string path = absl::StrCat("ballast-sim-", seed, ".transcript");
       std::ofstream(path) << TranscriptOf(options);
@@ -75,7 +78,7 @@ int RunSeeds(uint64_t first, uint64_t last, SimulationOptions options) {
     }
     if (seed == last) break;
   }
-  std::cout << Summary(last - first + 1, failed, generations, figures);
+  std::cout << Summary(last - first + 1, failed, sums);
   return failed > 0 ? kViolated : kOk;
 }
 
@@ -96,7 +99,7 @@ int RunOne(const Flags& flags, SimulationOptions options) {
   }
   if (result.failed())
     std::cout << "seed " << options.seed << ": " << result.checker << ": " << result.what << "\n";
-  std::cout << Summary(1, result.failed() ? 1 : 0, result.generations, result.pauses);
+  std::cout << Summary(1, result.failed() ? 1 : 0, result);
   return result.failed() ? kViolated : kOk;
 }
 

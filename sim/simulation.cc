@@ -52,6 +52,8 @@ SimulationResult Simulate(const SimulationOptions& options) {
     world.Say("sim", [&] { return absl::StrCat("VIOLATION of ", result.checker, ": ", result.what); });
   }
   if (const JobRecord* job = world.store.Job(world.job->name)) result.generations = job->generation.value();
+  result.rolled_forward = world.checkers.rolled_forward();
+  result.own_updates = world.checkers.own_updates();
   result.pauses = world.pauses.Figures(world.store);
   result.steps = result.pauses.steps;
   for (const auto& [key, record] : world.store.plans()) {

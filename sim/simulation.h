@@ -26,6 +26,8 @@ struct SimulationResult {
   int64_t steps = 0;         // training steps begun by every rank
   int64_t plans_active = 0;  // that became ACTIVE, without the first of a generation
   int64_t generations = 0;
+  int64_t rolled_forward = 0;  // generations that went on with what their ranks held
+  int64_t own_updates = 0;     // ranks that had to finish a step first
   PauseFigures pauses;
   std::vector<std::string> transcript;
   bool failed() const { return !checker.empty(); }

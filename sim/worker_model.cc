@@ -283,6 +283,7 @@ void WorkerModel::Resume(RankModel& rank, const Assign& assign) {
     }
     rank.homes[block] = *state;
   }
+  if (behind) world_.checkers.OnOwnUpdate();
   left->second = {completed, rank.homes, {}};
 }
 

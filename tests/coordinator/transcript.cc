@@ -157,13 +157,18 @@ class Runner {
     if (verb == "failure") return JobFailure{stamp, Step(c.number(3)), c.rest(4)};
     if (verb == "gives-up") return JobFailure{stamp, Step(c.number(3)), c.rest(4), /*retry=*/true};
     if (verb == "frozen") {
-      return Frozen{.stamp = stamp,
+      Frozen frozen{.stamp = stamp,
                     .incarnation = IncarnationOf(c),
                     .step = Step(c.number(3)),
                     .plan = {},
                     .pending = {},
                     .switch_step = {},
                     .ranks = {}};
+      if (c.has("rank")) {
+        frozen.ranks.push_back({Rank(static_cast<int>(c.option("rank", 0))), frozen.step,
+                                PlanVersion(c.option("plan", 1)), /*holds=*/true});
+      }
+      return frozen;
     }
     if (verb == "evaluation") {
       return EvaluationReport{job, stamp.generation, Step(c.number(3)), "text",

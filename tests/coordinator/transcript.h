@@ -24,7 +24,7 @@
 //   > lost STREAM JOB RANK DETAIL...
 //   > failure STREAM JOB STEP CAUSE...
 //   > gives-up STREAM JOB STEP CAUSE...     the same, and another generation may do better
-//   > frozen STREAM JOB STEP [incarnation=I] [gen=G]
+//   > frozen STREAM JOB STEP [incarnation=I] [gen=G] [rank=R plan=V]    (rank: it holds that rank's state)
 //   > time SECONDS                          the clock goes on and ticks
 //   > store fenced|unknown|full             how the next write of the following command ends
 //   > crash-before N                        the next command's actions from the Nth on never happen, and the

@@ -75,7 +75,8 @@ Assign AssignAlone() {
           .members = {self},
           .plan = plan,
           .start_step = Step(1),
-          .checkpoint = {}};
+          .checkpoint = {},
+          .retained = {}};
 }
 
 // The next message that says something; an empty one when the stream ended.

@@ -8,6 +8,7 @@
 #include "worker/comm/lost_peer.h"
 #include "worker/comm/thread_communicator.h"
 #include "worker/daemon/generation_manager.h"
+#include "worker/trainer/retained_rank.h"
 
 namespace ballast {
 namespace {
@@ -17,7 +18,7 @@ class Generations : public testing::Test {
  protected:
   Generations() : host_(Identity(), 64, [] {}), watch_(NeighbourWatch::Listen("127.0.0.1", 0).value()) {}
 
-  void Begin(std::function<absl::StatusOr<RankResult>(const RankContext&, Communicator&)> train) {
+  void Begin(std::function<absl::StatusOr<RankResult>(RankContext&, Communicator&)> train) {
     RankParts parts;
     parts.connect = [this](const RankContext& context, RendezvousStore&) {
       return group_->Take(context.rank);
@@ -29,9 +30,11 @@ class Generations : public testing::Test {
     ASSERT_TRUE(host_.OnMessage(Welcome{Term(1)}));
     Assign(Generation(1));
   }
-  void Assign(Generation generation) {
+  void Assign(Generation generation, Generation retained = {}) {
     group_ = std::make_shared<ThreadCommunicatorGroup>(2);
-    ASSERT_TRUE(host_.OnMessage(AssignBoth(generation)));
+    ballast::Assign assign = AssignBoth(generation);
+    assign.retained = retained;
+    ASSERT_TRUE(host_.OnMessage(assign));
   }
   // Blocks in the communicator until it is aborted or lost.
   static absl::Status WaitForOther(const RankContext& context, Communicator& communicator);
@@ -125,6 +128,48 @@ TEST_F(Generations, ANewAssignmentEndsTheOldGenerationFirst) {
   std::optional<Finished> finished = AwaitOutgoing<Finished>(host_);
   ASSERT_TRUE(finished.has_value());
   EXPECT_EQ(finished->stamp.generation, Generation(2));
+}
+
+// What the ranks of a generation leave is there for the next one that asks for it, and for no other.
+TEST_F(Generations, WhatRanksLeaveIsThereForTheNextGenerationAlone) {
+  const auto leave = [](RankContext& context, int64_t applied) {
+    auto left = std::make_shared<RetainedRank>();
+    left->homes.applied = Step(applied);
+    context.retained = left;
+  };
+  std::atomic<int> empty{0}, taken{0};
+  Begin([&](RankContext& context, Communicator& communicator) -> absl::StatusOr<RankResult> {
+    const Generation generation = context.assign->stamp.generation;
+    if (context.retained == nullptr) ++empty;
+    if (context.retained != nullptr && context.retained->homes.applied == Step(7 + context.rank.value()))
+      ++taken;
+    absl::Status status = WaitForOther(context, communicator);
+    // As it ends before it has made anything of what it was given, the second one leaves that.
+    if (generation == Generation(1)) leave(context, 7 + context.rank.value());
+    if (generation == Generation(3)) context.retained = nullptr;
+    return status;
+  });
+  const auto next = [&](int64_t generation, int64_t retained) {
+    ASSERT_TRUE(AwaitOutgoing<Started>(host_).has_value());
+    ASSERT_TRUE(
+        host_.OnMessage(Abort{{Term(1), JobId("demo"), Generation(generation - 1)}, "a connection is lost"}));
+    ASSERT_TRUE(AwaitOutgoing<Frozen>(host_).has_value());
+    Assign(Generation(generation), Generation(retained));
+  };
+  next(2, 1);
+  next(3, 2);
+  // Nothing is left of the third: the next one cannot begin, and may be tried in another way.
+  next(4, 3);
+  const std::optional<JobFailure> failure = AwaitOutgoing<JobFailure>(host_);
+  ASSERT_TRUE(failure.has_value());
+  EXPECT_NE(failure->cause.find("what it held of generation 3 is gone"), std::string::npos) << failure->cause;
+  EXPECT_TRUE(failure->retry);
+  ASSERT_TRUE(host_.OnMessage(Abort{{Term(1), JobId("demo"), Generation(4)}, "over"}));
+  const std::optional<Frozen> frozen = AwaitOutgoing<Frozen>(host_);
+  ASSERT_TRUE(frozen.has_value());
+  EXPECT_FALSE(frozen->ranks[0].holds && frozen->ranks[1].holds);
+  EXPECT_EQ(empty, 2) << "the first generation";
+  EXPECT_EQ(taken, 4) << "the second and the third";
 }
 
 }  // namespace

@@ -45,7 +45,8 @@ inline Assign AssignBoth(Generation generation = Generation(1)) {
           .members = {MemberOf(0, "w0", 0), MemberOf(1, "w0", 1)},
           .plan = plan,
           .start_step = Step(1),
-          .checkpoint = {}};
+          .checkpoint = {},
+          .retained = {}};
 }
 
 inline SessionOptions Identity() {

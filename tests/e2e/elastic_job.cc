@@ -33,4 +33,17 @@ void ExpectUndisturbed(const Cluster& cluster, JobConfig job, const v1::JobStatu
   std::printf("%d steps compared, largest relative difference %.2g\n", status.recent_steps_size(), worst);
 }
 
+void ExpectSameBits(const Cluster& cluster, JobConfig job, const v1::JobStatus& status, int64_t last) {
+  for (DataSource& source : job.data.sources) source.prefix = cluster.data_prefix();
+  const std::vector<double> reference = ReferenceLosses(job, last);
+  int64_t compared = 0;
+  for (const v1::StepStatus& step : status.recent_steps()) {
+    if (step.step() > last) continue;
+    EXPECT_EQ(step.loss(), reference[static_cast<size_t>(step.step() - 1)]) << "step " << step.step();
+    ++compared;
+  }
+  EXPECT_EQ(compared, last);
+  std::printf("%d steps are the same to the bit\n", static_cast<int>(compared));
+}
+
 }  // namespace ballast

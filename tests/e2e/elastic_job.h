@@ -17,4 +17,7 @@ JobConfig ElasticJob(const Cluster& cluster, int min, int max, int64_t steps);
 // 1e-4 relative; prints the largest difference.
 void ExpectUndisturbed(const Cluster& cluster, JobConfig job, const v1::JobStatus& status);
 
+// Those up to `last` have the very same losses.
+void ExpectSameBits(const Cluster& cluster, JobConfig job, const v1::JobStatus& status, int64_t last);
+
 }  // namespace ballast

@@ -176,6 +176,40 @@ TEST(Drain, ALossBeforeItsCheckpointIsCompleteCostsNoStep) {
   ExpectSuccessUndisturbed(cluster, job);
 }
 
+// A drain meets an Abort before its step and nobody died: a worker stands still for so long that its
+// neighbours take it for lost, and is back before the others go on without it. No checkpoint is there to go
+// back to.
+TEST(Drain, AnAbortThatNobodyDiedOfCostsNoStep) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(4);
+  JobConfig job = ElasticJob(cluster, 3, 4, kSteps);
+  job.checkpoint.every_steps = 0;  // a recovery would begin with step 1
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(20)));
+  cluster.worker(1).Signal(SIGSTOP);
+  v1::DrainWorkerRequest drain;
+  v1::DrainWorkerResponse drained;
+  drain.set_name("w3");
+  const grpc::Status asked = cluster.control().DrainWorker(Cluster::Within(10).get(), drain, &drained);
+  const bool noticed = cluster.WaitForJob(
+      "demo", 15, [](const v1::JobStatus& status) { return status.state() == v1::JOB_STATE_RECOVERING; });
+  cluster.worker(1).Signal(SIGCONT);
+  ASSERT_TRUE(asked.ok()) << asked.error_message();
+  ASSERT_TRUE(noticed);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 30, InGeneration(3)));
+  EXPECT_EQ(cluster.Job("demo")->workers_size(), 3) << "the drain was carried out";
+  const auto plans = cluster.Plan("demo", 2);
+  EXPECT_GT(plans->plan().not_before_step(), 20) << "on four workers, with what they held";
+  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  EXPECT_EQ(status.recent_steps_size(), kSteps);
+  // On four ranks the very same sums are made.
+  const int64_t on_three = cluster.Plan("demo", 3)->plan().not_before_step();
+  ExpectSameBits(cluster, job, status, on_three - 1);
+}
+
 // A drain and the way back: no step is lost and none is trained twice.
 TEST(Drain, AWorkerLeavesAtAStepBoundaryAndComesBack) {
   Cluster cluster;

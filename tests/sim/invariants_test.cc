@@ -14,7 +14,7 @@ class Seeds : public testing::TestWithParam<uint64_t> {};
 
 TEST_P(Seeds, AllRulesHold) {
   const uint64_t first = 1 + GetParam() * kSeedsPerTest;
-  int64_t steps = 0, plans = 0, generations = 0;
+  int64_t steps = 0, plans = 0, generations = 0, rolled_forward = 0, own_updates = 0;
   for (uint64_t seed = first; seed < first + kSeedsPerTest; ++seed) {
     const SimulationResult result = Simulate({.seed = seed, .bug = std::nullopt, .transcript = false});
     ASSERT_FALSE(result.failed()) << result.checker << ": " << result.what << "\nballast-sim --seed " << seed
@@ -22,13 +22,18 @@ TEST_P(Seeds, AllRulesHold) {
     steps += result.steps;
     plans += result.plans_active;
     generations += result.generations;
+    rolled_forward += result.rolled_forward;
+    own_updates += result.own_updates;
   }
   std::cout << kSeedsPerTest << " seeds from " << first << ": " << steps << " steps, " << plans
-            << " plans became active, " << generations << " generations\n";
+            << " plans became active, " << generations << " generations, " << rolled_forward
+            << " with what their ranks held, " << own_updates << " ranks a step behind\n";
   // A cluster that does nothing breaks no rule either.
   EXPECT_GT(steps, static_cast<int64_t>(20 * kSeedsPerTest));
   EXPECT_GT(plans, static_cast<int64_t>(kSeedsPerTest));
   EXPECT_GT(generations, static_cast<int64_t>(kSeedsPerTest + kSeedsPerTest / 4));
+  EXPECT_GT(rolled_forward, static_cast<int64_t>(kSeedsPerTest / 10));
+  EXPECT_GT(own_updates, static_cast<int64_t>(kSeedsPerTest / 50));
 }
 
 INSTANTIATE_TEST_SUITE_P(Invariants, Seeds, testing::Range<uint64_t>(0, 5));

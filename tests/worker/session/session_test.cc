@@ -266,6 +266,51 @@ TEST_F(SessionTest, TheFirstFailureIsTheOneThatIsTold) {
   EXPECT_EQ(session_.MakeHello().job, JobId("demo"));
 }
 
+TEST_F(SessionTest, WhatWasSaidOfItsRanksStaysTrue) {
+  Assigned();
+  EXPECT_TRUE(session_.OnApplying(run_, Rank(0), Step(1), PlanVersion(1)));
+  EXPECT_TRUE(session_.OnApplying(run_, Rank(1), Step(1), PlanVersion(1)));
+  session_.OnStepDone(run_, Rank(0), Step(1));
+  EXPECT_TRUE(session_.OnApplying(run_, Rank(0), Step(2), PlanVersion(1)));
+  session_.OnLostPeer(run_, Rank(2), "connection reset");
+  EXPECT_FALSE(session_.OnApplying(run_, Rank(1), Step(2), PlanVersion(1)))
+      << "it may have been told already";
+  EXPECT_THAT(Said(session_.OnMessage(Abort{StampAt(1), "over"})),
+              ElementsAre("Frozen{term 1 job demo gen 1 step 0 v1 rank 0 at 2 v1 rank 1 at 1 v1}"));
+  EXPECT_FALSE(session_.OnApplying(run_, Rank(1), Step(2), PlanVersion(1)));
+}
+
+TEST_F(SessionTest, WhatIsGoneIsNotHeld) {
+  Assigned();
+  session_.OnReleased({JobId("demo"), Generation(9)}, Rank(0));
+  session_.OnReleased(run_, Rank(1));
+  EXPECT_THAT(Said(session_.OnMessage(Abort{StampAt(1), "over"})),
+              ElementsAre("Frozen{term 1 job demo gen 1 step 0 v1 rank 0 at 0 v1 rank 1 at 0 v1 not held}"));
+}
+
+TEST_F(SessionTest, GoesOnOnlyWithWhatItLeftLast) {
+  Assigned();
+  session_.OnMessage(Abort{StampAt(1), "over"});
+  const auto next = [&](int64_t generation, int64_t retained) {
+    Assign assign = MakeAssign();
+    assign.stamp.generation = Generation(generation);
+    auto plan = SmallPlan(3, 2, 0);
+    plan->stamp.generation = Generation(generation);
+    assign.plan = plan;
+    assign.start_step = Step(8);
+    assign.retained = Generation(retained);
+    return session_.OnMessage(assign);
+  };
+  const SessionActions right = next(2, 1);
+  ASSERT_TRUE(right.start.has_value());
+  EXPECT_EQ(right.start->assign.retained, Generation(1));
+  session_.OnMessage(Abort{StampAt(1, 2), "over"});
+  const SessionActions wrong = next(3, 1);
+  EXPECT_FALSE(wrong.start.has_value());
+  EXPECT_THAT(Said(wrong),
+              ElementsAre(AllOf(HasSubstr("may be tried again"), HasSubstr("retained: found generation 1"))));
+}
+
 TEST_F(SessionTest, APlanThatCannotBeReadIsRejectedUnlessItsMessageIsStale) {
   Assigned();
   const UnreadableStage stage{StampAt(2), PlanVersion(2), PlanDigest(0xabc), "homes[3]: found -1"};
