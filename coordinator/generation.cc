@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <set>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "coordinator/jobs.h"
 #include "coordinator/plan_account.h"
 #include "coordinator/rollout.h"
+#include "plan/carry_over.h"
 #include "plan/contiguous.h"
 
 namespace ballast {
@@ -26,6 +28,25 @@ std::optional<PlanBody> FirstPlan(const JobEntry& job, int ranks) {
 }
 
 }  // namespace
+
+absl::StatusOr<PlanBody> KeptContent(const JobEntry& job, const std::vector<Member>& members) {
+  const auto active = job.plans.find(job.record.active);
+  if (active == job.plans.end() || active->second.plan->body.speeds.size() != job.generation.members.size()) {
+    return absl::NotFoundError("no plan of the last generation is known");
+  }
+  std::map<std::pair<WorkerId, int>, Rank> places;
+  for (const Member& member : job.generation.members)
+    places[{member.worker, member.local_rank}] = member.rank;
+  std::vector<std::optional<Rank>> from;
+  for (const Member& member : members) {
+    const auto place = places.find({member.worker, member.local_rank});
+    from.push_back(place != places.end() ? std::optional(place->second) : std::nullopt);
+  }
+  const LoadHistory& history = job.telemetry.history();
+  return CarryOver(active->second.plan->body, from,
+                   history.observed() > 0 ? history.Forecast() : std::vector<std::vector<int64_t>>(),
+                   job.layout, LimitsFor(job.config(), job.layout, static_cast<int>(members.size())));
+}
 
 int RanksNeeded(JobEntry& job) {
   // The highest number was checked at submission.

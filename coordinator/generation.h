@@ -21,6 +21,10 @@ struct Placed {
 // The job on as many ranks of `workers` as it takes, experts and homes in contiguous runs; nothing when they
 // have too few ranks to hold it or fewer than its ranks.min.
 std::optional<Placed> Place(JobEntry& job, const std::vector<const WorkerEntry*>& workers);
+// What these members of another generation have in place of contiguous runs: those that were in the last one
+// keep their slots and homes under its active plan, whatever process they are; what others held is divided by
+// the last loads (CarryOver). An error says why that cannot be.
+absl::StatusOr<PlanBody> KeptContent(const JobEntry& job, const std::vector<Member>& members);
 // The fewest ranks that Place needs.
 int RanksNeeded(JobEntry& job);
 

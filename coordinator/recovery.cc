@@ -222,7 +222,10 @@ void GoOn(Env& env, JobTable& jobs, JobEntry& job) {
   const absl::StatusOr<RollForward> forward =
       DecideRollForward(job.generation, freeze.frozen, checkpoint.has_value() ? checkpoint->step : Step(0),
                         Step(job.config().training.steps), env.options.bugs);
-  if (forward.ok() && job.plans.count(forward->plan) > 0) {
+  // With that bug a drain goes on from its checkpoint, whatever there is of it.
+  const bool parts =
+      Planted(env.options.bugs, PlantedBug::kUnpublishedLoaded) && job.drained_step.value() > 0;
+  if (forward.ok() && job.plans.count(forward->plan) > 0 && !parts) {
     if (AllAttached(env, job)) {
       return BeginGeneration(env, job, {job.generation.members, job.plans.at(forward->plan).plan->body},
                              *forward);
@@ -237,6 +240,13 @@ void GoOn(Env& env, JobTable& jobs, JobEntry& job) {
       env.Log(absl::StrCat(
           "job ", job.name().value(), ": generation ", job.record.generation.value(),
           " is not gone on with from what its ranks hold: ", std::string(forward.status().message())));
+    }
+    absl::StatusOr<PlanBody> kept = KeptContent(job, placed->members);
+    if (kept.ok()) {
+      placed->body = *std::move(kept);
+    } else {
+      env.Log(absl::StrCat("job ", job.name().value(), ": experts are placed in contiguous runs: ",
+                           std::string(kept.status().message())));
     }
     return BeginGeneration(env, job, *std::move(placed));
   }

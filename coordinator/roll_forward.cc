@@ -27,8 +27,6 @@ const Frozen::RankProgress* ProgressOf(const Member& member, const std::map<Work
 absl::StatusOr<RollForward> DecideRollForward(const GenerationRecord& generation,
                                               const std::map<WorkerId, Frozen>& frozen, Step checkpoint,
                                               Step last, const PlantedBugs& bugs) {
-  // With that bug it is a checkpoint that is gone on from, whatever there is of it.
-  if (Planted(bugs, PlantedBug::kUnpublishedLoaded)) return No("planted");
   Step highest, lowest;
   PlanVersion plan;
   for (const Member& member : generation.members) {

@@ -51,6 +51,22 @@ void ExpectSuccessUndisturbed(Cluster& cluster, const JobConfig& job) {
   ExpectUndisturbed(cluster, job, status);
 }
 
+// Rank r of `after` has every expert that rank from[r] of `before` had, in the same slot.
+void ExpectKept(const v1::Plan& before, const v1::Plan& after, const std::vector<int>& from) {
+  ASSERT_EQ(before.body().layers_size(), after.body().layers_size());
+  for (int l = 0; l < before.body().layers_size(); ++l) {
+    for (int r = 0; r < static_cast<int>(from.size()); ++r) {
+      const auto& had = before.body().layers(l).slots(from[static_cast<size_t>(r)]).experts();
+      const auto& has = after.body().layers(l).slots(r).experts();
+      ASSERT_EQ(had.size(), has.size());
+      for (int s = 0; s < had.size(); ++s) {
+        if (had.Get(s) < 0) continue;
+        EXPECT_EQ(has.Get(s), had.Get(s)) << "layer " << l << " rank " << r << " slot " << s;
+      }
+    }
+  }
+}
+
 constexpr int64_t kSteps = 150;
 
 TEST(Recovery, KilledInMidRunTheJobGoesOnFromACheckpointOnThreeRanks) {
@@ -66,6 +82,7 @@ TEST(Recovery, KilledInMidRunTheJobGoesOnFromACheckpointOnThreeRanks) {
   const double running_s = 1e-3 * static_cast<double>(UnixMs() - killed);
   const int64_t first = cluster.Plan("demo", 2)->plan().not_before_step();
   EXPECT_EQ(first % 10, 1) << "behind a checkpoint";
+  ExpectKept(cluster.Plan("demo", 1)->plan(), cluster.Plan("demo", 2)->plan(), {0, 1, 3});
   ASSERT_TRUE(cluster.WaitForJob("demo", 15, AtStep(first)));
   const double step_s = 1e-3 * static_cast<double>(UnixMs() - killed);
   const double noticed_s = NoticedAfter(cluster, killed);
