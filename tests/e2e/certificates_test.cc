@@ -4,11 +4,16 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
+#include <sstream>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "ctl/certs.h"
 #include "tests/e2e/cluster.h"
+#include "tests/e2e/elastic_job.h"
 #include "tests/e2e/plan_edits.h"
+#include "tests/e2e/proxy.h"
 
 namespace ballast {
 namespace {
@@ -23,6 +28,96 @@ void ReplaceFiles(const std::filesystem::path& from, const std::filesystem::path
     std::filesystem::copy_file(entry.path(), partial, std::filesystem::copy_options::overwrite_existing);
     std::filesystem::rename(partial, file);
   }
+}
+
+std::string TextOf(const std::filesystem::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file).rdbuf();
+  return text.str();
+}
+
+// At one moment.
+void Write(const std::string& text, const std::filesystem::path& file) {
+  std::filesystem::path partial = file;
+  partial += ".partial";
+  std::ofstream(partial) << text;
+  std::filesystem::rename(partial, file);
+}
+
+// The steps of docs/operate.md, section 3, under a job that trains: a bundle of both authorities, then new
+// certificates, then the new authority alone. No process is restarted; connections are cut in between, so
+// that every step has handshakes of its own.
+TEST(Certificates, TheAuthorityIsChangedUnderARunningJob) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  Proxy proxy(cluster.port());
+  for (int i = 0; i < 2; ++i) cluster.SetCoordinatorOf(i, absl::StrCat("127.0.0.1:", proxy.port()));
+  cluster.StartWorkers(2);
+  const JobConfig job = SmallJob("demo", 2, 100'000);  // stopped by request
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  const pid_t coordinator = cluster.coordinator().pid();
+  const std::vector<pid_t> workers = {cluster.worker(0).pid(), cluster.worker(1).pid()};
+  const auto trains_on = [&] {
+    const int64_t step = cluster.Job("demo").value().step();
+    return cluster.WaitForJob("demo", 60,
+                              [step](const v1::JobStatus& status) { return status.step() >= step + 5; });
+  };
+  ASSERT_TRUE(trains_on());
+  const auto attach_again = [&] {
+    proxy.Cut();
+    ASSERT_TRUE(cluster.WaitForWorkers(0, 20));
+    proxy.Mend();
+    ASSERT_TRUE(cluster.WaitForWorkers(2, 30));
+    ASSERT_TRUE(trains_on());
+  };
+
+  const std::filesystem::path files = cluster.dir() / "certs", old = cluster.dir() / "old";
+  std::filesystem::copy(files, old);
+  DevCertificates renewed;
+  renewed.folder = cluster.dir() / "renewed";
+  renewed.operators = {"me"};
+  for (int i = 0; i < 3; ++i) renewed.workers.push_back("w" + std::to_string(i));
+  ASSERT_TRUE(WriteDevCertificates(renewed).ok());
+  const std::filesystem::path next(renewed.folder);
+  const std::string both = TextOf(old / "ca.pem") + TextOf(next / "ca.pem");
+
+  Write(both, files / "ca.pem");
+  attach_again();
+
+  ReplaceFiles(next, files);
+  Write(both, files / "ca.pem");
+  attach_again();
+
+  Write(TextOf(next / "ca.pem"), files / "ca.pem");
+  // From here on an old certificate is worth nothing, while a new one is let in: the coordinator has it.
+  for (const char* name : {"worker-w2.pem", "worker-w2.key"}) Write(TextOf(old / name), files / name);
+  cluster.StartWorker(2);
+  EXPECT_EQ(cluster.worker(2).Wait(30), 6) << cluster.worker(2).Output();
+  for (const char* name : {"worker-w2.pem", "worker-w2.key"}) Write(TextOf(next / name), files / name);
+  cluster.StartWorker(2);
+  ASSERT_TRUE(cluster.WaitForWorkers(3, 30));
+  // And so have the workers that were there all the time: they come back.
+  proxy.Cut();
+  ASSERT_TRUE(cluster.WaitForWorkers(1, 20));
+  proxy.Mend();
+  ASSERT_TRUE(cluster.WaitForWorkers(3, 30));
+  ASSERT_TRUE(trains_on());
+
+  EXPECT_EQ(cluster.coordinator().pid(), coordinator);
+  EXPECT_TRUE(cluster.coordinator().running());
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_TRUE(cluster.worker(static_cast<int>(i)).running());
+    EXPECT_EQ(cluster.worker(static_cast<int>(i)).pid(), workers[i]);
+  }
+  v1::StopJobRequest stop;
+  v1::StopJobResponse stopping;
+  stop.set_name("demo");
+  ASSERT_TRUE(cluster.control().StopJob(Cluster::Within(10).get(), stop, &stopping).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  EXPECT_EQ(status.generation(), 1) << "training did not notice";
+  ExpectUndisturbed(cluster, job, status);
 }
 
 // All certificates, the authority's too, are replaced: after the coordinator's restart nobody can be attached
