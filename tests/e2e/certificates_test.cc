@@ -1,4 +1,6 @@
 // Certificates that are replaced on disk while everything runs.
+#include "net/certificates.h"
+
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -6,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -42,6 +45,21 @@ void Write(const std::string& text, const std::filesystem::path& file) {
   partial += ".partial";
   std::ofstream(partial) << text;
   std::filesystem::rename(partial, file);
+}
+
+// Whether the coordinator lets in an operator with the certificate in `own`, on a connection of its own.
+bool LetsIn(const Cluster& cluster, const std::filesystem::path& own) {
+  CertificateFiles files;
+  files.ca = cluster.Certificate("ca.pem");
+  files.cert = own / "operator-me.pem";
+  files.key = own / "operator-me.key";
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  auto control = v1::Control::NewStub(grpc::CreateCustomChannel(
+      absl::StrCat("127.0.0.1:", cluster.port()), MakeChannelCredentials(files).value(), arguments));
+  v1::ListWorkersRequest request;
+  v1::ListWorkersResponse response;
+  return control->ListWorkers(Cluster::Within(5).get(), request, &response).ok();
 }
 
 // The steps of docs/operate.md, section 3, under a job that trains: a bundle of both authorities, then new
@@ -89,7 +107,13 @@ TEST(Certificates, TheAuthorityIsChangedUnderARunningJob) {
   attach_again();
 
   Write(TextOf(next / "ca.pem"), files / "ca.pem");
-  // From here on an old certificate is worth nothing, while a new one is let in: the coordinator has it.
+  // The coordinator has it when an old certificate is worth nothing any more, while a new one is let in.
+  const auto begin = std::chrono::steady_clock::now();
+  while (LetsIn(cluster, old)) {
+    ASSERT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_TRUE(LetsIn(cluster, next));
   for (const char* name : {"worker-w2.pem", "worker-w2.key"}) Write(TextOf(old / name), files / name);
   cluster.StartWorker(2);
   EXPECT_EQ(cluster.worker(2).Wait(30), 6) << cluster.worker(2).Output();
