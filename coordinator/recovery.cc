@@ -15,6 +15,11 @@
 namespace ballast {
 namespace {
 
+// A worker whose process lives attaches again within its longest back-off, 5 s: of one that stays away for
+// three times as long, when no peer can speak of it any more, there is nothing more to wait for. Should it
+// live after all, steps are trained again.
+const Duration kAwayMax = Seconds(15);
+
 // Recoveries that began from the checkpoint which the next one would begin from too, within the window.
 std::vector<const RecoveryPoint*> WithoutProgress(const JobEntry& job, Step from, int64_t unix_ms) {
   std::vector<const RecoveryPoint*> points;
@@ -145,10 +150,10 @@ void ContinueEnd(Env& env, JobEntry& job) {
     return OnAllFinished(env, job);
   }
   if (!end.away_since.has_value()) end.away_since = env.now.time;
-  if (env.now.time < *end.away_since + env.options.drain_timeout) return;
-  const std::string cause = absl::StrCat("detached for ", ToSeconds(env.options.drain_timeout),
-                                         " s while all other ranks have ended behind step ", end.step.value(),
-                                         ": ", absl::StrJoin(away, ", ", kName));
+  if (env.now.time < *end.away_since + kAwayMax) return;
+  const std::string cause =
+      absl::StrCat("detached for ", ToSeconds(kAwayMax), " s while all other ranks have ended behind step ",
+                   end.step.value(), ": ", absl::StrJoin(away, ", ", kName));
   for (const WorkerId& name : away) {
     if (!job.final()) BeginRecovery(env, job, cause, name);
   }

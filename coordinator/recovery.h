@@ -29,8 +29,7 @@ void BeginRecovery(Env& env, JobEntry& job, const std::string& cause, const std:
 void ContinueLoss(Env& env, JobEntry& job);
 // Called after every event: decides for members that went away before they told of their ranks' end, when all
 // others have. No peer need miss them, and they cannot train on. Those that have written the checkpoint
-// behind the last step have ended, too; else they count as lost when they were away for
-// CoreOptions::drain_timeout.
+// behind the last step have ended, too; else they count as lost when they were away for 15 s.
 void ContinueEnd(Env& env, JobEntry& job);
 // All ranks have ended after one step, and its checkpoint is complete: the generation ends, and the next one
 // goes on from there. It costs nothing, so it is not counted as a recovery.
