@@ -3,12 +3,16 @@
 #include "base/status_macros.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/comm/gloo_communicator.h"
+#include "worker/daemon/nccl_status.h"
 
 namespace ballast {
 namespace {
 
 // An allowance for CUDA's context with its kernels, NCCL's buffers and the workspaces of matrix products.
 constexpr size_t kCudaFixedBytes = size_t{1} << 30;
+
+// NCCL asks its peers for at most 5 s.
+constexpr std::chrono::seconds kStatusTime(6);
 
 }  // namespace
 
@@ -37,6 +41,9 @@ absl::StatusOr<RankDevice> CudaDevice(DevicePlugin& plugin, const std::vector<in
     const size_t whole = present.at(static_cast<size_t>(device)).memory_bytes;
     bytes.push_back(bytes_max == 0 ? whole : std::min(bytes_max, whole));
   }
+  const std::string status_address = NcclStatusAddress();
+  std::shared_ptr<NcclStatusLog> status;
+  if (!status_address.empty()) status = std::make_shared<NcclStatusLog>(status_address, kStatusTime);
   return RankDevice{
       .make_backend =
           [&plugin, devices, bytes](int local_rank, DType compute) {
@@ -59,7 +66,11 @@ absl::StatusOr<RankDevice> CudaDevice(DevicePlugin& plugin, const std::vector<in
           [](const AttentionShape& shape, DType) {
             return static_cast<size_t>(shape.sequences * shape.heads * shape.length) * sizeof(float);
           },
-      .fixed_bytes = kCudaFixedBytes};
+      .fixed_bytes = kCudaFixedBytes,
+      .on_failure =
+          [status] {
+            if (status != nullptr) status->Ask();
+          }};
 }
 
 }  // namespace ballast

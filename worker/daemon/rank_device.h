@@ -27,6 +27,9 @@ struct RankDevice {
   // Its backends' AttentionSavedBytes, and what its libraries take of a rank's memory, before there is one.
   std::function<size_t(const AttentionShape& shape, DType compute)> attention_saved_bytes;
   size_t fixed_bytes = 0;
+  // A rank's training has ended with an error: logs what its libraries know of it. Returns at once, from any
+  // thread. Null: they know nothing.
+  std::function<void()> on_failure = nullptr;
 };
 
 // The CPU backend, and Gloo between processes.

@@ -112,7 +112,9 @@ RankParts MakeRankParts(const RankOptions& options, const RankDevice& device) {
           .train = [options, device](RankContext& context,
                                      Communicator& communicator) -> absl::StatusOr<RankResult> {
             try {
-              return Train(options, device, context, communicator);
+              absl::StatusOr<RankResult> result = Train(options, device, context, communicator);
+              if (!result.ok() && device.on_failure != nullptr) device.on_failure();
+              return result;
             } catch (const DeviceError& error) {
               const std::string what = absl::StrCat("its device failed: ", error.what());
               if (options.on_device_error != nullptr) options.on_device_error(what);
