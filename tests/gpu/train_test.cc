@@ -10,6 +10,7 @@
 #include "tests/worker/comm/memory_store.h"
 #include "tests/worker/trainer/training_run.h"
 #include "worker/backend/cpu/cpu_backend.h"
+#include "worker/comm/communicator_pair.h"
 
 namespace ballast {
 namespace {
@@ -36,14 +37,18 @@ class CudaTraining : public testing::Test {
       return *std::move(backend);
     };
     spec.connect = [this, ranks](Rank rank) {
-      auto communicator = plugin_->Connect({.rank = rank,
-                                            .size = ranks,
-                                            .generation = Generation(generation_),
-                                            .device = rank.value(),
-                                            .deadline = After(60)},
-                                           store_);
-      BALLAST_CHECK_OK(communicator.status());
-      return *std::move(communicator);
+      DeviceCommunicatorOptions options{.rank = rank,
+                                        .size = ranks,
+                                        .generation = Generation(generation_),
+                                        .device = rank.value(),
+                                        .deadline = After(60)};
+      auto main = plugin_->Connect(options, store_);
+      BALLAST_CHECK_OK(main.status());
+      options.name = "refresh";
+      options.thread_blocks_max = 8;
+      auto refresh = plugin_->Connect(options, store_);
+      BALLAST_CHECK_OK(refresh.status());
+      return std::make_unique<CommunicatorPair>(*std::move(main), *std::move(refresh));
     };
     return spec;
   }

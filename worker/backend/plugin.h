@@ -52,7 +52,7 @@ class DevicePlugin {
 };
 
 // Raised whenever DevicePlugin, Backend, Communicator or what they are made of changes.
-constexpr int kDevicePluginAbi = 8;
+constexpr int kDevicePluginAbi = 9;
 
 // The plug-in's one symbol. Null when `abi` is not the plug-in's own. The plug-in is never unloaded and owns
 // what it returns.

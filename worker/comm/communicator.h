@@ -81,6 +81,10 @@ class Communicator {
   // wherever an operation was followed, as that would wait for a lost peer without end.
   virtual absl::Status Drain(Stream& /*stream*/, Time /*deadline*/) { return absl::OkStatus(); }
 
+  // The communicator of the same ranks that brings new weights to slots and states to new homes; this one
+  // where there is no other. It is aborted with this one.
+  virtual Communicator& refresh() { return *this; }
+
   // Wakes every Wait within 100 ms. From any thread, any number of times.
   virtual void Abort(const std::string& reason) = 0;
 

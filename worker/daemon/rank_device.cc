@@ -2,6 +2,7 @@
 
 #include "base/status_macros.h"
 #include "worker/backend/cpu/cpu_backend.h"
+#include "worker/comm/communicator_pair.h"
 #include "worker/comm/gloo_communicator.h"
 #include "worker/daemon/nccl_status.h"
 
@@ -13,6 +14,26 @@ constexpr size_t kCudaFixedBytes = size_t{1} << 30;
 
 // NCCL asks its peers for at most 5 s.
 constexpr std::chrono::seconds kStatusTime(6);
+
+// Transfers of weights and states get so many of a device's thread blocks.
+constexpr int kRefreshThreadBlocks = 8;
+
+absl::StatusOr<std::unique_ptr<Communicator>> ConnectDevices(DevicePlugin& plugin, int device,
+                                                             const RankContext& context,
+                                                             RendezvousStore& rendezvous, Time deadline) {
+  const Assign& assign = *context.assign;
+  DeviceCommunicatorOptions options{.rank = context.rank,
+                                    .size = static_cast<int>(assign.members.size()),
+                                    .generation = assign.stamp.generation,
+                                    .device = device,
+                                    .deadline = deadline};
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> main, plugin.Connect(options, rendezvous));
+  if (options.size == 1) return main;
+  options.name = "refresh";
+  options.thread_blocks_max = kRefreshThreadBlocks;
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> refresh, plugin.Connect(options, rendezvous));
+  return std::make_unique<CommunicatorPair>(std::move(main), std::move(refresh));
+}
 
 }  // namespace
 
@@ -52,13 +73,8 @@ absl::StatusOr<RankDevice> CudaDevice(DevicePlugin& plugin, const std::vector<in
           },
       .connect =
           [&plugin, devices](const RankContext& context, RendezvousStore& rendezvous, Time deadline) {
-            const Assign& assign = *context.assign;
-            return plugin.Connect({.rank = context.rank,
-                                   .size = static_cast<int>(assign.members.size()),
-                                   .generation = assign.stamp.generation,
-                                   .device = devices[static_cast<size_t>(context.local_rank)],
-                                   .deadline = deadline},
-                                  rendezvous);
+            return ConnectDevices(plugin, devices[static_cast<size_t>(context.local_rank)], context,
+                                  rendezvous, deadline);
           },
       .compute_types = {DType::kFloat32, DType::kBFloat16},
       .bytes_by_rank = bytes,

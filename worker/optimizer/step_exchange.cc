@@ -111,13 +111,14 @@ absl::Status RefreshSlots(const ExchangeContext& context, const RefreshTransfers
     recvs.push_back({message.peer, in, bytes});
     in += bytes;
   }
+  Communicator& communicator = context.communicator.refresh();
   std::unique_ptr<Pending> pending =
-      context.communicator.Exchange(context.stream, std::move(sends), std::move(recvs));
+      communicator.Exchange(context.stream, std::move(sends), std::move(recvs));
   for (BlockId block : transfers.local_weights) {
     context.backend.Copy(context.stream, context.slots.BlockWeight(block),
                          context.homes.at(block).updated.data(), BlockBytes(context, block));
   }
-  BALLAST_RETURN_IF_ERROR(context.communicator.Wait(*pending, deadline));
+  BALLAST_RETURN_IF_ERROR(communicator.Wait(*pending, deadline));
   const char* from = context.recv.data();
   for (const RefreshMessage& message : transfers.recvs) from = UnpackRefresh(context, message, from);
   return absl::OkStatus();

@@ -6,7 +6,9 @@
 #include <cmath>
 
 #include "tests/worker/trainer/training_run.h"
+#include "worker/comm/communicator_pair.h"
 #include "worker/comm/lost_peer.h"
+#include "worker/comm/thread_communicator.h"
 
 namespace ballast {
 namespace {
@@ -179,6 +181,32 @@ TEST(Trainer, CollectivesAreCounted) {
 
 // Dispatch, combine and their backwards send one message between two nodes each, however many ranks the nodes
 // have; the other collectives send one per pair of ranks.
+TEST(Trainer, WeightsTravelOnACommunicatorOfTheirOwnAndNoBitChanges) {
+  RunSpec spec;
+  spec.job = TinyJob();
+  spec.job.training.steps = 5;
+  spec.ranks = 3;
+  const RunOutcome together = RunTraining(spec);
+  ThreadCommunicatorGroup main(spec.ranks), refresh(spec.ranks);
+  spec.connect = [&](Rank self) {
+    return std::make_unique<CommunicatorPair>(main.Take(self), refresh.Take(self));
+  };
+  const RunOutcome apart = RunTraining(spec);
+  EXPECT_EQ(apart.losses(), together.losses());
+  for (int from = 0; from < spec.ranks; ++from) {
+    EXPECT_EQ(apart.stats[from].operations, together.stats[from].operations);
+    for (int to = 0; to < spec.ranks; ++to) {
+      const int64_t rows = main.PairStats(Rank(from), Rank(to)).bytes_sent;
+      const int64_t weights = refresh.PairStats(Rank(from), Rank(to)).bytes_sent;
+      EXPECT_EQ(rows + weights, together.pairs[from][to].bytes_sent);
+      if (from != to) {
+        EXPECT_GT(weights, 0);
+        EXPECT_GT(rows, 0);
+      }
+    }
+  }
+}
+
 TEST(Trainer, TwoLevelSendsOneMessagePerPairOfNodesAndAllToAll) {
   RunSpec spec;
   spec.job = TinyJob();
