@@ -10,9 +10,9 @@
 namespace ballast {
 namespace {
 
-// A coordinator decides within seconds what becomes of a generation that ended, and may have to be restarted
-// first. Then the memory is given back.
-const Duration kKeptFor = Seconds(60);
+// A coordinator decides what becomes of ranks that ended within seconds, or, when the checkpoint of a drain
+// cannot be written, after a minute; and it may have to be restarted first. Then the memory is given back.
+const Duration kKeptFor = Seconds(150);
 
 }  // namespace
 
