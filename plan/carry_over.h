@@ -15,8 +15,8 @@ namespace ballast {
 
 // Rank r of the result takes over slots, speed and homes of rank from[r] of the valid plan `body`, or is new
 // (nullopt); no rank is taken over twice. `loads` are parts of each layer's tokens, [layer][expert]; empty =
-// all equal. What the other ranks held goes as follows, ties to the rank that holds fewer experts, then to the
-// lowest rank or expert:
+// all equal. What the other ranks held goes as follows, ties to the rank that holds fewer experts, then to
+// the lowest rank or expert:
 // - an expert that is left without a slot gets one, the heaviest first, at the rank with the least load over
 //   speed that has a free slot; when no slot is free, a copy of the expert that has the least load for each
 //   of its slots gives way;
