@@ -9,16 +9,16 @@ more than 2 % in norm, which is what bfloat16's 8 bits allow over three products
 """
 
 import argparse
-import datetime
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from record import Record  # noqa: E402
 DIFFERENCE_MAX = 2e-2
 COMMAND = "bench/moe_layer/compare.py"
 
@@ -52,21 +52,6 @@ def theirs(arguments, cases, folder):
     return json.loads(out.read_text())
 
 
-def gpu_name():
-    names = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True,
-                           check=True).stdout.split("\n")
-    found = re.search(r"[abhg]b?[0-9]{2,3}", names[0], re.IGNORECASE)
-    return found.group(0).lower() if found else "gpu"
-
-
-def commit():
-    stored = HERE.parents[1] / "COMMIT"
-    if stored.exists():
-        return stored.read_text().strip()
-    return subprocess.run(["git", "-C", HERE, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True,
-                          check=True).stdout.strip()
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", default="build/bench/moe_layer_time")
@@ -77,38 +62,31 @@ def main():
     arguments = parser.parse_args()
     os.environ["NCCL_NVLS_ENABLE"] = "0"  # multicast can put GPUs that are shared with others out of service
     cases = arguments.cases or all_cases()
-    stem = f"{gpu_name()}x{arguments.ranks}"
-    stamp = {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"), "commit": commit(), "command": COMMAND}
+    record = Record(arguments.results, arguments.ranks, "moe_layer", COMMAND)
     rows, failed = [], False
-    pathlib.Path(arguments.results).mkdir(parents=True, exist_ok=True)
-    with open(pathlib.Path(arguments.results, stem + ".jsonl"), "a") as record:
-        for shape in dict.fromkeys(case.split(":")[0] for case in cases):
-            of_shape = [case for case in cases if case.startswith(shape + ":")]
-            with tempfile.TemporaryDirectory() as folder:
-                mine = [ours(arguments, case, folder) for case in of_shape]
-                others = theirs(arguments, of_shape, folder)
-            for own, other in zip(mine, others):
-                worst = max(other["differences"].values())
-                failed |= not worst <= DIFFERENCE_MAX
-                ratio = other["fwd_bwd_ms"] / own["fwd_bwd_ms"]
-                rows.append(f"| {own['case']} | {own['fwd_bwd_ms']:.2f} | {other['fwd_bwd_ms']:.2f} | {ratio:.2f} | "
-                            f"{own['tflops_per_gpu']:.0f} | {own['spread']:.2f} | {worst:.1e} |")
-                print(rows[-1], flush=True)
-                if "phases_ms" in own:
-                    print("   ", {name: round(ms, 2) for name, ms in own["phases_ms"].items()}, flush=True)
-                if not worst <= DIFFERENCE_MAX:
-                    print("    differences", other["differences"], flush=True)
-                figure = {"bench": "moe_layer", "case": own["case"], **stamp}
-                record.write(json.dumps({**figure, "metric": "fwd_bwd_ms", "value": own["fwd_bwd_ms"], "unit": "ms",
-                                         "baseline": other["fwd_bwd_ms"], "ratio": ratio}) + "\n")
-                record.write(json.dumps({**figure, "metric": "difference_max", "value": worst, "unit": "relative",
-                                         "baseline": DIFFERENCE_MAX, "ratio": None}) + "\n")
-                record.flush()
-    head = (f"# The MoE layer on {arguments.ranks} x {stem.split('x')[0].upper()}, forward and backward\n\n"
-            f"Written by `{COMMAND}`, {stamp['date']}, commit {stamp['commit']}. Baseline: bench/baselines/torch_ep.py. Ratio: "
+    for shape in dict.fromkeys(case.split(":")[0] for case in cases):
+        of_shape = [case for case in cases if case.startswith(shape + ":")]
+        with tempfile.TemporaryDirectory() as folder:
+            mine = [ours(arguments, case, folder) for case in of_shape]
+            others = theirs(arguments, of_shape, folder)
+        for own, other in zip(mine, others):
+            worst = max(other["differences"].values())
+            failed |= not worst <= DIFFERENCE_MAX
+            ratio = other["fwd_bwd_ms"] / own["fwd_bwd_ms"]
+            rows.append(f"| {own['case']} | {own['fwd_bwd_ms']:.2f} | {other['fwd_bwd_ms']:.2f} | {ratio:.2f} | "
+                        f"{own['tflops_per_gpu']:.0f} | {own['spread']:.2f} | {worst:.1e} |")
+            print(rows[-1], flush=True)
+            if "phases_ms" in own:
+                print("   ", {name: round(ms, 2) for name, ms in own["phases_ms"].items()}, flush=True)
+            if not worst <= DIFFERENCE_MAX:
+                print("    differences", other["differences"], flush=True)
+            record.figure(own["case"], "fwd_bwd_ms", own["fwd_bwd_ms"], "ms", other["fwd_bwd_ms"], ratio)
+            record.figure(own["case"], "difference_max", worst, "relative", DIFFERENCE_MAX, None)
+    head = (f"# The MoE layer on {arguments.ranks} x {record.stem.split('x')[0].upper()}, forward and backward\n\n"
+            f"Written by `{COMMAND}`, {record.date}, commit {record.commit}. Baseline: bench/baselines/torch_ep.py. Ratio: "
             "baseline / ours. Spread: slowest sample / fastest. Difference: largest of the outputs and gradients, in norm.\n\n"
             "| case | ours, ms | PyTorch, ms | ratio | TFLOP/s a GPU | spread | difference |\n| --- | --- | --- | --- | --- | --- | --- |\n")
-    pathlib.Path(arguments.results, stem + "-moe-layer.md").write_text(head + "\n".join(rows) + "\n")
+    record.table("moe-layer", head + "\n".join(rows) + "\n")
     sys.exit(1 if failed else 0)
 
 

@@ -1,0 +1,79 @@
+"""torch._grouped_mm over the groups of bench/grouped_gemm, the baseline of that benchmark.
+
+    torch_grouped_mm.py --out RESULTS.json [--ranks 2] [--samples 7] [--iterations 10] SHAPE:TOKENS:ROUTING ...
+
+Writes [{"case", "products": {"gate_up_forward": ms, ...}}]. One GPU.
+"""
+
+import argparse
+import json
+import math
+import pathlib
+import statistics
+import time
+
+import torch
+
+from torch_ep import Case, bias
+
+
+def group_rows(case, ranks):
+    """As bench/grouped_gemm/group_rows.cc."""
+    weights = [math.exp(bias(case, expert)) for expert in range(case.experts)]
+    total = case.tokens * case.top_k * ranks
+    rows = [math.floor(total * weight / sum(weights)) for weight in weights]
+    for expert in range(total - sum(rows)):
+        rows[expert] += 1
+    return rows[: case.experts // ranks]
+
+
+def random(*shape):
+    return torch.randn(*shape, device="cuda", dtype=torch.bfloat16) / 64
+
+
+def seconds_of(call, samples, iterations):
+    for _ in range(iterations):
+        call()
+    found = []
+    for _ in range(samples):
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(iterations):
+            call()
+        torch.cuda.synchronize()
+        found.append((time.perf_counter() - begin) / iterations)
+    return statistics.median(found)
+
+
+def products(case, ranks):
+    """(name, call) of each product; rows x (out, in), as an expert's."""
+    rows = group_rows(case, ranks)
+    offsets = torch.tensor(rows, device="cuda").cumsum(0).to(torch.int32)
+    for part, out, inner in (("gate_up", 2 * case.intermediate, case.hidden), ("down", case.hidden, case.intermediate)):
+        x, gradient = random(sum(rows), inner), random(sum(rows), out)
+        weights = random(len(rows), out, inner)
+        yield f"{part}_forward", lambda: torch._grouped_mm(x, weights.transpose(-2, -1), offs=offsets)
+        yield f"{part}_dgrad", lambda: torch._grouped_mm(gradient, weights, offs=offsets)
+        yield f"{part}_wgrad", lambda: torch._grouped_mm(gradient.t(), x, offs=offsets)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=7)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("cases", nargs="+")
+    arguments = parser.parse_args()
+    results = []
+    for text in arguments.cases:
+        case = Case(text)
+        found = {name: seconds_of(call, arguments.samples, arguments.iterations) * 1e3
+                 for name, call in products(case, arguments.ranks)}
+        results.append({"case": case.name(), "products": found})
+        torch.cuda.empty_cache()
+    pathlib.Path(arguments.out).write_text(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+// The products of a rank's experts over ragged groups of rows, beside one dense product of as many
+// operations.
+//
+//   grouped_gemm_time --shape mixtral --tokens 8192 --routing balanced [--ranks 2] [--iterations 10]
+//   [--samples 7]
+//                     [--device cuda|cpu]
+//
+// The groups are those of rank 0 (group_rows.h). Prints a JSON object per case:
+//   {"case", "rows", "products": {"gate_up_forward": {"ms", "tflops", "dense_tflops"}, ...}}
+// Times are medians over samples; a sample is the mean of `iterations` calls between two synchronizations.
+// Grouped and dense take turns. bench/grouped_gemm/compare.py runs it beside a baseline.
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <iostream>
+#include <limits>
+#include <numeric>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/rng.h"
+#include "base/status_macros.h"
+#include "bench/grouped_gemm/group_rows.h"
+#include "worker/backend/cpu/cpu_backend.h"
+#include "worker/backend/plugin.h"
+
+namespace ballast::bench {
+namespace {
+
+struct Options {
+  LayerCase layer;
+  int ranks = 2;
+  int iterations = 10;
+  int samples = 7;
+  std::string device = "cuda";
+};
+
+double Seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// A kind of product of an expert: with its `rows` rows, weights [out, in].
+struct Product {
+  const char* name;
+  MatmulKind kind;
+  int64_t out, in;
+};
+
+std::vector<Product> ProductsOf(const LayerCase& c) {
+  using enum MatmulKind;
+  const int64_t gate_up = 2 * c.intermediate;
+  return {{"gate_up_forward", kNT, gate_up, c.hidden}, {"down_forward", kNT, c.hidden, c.intermediate},
+          {"gate_up_dgrad", kNN, gate_up, c.hidden},   {"down_dgrad", kNN, c.hidden, c.intermediate},
+          {"gate_up_wgrad", kTN, gate_up, c.hidden},   {"down_wgrad", kTN, c.hidden, c.intermediate}};
+}
+
+class Bench {
+ public:
+  Bench(const Options& options, Backend& backend)
+      : options_(options),
+        backend_(backend),
+        stream_(backend.NewStream()),
+        rows_(GroupRows(options.layer, options.ranks)) {}
+
+  void Run() {
+    const int64_t total = std::accumulate(rows_.begin(), rows_.end(), int64_t{0});
+    std::cout << "{\"case\": \"" << options_.layer.Name() << "\", \"rows\": " << total << ", \"products\": {";
+    const char* comma = "";
+    for (const Product& product : ProductsOf(options_.layer)) {
+      const auto [grouped, dense] = Time(product, total);
+      const double operations =
+          2.0 * static_cast<double>(total) * static_cast<double>(product.out * product.in);
+      std::cout << comma << "\"" << product.name << "\": {\"ms\": " << grouped * 1e3
+                << ", \"tflops\": " << operations / grouped / 1e12
+                << ", \"dense_tflops\": " << operations / dense / 1e12 << "}";
+      comma = ", ";
+      buffers_.clear();
+    }
+    std::cout << "}}" << std::endl;
+  }
+
+ private:
+  // Seconds of the grouped and of the dense product.
+  std::pair<double, double> Time(const Product& product, int64_t total) {
+    const auto experts = static_cast<int64_t>(rows_.size());
+    // What lies at the products' sides of the rows, and the weights or their gradients.
+    const Matrix outer = Random(total, product.out), inner = Random(total, product.in);
+    const Matrix weights = Random(experts * product.out, product.in);
+    std::vector<MatmulTask> tasks;
+    int64_t first = 0;
+    for (int64_t e = 0; e < experts; ++e) {
+      const int64_t count = rows_[static_cast<size_t>(e)];
+      if (count > 0) {
+        tasks.push_back(TaskOf(product, Part(outer, first, count), Part(inner, first, count),
+                               Part(weights, e * product.out, product.out)));
+      }
+      first += count;
+    }
+    const MatmulTask dense = TaskOf(product, outer, inner, Part(weights, 0, product.out));
+    std::vector<double> grouped_seconds, dense_seconds;
+    for (int sample = -1; sample < options_.samples; ++sample) {  // the first one is not counted
+      const double grouped = Sample([&] { backend_.MatmulBatch(*stream_, tasks); });
+      const double whole = Sample([&] { backend_.MatmulBatch(*stream_, std::span(&dense, 1)); });
+      if (sample < 0) continue;
+      grouped_seconds.push_back(grouped);
+      dense_seconds.push_back(whole);
+    }
+    return {Median(grouped_seconds), Median(dense_seconds)};
+  }
+
+  static MatmulTask TaskOf(const Product& product, Matrix outer, Matrix inner, Matrix weights) {
+    switch (product.kind) {
+      case MatmulKind::kNT:
+        return {product.kind, inner, weights, outer};
+      case MatmulKind::kNN:
+        return {product.kind, outer, weights, inner};
+      case MatmulKind::kTN:
+        return {product.kind, outer, inner, weights, /*accumulate=*/true};
+    }
+    BALLAST_CHECK(false);
+    return {};
+  }
+
+  double Sample(const std::function<void()>& call) {
+    BALLAST_CHECK_OK(backend_.Synchronize(*stream_));
+    const double begin = Seconds();
+    for (int i = 0; i < options_.iterations; ++i) call();
+    BALLAST_CHECK_OK(backend_.Synchronize(*stream_));
+    return (Seconds() - begin) / options_.iterations;
+  }
+
+  Matrix Part(Matrix all, int64_t first, int64_t count) const {
+    return {
+        static_cast<char*>(all.data) + static_cast<size_t>(first * all.columns) * backend_.element_bytes(),
+        count, all.columns};
+  }
+
+  // Small random bfloat16 values: zeros would let the device run at a higher clock.
+  Matrix Random(int64_t rows, int64_t columns) {
+    constexpr int64_t kPeriod = 1 << 20;
+    if (values_.empty()) {
+      for (int64_t i = 0; i < kPeriod; ++i) {
+        // Sign, and an exponent of 2^-8 to 2^-5.
+        const uint64_t bits = rng_.Next();
+        values_.push_back(
+            static_cast<uint16_t>((bits & 0x8000) | ((119 + (bits >> 16 & 3)) << 7) | (bits >> 20 & 0x7f)));
+      }
+    }
+    const auto bytes = static_cast<size_t>(rows * columns) * sizeof(uint16_t);
+    buffers_.push_back(*backend_.Allocate(bytes, "bench"));
+    char* data = static_cast<char*>(buffers_.back().data());
+    const size_t period = values_.size() * sizeof(uint16_t);
+    for (size_t at = 0; at < bytes; at += period) {
+      backend_.Copy(*stream_, data + at, values_.data(), std::min(period, bytes - at));
+    }
+    BALLAST_CHECK_OK(backend_.Synchronize(*stream_));
+    return {data, rows, columns};
+  }
+
+  const Options& options_;
+  Backend& backend_;
+  const std::unique_ptr<Stream> stream_;
+  const std::vector<int64_t> rows_;
+  Rng rng_{1};
+  std::vector<uint16_t> values_;
+  std::vector<Buffer> buffers_;
+};
+
+absl::StatusOr<Options> Parse(int argc, char** argv) {
+  Options options;
+  std::string shape = "tiny", routing = "balanced";
+  int64_t tokens = 8192;
+  for (int i = 1; i < argc; i += 2) {
+    const std::string flag = argv[i];
+    if (i + 1 == argc) return absl::InvalidArgumentError(absl::StrCat(flag, " needs a value"));
+    const std::string value = argv[i + 1];
+    if (flag == "--shape") {
+      shape = value;
+      continue;
+    }
+    if (flag == "--routing") {
+      routing = value;
+      continue;
+    }
+    if (flag == "--device") {
+      if (value != "cuda" && value != "cpu") {
+        return absl::InvalidArgumentError(
+            absl::StrCat("--device: found \"", value, "\", allowed are cuda and cpu"));
+      }
+      options.device = value;
+      continue;
+    }
+    int64_t number = 0;
+    if (!absl::SimpleAtoi(value, &number) || number < 1 || number > (1 << 24)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(flag, ": found \"", value, "\", allowed are numbers from 1 to ", 1 << 24));
+    }
+    if (flag == "--tokens") {
+      tokens = number;
+    } else if (flag == "--ranks") {
+      options.ranks = static_cast<int>(number);
+    } else if (flag == "--iterations") {
+      options.iterations = static_cast<int>(number);
+    } else if (flag == "--samples") {
+      options.samples = static_cast<int>(number);
+    } else {
+      return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag));
+    }
+  }
+  BALLAST_ASSIGN_OR_RETURN(options.layer, MakeCase(shape, tokens, routing));
+  if (options.layer.experts % options.ranks != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--ranks: found ", options.ranks, ", which does not divide ", options.layer.experts, " experts"));
+  }
+  return options;
+}
+
+absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const std::string& device) {
+  if (device == "cpu") return MakeCpuBackend(DType::kBFloat16);
+  BALLAST_ASSIGN_OR_RETURN(DevicePlugin * plugin, LoadCudaPlugin());
+  return plugin->MakeBackend(0, DType::kBFloat16, std::numeric_limits<size_t>::max());
+}
+
+int Main(int argc, char** argv) {
+  const absl::StatusOr<Options> options = Parse(argc, argv);
+  if (!options.ok()) {
+    std::cerr << "grouped_gemm_time: " << options.status().message() << "\n";
+    return 2;
+  }
+  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(options->device);
+  if (!backend.ok()) {
+    std::cerr << "grouped_gemm_time: " << backend.status().message() << "\n";
+    return 1;
+  }
+  Bench(*options, **backend).Run();
+  return 0;
+}
+
+}  // namespace
+}  // namespace ballast::bench
+
+int main(int argc, char** argv) { return ballast::bench::Main(argc, argv); }
