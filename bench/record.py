@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import subprocess
+import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -23,6 +24,14 @@ def commit():
         return stored.read_text().strip()
     return subprocess.run(["git", "-C", HERE, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True,
                           check=True).stdout.strip()
+
+
+def output_of(command, timeout):
+    """What a command printed; ends the program when it failed."""
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr[-3000:]}")
+    return done.stdout
 
 
 class Record:

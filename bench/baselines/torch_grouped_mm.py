@@ -7,24 +7,14 @@ Writes [{"case", "products": {"gate_up_forward": ms, ...}}]. One GPU.
 
 import argparse
 import json
-import math
 import pathlib
 import statistics
 import time
 
 import torch
 
-from torch_ep import Case, bias
-
-
-def group_rows(case, ranks):
-    """As bench/grouped_gemm/group_rows.cc."""
-    weights = [math.exp(bias(case, expert)) for expert in range(case.experts)]
-    total = case.tokens * case.top_k * ranks
-    rows = [math.floor(total * weight / sum(weights)) for weight in weights]
-    for expert in range(total - sum(rows)):
-        rows[expert] += 1
-    return rows[: case.experts // ranks]
+from expert_rows import expert_rows
+from torch_ep import Case
 
 
 def random(*shape):
@@ -47,7 +37,7 @@ def seconds_of(call, samples, iterations):
 
 def products(case, ranks):
     """(name, call) of each product; rows x (out, in), as an expert's."""
-    rows = group_rows(case, ranks)
+    rows = expert_rows(case, case.tokens * case.top_k * ranks)[: case.experts // ranks]  # of rank 0
     offsets = torch.tensor(rows, device="cuda").cumsum(0).to(torch.int32)
     for part, out, inner in (("gate_up", 2 * case.intermediate, case.hidden), ("down", case.hidden, case.intermediate)):
         x, gradient = random(sum(rows), inner), random(sum(rows), out)

@@ -10,22 +10,14 @@ Needs PyTorch and a GPU. Appends one object per figure to <results>/<gpu>x1.json
 import argparse
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from record import Record  # noqa: E402
+from record import Record, output_of  # noqa: E402
 
 COMMAND = "bench/grouped_gemm/compare.py"
-
-
-def output_of(command, timeout):
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr[-3000:]}")
-    return done.stdout
 
 
 def main():

@@ -5,45 +5,26 @@
 //   [--samples 7]
 //                     [--device cuda|cpu]
 //
-// The groups are those of rank 0 (group_rows.h). Prints a JSON object per case:
+// The groups are those of rank 0 (bench/moe_layer/expert_rows.h). Prints a JSON object per case:
 //   {"case", "rows", "products": {"gate_up_forward": {"ms", "tflops", "dense_tflops"}, ...}}
 // Times are medians over samples; a sample is the mean of `iterations` calls between two synchronizations.
 // Grouped and dense take turns. bench/grouped_gemm/compare.py runs it beside a baseline.
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <iostream>
 #include <limits>
 #include <numeric>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
-#include "bench/grouped_gemm/group_rows.h"
+#include "bench/moe_layer/case_options.h"
+#include "bench/moe_layer/expert_rows.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/backend/plugin.h"
 
 namespace ballast::bench {
 namespace {
-
-struct Options {
-  LayerCase layer;
-  int ranks = 2;
-  int iterations = 10;
-  int samples = 7;
-  std::string device = "cuda";
-};
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 // A kind of product of an expert: with its `rows` rows, weights [out, in].
 struct Product {
@@ -60,13 +41,17 @@ std::vector<Product> ProductsOf(const LayerCase& c) {
           {"gate_up_wgrad", kTN, gate_up, c.hidden},   {"down_wgrad", kTN, c.hidden, c.intermediate}};
 }
 
+std::vector<int64_t> RowsOfRank0(const CaseOptions& options) {
+  const LayerCase& c = options.layer;
+  std::vector<int64_t> rows = ExpertRows(c, c.tokens * c.top_k * options.ranks);
+  rows.resize(static_cast<size_t>(c.experts / options.ranks));
+  return rows;
+}
+
 class Bench {
  public:
-  Bench(const Options& options, Backend& backend)
-      : options_(options),
-        backend_(backend),
-        stream_(backend.NewStream()),
-        rows_(GroupRows(options.layer, options.ranks)) {}
+  Bench(const CaseOptions& options, Backend& backend)
+      : options_(options), backend_(backend), stream_(backend.NewStream()), rows_(RowsOfRank0(options)) {}
 
   void Run() {
     const int64_t total = std::accumulate(rows_.begin(), rows_.end(), int64_t{0});
@@ -129,10 +114,10 @@ class Bench {
 
   double Sample(const std::function<void()>& call) {
     BALLAST_CHECK_OK(backend_.Synchronize(*stream_));
-    const double begin = Seconds();
+    const double begin = NowSeconds();
     for (int i = 0; i < options_.iterations; ++i) call();
     BALLAST_CHECK_OK(backend_.Synchronize(*stream_));
-    return (Seconds() - begin) / options_.iterations;
+    return (NowSeconds() - begin) / options_.iterations;
   }
 
   Matrix Part(Matrix all, int64_t first, int64_t count) const {
@@ -163,7 +148,7 @@ class Bench {
     return {data, rows, columns};
   }
 
-  const Options& options_;
+  const CaseOptions& options_;
   Backend& backend_;
   const std::unique_ptr<Stream> stream_;
   const std::vector<int64_t> rows_;
@@ -172,55 +157,6 @@ class Bench {
   std::vector<Buffer> buffers_;
 };
 
-absl::StatusOr<Options> Parse(int argc, char** argv) {
-  Options options;
-  std::string shape = "tiny", routing = "balanced";
-  int64_t tokens = 8192;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string flag = argv[i];
-    if (i + 1 == argc) return absl::InvalidArgumentError(absl::StrCat(flag, " needs a value"));
-    const std::string value = argv[i + 1];
-    if (flag == "--shape") {
-      shape = value;
-      continue;
-    }
-    if (flag == "--routing") {
-      routing = value;
-      continue;
-    }
-    if (flag == "--device") {
-      if (value != "cuda" && value != "cpu") {
-        return absl::InvalidArgumentError(
-            absl::StrCat("--device: found \"", value, "\", allowed are cuda and cpu"));
-      }
-      options.device = value;
-      continue;
-    }
-    int64_t number = 0;
-    if (!absl::SimpleAtoi(value, &number) || number < 1 || number > (1 << 24)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(flag, ": found \"", value, "\", allowed are numbers from 1 to ", 1 << 24));
-    }
-    if (flag == "--tokens") {
-      tokens = number;
-    } else if (flag == "--ranks") {
-      options.ranks = static_cast<int>(number);
-    } else if (flag == "--iterations") {
-      options.iterations = static_cast<int>(number);
-    } else if (flag == "--samples") {
-      options.samples = static_cast<int>(number);
-    } else {
-      return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag));
-    }
-  }
-  BALLAST_ASSIGN_OR_RETURN(options.layer, MakeCase(shape, tokens, routing));
-  if (options.layer.experts % options.ranks != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--ranks: found ", options.ranks, ", which does not divide ", options.layer.experts, " experts"));
-  }
-  return options;
-}
-
 absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const std::string& device) {
   if (device == "cpu") return MakeCpuBackend(DType::kBFloat16);
   BALLAST_ASSIGN_OR_RETURN(DevicePlugin * plugin, LoadCudaPlugin());
@@ -228,12 +164,12 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const std::string& device) 
 }
 
 int Main(int argc, char** argv) {
-  const absl::StatusOr<Options> options = Parse(argc, argv);
+  const absl::StatusOr<CaseOptions> options = ParseCaseOptions(argc, argv, {{"--device", {"cuda", "cpu"}}});
   if (!options.ok()) {
     std::cerr << "grouped_gemm_time: " << options.status().message() << "\n";
     return 2;
   }
-  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(options->device);
+  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(options->others.at("--device"));
   if (!backend.ok()) {
     std::cerr << "grouped_gemm_time: " << backend.status().message() << "\n";
     return 1;

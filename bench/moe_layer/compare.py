@@ -12,13 +12,12 @@ import argparse
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from record import Record  # noqa: E402
+from record import Record, output_of  # noqa: E402
 DIFFERENCE_MAX = 2e-2
 COMMAND = "bench/moe_layer/compare.py"
 
@@ -35,20 +34,15 @@ def ours(arguments, case, folder):
     command = [arguments.program, "--shape", shape, "--tokens", tokens, "--routing", routing, "--dump", to,
                "--ranks", str(arguments.ranks)]
     if arguments.phases:
-        command.append("--phases")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+        command += ["--phases", "yes"]
+    return json.loads(output_of(command, 300).splitlines()[-1])
 
 
 def theirs(arguments, cases, folder):
     out = pathlib.Path(folder, "torch.json")
     command = [sys.executable, HERE.parent / "baselines" / "torch_ep.py", "--out", out, "--check", folder, "--ranks",
                str(arguments.ranks), *cases]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=580)
-    if done.returncode != 0:
-        sys.exit(f"torch_ep.py ended with {done.returncode}: {done.stderr[-3000:]}")
+    output_of(command, 580)
     return json.loads(out.read_text())
 
 

@@ -2,13 +2,13 @@
 //
 //   moe_layer_time --shape mixtral --tokens 8192 --routing balanced [--ranks 2] [--iterations 10] [--samples
 //   7]
-//             [--dump FOLDER] [--phases]
+//             [--dump FOLDER] [--phases yes]
 //
 // Prints a JSON object per case: {"case", "ranks", "fwd_bwd_ms", ...}. Every number is the median over
 // samples of the slowest rank; a sample is the mean of `iterations` passes between two synchronizations.
 // --dump also runs one pass from zero gradients and writes, as raw float32, <FOLDER>/<name>.<rank>: out,
 // x_gradient, router_gradient, and every so-many-th element of w1, w3 and w2's gradients of each expert.
-// --phases also says where the time goes; the stream is then synchronized at every phase, which makes the
+// --phases yes also says where the time goes; the stream is then synchronized at every phase, which makes the
 // whole slower. bench/moe_layer/compare.py runs it beside a baseline.
 #include <algorithm>
 #include <array>
@@ -23,6 +23,7 @@
 #include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "base/device_error.h"
+#include "bench/moe_layer/case_options.h"
 #include "bench/moe_layer/inputs.h"
 #include "bench/moe_layer/layer_case.h"
 #include "plan/contiguous.h"
@@ -37,18 +38,6 @@ constexpr int64_t kSequenceLength = 2048;
 constexpr int64_t kDumpedPerTensor = 1 << 16;  // of an expert's gradient
 constexpr double kDeadlineSeconds = 120;
 
-struct Options {
-  LayerCase layer;
-  int ranks = 2;
-  int iterations = 10;
-  int samples = 7;
-  std::string dump;
-  bool phases = false;
-};
-
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 Time Deadline() {
   return std::chrono::time_point_cast<Duration>(std::chrono::steady_clock::now()) +
          ballast::Seconds(kDeadlineSeconds);
@@ -67,10 +56,10 @@ LayerPlan ContiguousLayer(const LayerCase& c, int ranks) {
 class SynchronizedPhases final : public PhaseTimer {
  public:
   SynchronizedPhases(Backend& backend, Stream& stream)
-      : backend_(backend), stream_(stream), entered_(Seconds()) {}
+      : backend_(backend), stream_(stream), entered_(NowSeconds()) {}
   Phase Enter(Phase phase) override {
     BALLAST_CHECK_OK(backend_.Synchronize(stream_));
-    const double now = Seconds();
+    const double now = NowSeconds();
     spent_[static_cast<size_t>(phase_)] += now - entered_;
     entered_ = now;
     return std::exchange(phase_, phase);
@@ -89,7 +78,7 @@ class SynchronizedPhases final : public PhaseTimer {
 // One rank's layer with its weights, gradients and activations.
 class RankLayer {
  public:
-  RankLayer(const Options& options, DevicePlugin& plugin, RendezvousStore& store, int rank)
+  RankLayer(const CaseOptions& options, DevicePlugin& plugin, RendezvousStore& store, int rank)
       : options_(options), c_(options.layer), rank_(rank), topology_(Topology::OneNode(options.ranks)) {
     backend_ = *plugin.MakeBackend(rank, DType::kBFloat16, std::numeric_limits<size_t>::max());
     communicator_ = *plugin.Connect({.rank = Rank(rank),
@@ -150,10 +139,10 @@ class RankLayer {
 
   double TimedPasses(int iterations) {
     Finish();
-    const double begin = Seconds();
+    const double begin = NowSeconds();
     for (int i = 0; i < iterations; ++i) Pass();
     Finish();
-    return (Seconds() - begin) / iterations;
+    return (NowSeconds() - begin) / iterations;
   }
 
   std::array<double, kPhases> PhaseSeconds(int iterations) {
@@ -205,7 +194,7 @@ class RankLayer {
   }
   void Zero(const Matrix& m) { backend_->Zero(*stream_, m.data, m.elements() * sizeof(uint16_t)); }
   void Write(const std::string& name, const std::vector<Matrix>& matrices, int64_t step) {
-    std::ofstream file(absl::StrCat(options_.dump, "/", name, ".", rank_), std::ios::binary);
+    std::ofstream file(absl::StrCat(options_.others.at("--dump"), "/", name, ".", rank_), std::ios::binary);
     for (const Matrix& m : matrices) {
       Values bits(m.elements());
       backend_->Copy(*stream_, bits.data(), m.data, bits.size() * sizeof(uint16_t));
@@ -214,10 +203,10 @@ class RankLayer {
       for (int64_t i = 0; i < m.elements(); i += step) values.push_back(FromBits(bits[i]));
       file.write(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
     }
-    BALLAST_CHECK(file.good()) << "cannot write " << name << " into " << options_.dump;
+    BALLAST_CHECK(file.good()) << "cannot write " << name << " into " << options_.others.at("--dump");
   }
 
-  const Options& options_;
+  const CaseOptions& options_;
   const LayerCase& c_;
   const int rank_;
   const Topology topology_;
@@ -235,12 +224,9 @@ class RankLayer {
   std::vector<int64_t> rank_tokens_;
 };
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-void Run(const Options& options, DevicePlugin& plugin) {
+void Run(const CaseOptions& options, DevicePlugin& plugin) {
+  const bool phases_wanted = options.others.at("--phases") == "yes";
+  const std::string& dump = options.others.at("--dump");
   MemoryStore store;
   std::vector<std::vector<double>> samples(options.ranks);
   std::vector<std::array<double, kPhases>> phases(options.ranks);
@@ -256,8 +242,8 @@ void Run(const Options& options, DevicePlugin& plugin) {
         together.arrive_and_wait();
         samples[rank].push_back(layer.TimedPasses(options.iterations));
       }
-      if (options.phases) phases[rank] = layer.PhaseSeconds(options.iterations);
-      if (!options.dump.empty()) layer.Dump();
+      if (phases_wanted) phases[rank] = layer.PhaseSeconds(options.iterations);
+      if (!dump.empty()) layer.Dump();
       if (rank == 0) rank_tokens = layer.rank_tokens(), bytes = layer.allocated_bytes();
       together.arrive_and_wait();
     });
@@ -278,7 +264,7 @@ void Run(const Options& options, DevicePlugin& plugin) {
             << ", \"tflops_per_gpu\": " << options.layer.Flops(options.ranks) / options.ranks / seconds / 1e12
             << ", \"rank_tokens\": [" << absl::StrJoin(rank_tokens, ", ")
             << "], \"gib\": " << static_cast<double>(bytes) / (1 << 30);
-  if (options.phases) {
+  if (phases_wanted) {
     std::cout << ", \"phases_ms\": {";
     const char* comma = "";
     for (size_t p = 0; p < kPhases; ++p) {
@@ -293,51 +279,9 @@ void Run(const Options& options, DevicePlugin& plugin) {
   std::cout << "}" << std::endl;
 }
 
-absl::StatusOr<Options> Parse(int argc, char** argv) {
-  Options options;
-  std::string shape = "tiny", routing = "balanced";
-  int64_t tokens = 8192;
-  for (int i = 1; i < argc; ++i) {
-    const std::string flag = argv[i];
-    if (flag == "--phases") {
-      options.phases = true;
-      continue;
-    }
-    if (i + 1 == argc) return absl::InvalidArgumentError(absl::StrCat(flag, " needs a value"));
-    const std::string value = argv[++i];
-    if (flag == "--shape") {
-      shape = value;
-    } else if (flag == "--routing") {
-      routing = value;
-    } else if (flag == "--dump") {
-      options.dump = value;
-    } else {
-      int64_t number = 0;
-      if (!absl::SimpleAtoi(value, &number) || number < 1) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(flag, ": found \"", value, "\", allowed are numbers from 1"));
-      }
-      if (flag == "--tokens") {
-        tokens = number;
-      } else if (flag == "--ranks") {
-        options.ranks = static_cast<int>(number);
-      } else if (flag == "--iterations") {
-        options.iterations = static_cast<int>(number);
-      } else if (flag == "--samples") {
-        options.samples = static_cast<int>(number);
-      } else {
-        return absl::InvalidArgumentError(absl::StrCat("unknown flag ", flag));
-      }
-    }
-  }
-  absl::StatusOr<LayerCase> layer = MakeCase(shape, tokens, routing);
-  if (!layer.ok()) return layer.status();
-  options.layer = *std::move(layer);
-  return options;
-}
-
 int Main(int argc, char** argv) {
-  absl::StatusOr<Options> options = Parse(argc, argv);
+  const absl::StatusOr<CaseOptions> options =
+      ParseCaseOptions(argc, argv, {{"--dump", {}}, {"--phases", {"no", "yes"}}});
   if (!options.ok()) {
     std::cerr << options.status().message() << "\n";
     return 2;
