@@ -87,6 +87,9 @@ void Core::State::On(Env& env, LeadershipWon& event) {
   env.Log(absl::StrCat("leads with term ", term.value(), "; ", jobs.size(), " jobs in the store"));
   for (auto& [name, job] : jobs) {
     job.telemetry.Restore(job.record);
+    for (StepReport& report : event.loads) {
+      if (report.job == name) job.telemetry.RestoreLoad(std::move(report), job.record);
+    }
     job.settled_at = env.now.time;
     if (job.final()) continue;
     env.Tell(job, JobEvent::Kind::kLeader, absl::StrCat("a coordinator leads with term ", term.value()),

@@ -230,6 +230,7 @@ bool Driver::CarryOutOne(const Publish& publish) {
          {"plan", step->point.plan.value()},
          {"loss", step->point.loss},
          {"imbalance", step->point.imbalance}});
+    KeepLoad(*step);
     Tell(step->job, step->point, false);
   } else if (const auto* evaluation = std::get_if<EvaluationEvent>(&publish.event)) {
     Tell(evaluation->job, evaluation->point, false);
@@ -258,6 +259,17 @@ bool Driver::CarryOutOne(const Exit& exit) {
   mailbox_.Close();
   on_exit_(exit.reason);
   return false;
+}
+
+void Driver::KeepLoad(const StepEvent& event) {
+  if (options_.loads == nullptr) return;
+  // A late report is not the newest.
+  constexpr size_t kLookedAt = 256;
+  const auto reports = core_.Loads(event.job, kLookedAt);
+  if (!reports.ok()) return;
+  for (auto report = reports->rbegin(); report != reports->rend(); ++report) {
+    if ((*report)->step == event.point.step) return options_.loads->Append(**report);
+  }
 }
 
 void Driver::TellWatchers(const JobEvent& event) {
@@ -291,7 +303,12 @@ void Driver::Tell(const JobId& job, const JobUpdate& update, bool last) {
 absl::StatusOr<LeadershipWon> Driver::Lead(Term at_least) {
   BALLAST_ASSIGN_OR_RETURN(Term term, store_->Acquire(at_least));
   BALLAST_ASSIGN_OR_RETURN(StoreContents contents, store_->Load());
-  return LeadershipWon{term, std::move(contents)};
+  std::vector<StepReport> loads;
+  for (const JobRecord& job : contents.jobs) {
+    if (options_.loads == nullptr) break;
+    for (StepReport& report : options_.loads->Read(job.config->name)) loads.push_back(std::move(report));
+  }
+  return LeadershipWon{term, std::move(contents), std::move(loads)};
 }
 
 void Driver::PassFailpoint(const CoordinatorMessage& message) {

@@ -20,6 +20,7 @@
 #include "base/mailbox.h"
 #include "coordinator/core.h"
 #include "coordinator/events.h"
+#include "coordinator/load_log.h"
 #include "coordinator/store.h"
 #include "coordinator/streams.h"
 
@@ -47,6 +48,7 @@ struct DriverOptions {
   size_t mailbox_max = 1 << 16;
   Failpoint failpoint;                 // at one of DriverPlaces
   DriverObserver* observer = nullptr;  // outlives the driver; null = none
+  LoadLog* loads = nullptr;            // the same: recorded steps are not kept over a restart
 };
 
 class Driver {
@@ -133,6 +135,7 @@ class Driver {
   bool CarryOutOne(const Note& note);
   bool CarryOutOne(const AcquireLeadership& acquire);
   bool CarryOutOne(const Exit& exit);
+  void KeepLoad(const StepEvent& event);
   void Tell(const JobId& job, const JobUpdate& update, bool last);
   void TellWatchers(const JobEvent& event);
   absl::StatusOr<LeadershipWon> Lead(Term at_least);

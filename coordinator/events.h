@@ -37,6 +37,7 @@ struct Now {
 struct LeadershipWon {
   Term term;
   StoreContents contents;
+  std::vector<StepReport> loads = {};  // kept from before, for people; by job, rising steps
 };
 // A stream opened and its first message was `hello`; its identity is checked. One worker name may have one
 // stream only: the core closes the older one, or refuses the newer.

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/status_macros.h"
 #include "coordinator/driver.h"
+#include "coordinator/load_log.h"
 #include "coordinator/server.h"
 #include "coordinator/settings.h"
 #include "coordinator/sqlite_store.h"
@@ -18,11 +19,14 @@ absl::Status Run(const CoordinatorSettings& settings) {
   BALLAST_RETURN_IF_ERROR(CheckCertificateFiles(settings.daemon.certificates));
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<StateStore> store, OpenSqliteStore(settings.data_dir));
 
+  BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<LoadLog> loads, OpenLoadLog(settings.data_dir + "/loads"));
+
   std::atomic<bool> must_end{false};
   CoordinatorMetrics metrics;
   CoreOptions core;
   core.scale_out_after = Seconds(settings.scale_out_after_s);
-  Driver driver(std::move(store), {.core = core, .failpoint = failpoint, .observer = &metrics},
+  Driver driver(std::move(store),
+                {.core = core, .failpoint = failpoint, .observer = &metrics, .loads = loads.get()},
                 [&must_end](const std::string&) {
                   must_end = true;
                   RequestStop();

@@ -100,7 +100,8 @@ absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecor
     settled_ = recent_.front().step;
     recent_.pop_front();
   }
-  steps_ring_.Add(report);
+  // It may have been read back from before this leader.
+  if (!HasLoad(report.step)) steps_ring_.Add(report);
   record.step = std::max(record.step, report.step);
   record.trained_seconds += report.step_seconds;
   record.trained_tokens += report.tokens;
@@ -131,6 +132,22 @@ bool Telemetry::OnEvaluation(const EvaluationReport& report, JobRecord& record) 
 void Telemetry::Restore(const JobRecord& record) {
   recent_.assign(record.last_steps.begin(), record.last_steps.end());
   settled_ = recent_.empty() ? record.step : recent_.front().step;
+}
+
+bool Telemetry::HasLoad(Step step) const {
+  const auto& steps = steps_ring_.steps();
+  const auto place = std::lower_bound(
+      steps.begin(), steps.end(), step,
+      [](const std::shared_ptr<const StepReport>& other, Step wanted) { return other->step < wanted; });
+  return place != steps.end() && (*place)->step == step;
+}
+
+void Telemetry::RestoreLoad(StepReport report, const JobRecord& record) {
+  const bool fits = CheckMatrix("load.tokens", report.load.tokens, layers_, experts_).ok();
+  const bool rises = steps_ring_.steps().empty() || steps_ring_.steps().back()->step < report.step;
+  // A recovery undoes what earlier generations did beyond the record's step.
+  const bool stands = report.step <= record.step || report.generation == record.generation;
+  if (fits && rises && stands) steps_ring_.Add(std::move(report));
 }
 
 void Telemetry::ForgetAfter(Step completed, JobRecord& record) {

@@ -36,7 +36,10 @@ class Telemetry {
   // Rising; starts with the record's last steps.
   const std::deque<StepPoint>& recent() const { return recent_; }
   void Restore(const JobRecord& record);
-  // Full counts of the last steps, and what the ranks said of theirs; a new leader begins them anew.
+  // A step that was recorded under an earlier leader: rising, after Restore and before reports. What cannot
+  // be (another shape, steps that did not happen) is left out.
+  void RestoreLoad(StepReport report, const JobRecord& record);
+  // Full counts of the last steps, and what the ranks said of theirs, which a new leader begins anew.
   const StepRing& steps() const { return steps_ring_; }
   const RankRings& rank_steps() const { return ranks_steps_; }
   // A new generation has other ranks.
@@ -56,6 +59,7 @@ class Telemetry {
  private:
   absl::Status CheckShape(const StepReport& report) const;
   bool Known(Step step) const;
+  bool HasLoad(Step step) const;
 
   const int layers_;
   const int experts_;

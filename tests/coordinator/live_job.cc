@@ -113,10 +113,10 @@ void LiveJob::ReportTimes(StepReport& report) {
   }
 }
 
-std::unique_ptr<Core> LiveJob::NextLeader() {
+std::unique_ptr<Core> LiveJob::NextLeader(std::vector<StepReport> loads) {
   auto next = std::make_unique<Core>(CoreOptions{});
   const Term term = *store_.Acquire(Term());
-  next->Step(Now{}, LeadershipWon{term, *store_.Load()});
+  next->Step(Now{}, LeadershipWon{term, *store_.Load(), std::move(loads)});
   return next;
 }
 

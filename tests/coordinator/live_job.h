@@ -34,7 +34,7 @@ class LiveJob {
 
   const Core& core() const { return core_; }
   // Another coordinator that leads from the same store.
-  std::unique_ptr<Core> NextLeader();
+  std::unique_ptr<Core> NextLeader(std::vector<StepReport> loads = {});
   const JobId& name() const { return job_->name; }
   // Of each step that ran: busiest rank / mean, mean over layers.
   const std::vector<double>& imbalance() const { return imbalance_; }

@@ -101,6 +101,19 @@ TEST(CoordinatorCrash, KilledInMidRunNoStepWaitsAndAPlanCanBePushedAfterwards) {
   }
   EXPECT_LT(slowest_s, kSlowestStepSeconds);
   EXPECT_GT(step_after, step_before + 10) << "training went on meanwhile";
+
+  // What was recorded before the crash is still there for a trace.
+  v1::GetLoadRequest ask;
+  v1::GetLoadResponse load;
+  ask.set_job("demo");
+  ask.set_layer(0);
+  ask.set_steps(4096);
+  grpc::Status got = cluster.control().GetLoad(Cluster::Within(10).get(), ask, &load);
+  ASSERT_TRUE(got.ok()) << got.error_message();
+  ASSERT_GT(load.steps_size(), step_before);
+  if (load.steps_size() < 4096) {
+    EXPECT_EQ(load.steps(0).step(), 1);
+  }
   std::printf(
       "re-attached %.2f s after the kill, steps %ld to %ld meanwhile; reports from step %ld to %ld; "
       "slowest step %.3f s\n",
