@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_replace.h"
+#include "plan/layout.h"
 
 namespace ballast {
 namespace {
@@ -52,6 +53,19 @@ std::string Changed(const std::string& from, const std::string& to) {
 std::string ErrorOf(const std::string& text) {
   auto job = ReadJob({"j.yaml", text}, kStrategies);
   return job.ok() ? "ok" : std::string(job.status().message());
+}
+
+TEST(JobReader, TheLargeExampleIsAJobOfABillionParameters) {
+  const auto source = ReadSourceFile(BALLAST_SOURCE_DIR "/deploy/examples/gpt-moe-1b.yaml");
+  ASSERT_TRUE(source.ok()) << source.status();
+  const auto job = ReadJob({"job.yaml", source->text}, {"auto"});
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->training.compute_dtype, DType::kBFloat16);
+  const auto layout = ParameterLayout::Make(job->model, job->placement.block_elements);
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  int64_t elements = 0;
+  for (const Block& block : layout->blocks()) elements += block.elements;
+  EXPECT_EQ(elements, 1'049'267'200);
 }
 
 TEST(JobReader, TheShippedExampleIsRead) {
