@@ -9,10 +9,12 @@
 //   I4      the state of a home that moves arrives as it left, at the step that needs it
 //   update  every block has every update once, in the timeline that survives: none twice, none left out
 //   lost    when nothing happens to processes, a generation begins behind the highest update of the one
-//   before load    a generation loads a complete checkpoint, and begins with the step after it cells   a
-//   generation begins with the plan that Assign carries and without any promise (F5) reused  a plan version
-//   names one content for ever (F7) loss    a generation ends only when a member was lost, gave up or
-//   finished run     nothing in a run without lost workers fails the job
+//           before
+//   load    a generation loads a complete checkpoint, and begins with the step after it
+//   cells   a generation begins with the plan that Assign carries and without any promise (F5)
+//   reused  a plan version names one content for ever (F7)
+//   loss    a generation ends only when a member was lost, gave up or finished
+//   run     nothing in a run without lost workers fails the job
 #pragma once
 
 #include <map>

@@ -40,7 +40,7 @@ class Runner {
     } else if (!core_) {
       out_ = "no core\n";
     } else if (verb == "jobs" || verb == "checkpoints" || verb == "plans" || verb == "events" ||
-               verb == "explain" || verb == "workers" || verb == "leader") {
+               verb == "explain" || verb == "workers" || verb == "telemetry" || verb == "leader") {
       Read(c);
     } else {
       Feed(MakeEvent(c));
@@ -304,6 +304,11 @@ class Runner {
           gain.from.value(), gain.to.value(), gain.complete ? "" : " so far", gain.imbalance,
           gain.imbalance_without, gain.step_seconds, gain.step_seconds_before);
       if (account->last_look) PrintLook("last look", *account->last_look);
+    } else if (c.word(0) == "telemetry") {
+      const auto telemetry = core_->Telemetry(JobId(c.word(1)));
+      BALLAST_CHECK_OK(telemetry.status());
+      absl::StrAppend(&out_, "  step ", telemetry->last.step.value(), ", ", telemetry->ranks.size(),
+                      " ranks, ", telemetry->rejected, " reports rejected\n");
     } else if (c.word(0) == "events") {
       const auto events = core_->Events(JobId(c.word(1)));
       BALLAST_CHECK_OK(events.status());

@@ -5,10 +5,13 @@
 // difference.
 //
 //   > lead                                  a (new) core wins leadership of the store
-//   > attach STREAM WORKER [ranks=1] [incarnation=1] [protocol=1] [highest_term=N] [job=J gen=G active=V
-//   staged=V digest=D step=S] > close STREAM > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N] [steps=N]
-//   [plan_every=N] [ranks_min=N] [recoveries=N] > stop TOKEN JOB [now] > push TOKEN JOB base=V
-//   [move=EXPERT:FROM:TO] [drop=EXPERT] [slot=RANK:INDEX:EXPERT] [schedule=NAME]
+//   > attach STREAM WORKER [ranks=1] [incarnation=1] [protocol=1] [highest_term=N]
+//          [job=J gen=G active=V staged=V digest=D step=S]
+//   > close STREAM
+//   > submit TOKEN JOB ranks=N [slots=N] [move_bytes=N] [steps=N] [plan_every=N] [ranks_min=N]
+//          [recoveries=N]
+//   > stop TOKEN JOB [now]
+//   > push TOKEN JOB base=V [move=EXPERT:FROM:TO] [drop=EXPERT] [slot=RANK:INDEX:EXPERT] [schedule=NAME]
 //          [homes=RANK] [not_before=S] [dry]
 //   > rollback TOKEN JOB [to=V]
 //   > drain|cordon|uncordon TOKEN WORKER
@@ -28,7 +31,9 @@
 //   > time SECONDS                          the clock goes on and ticks
 //   > store fenced|unknown|full             how the next write of the following command ends
 //   > crash-before N                        the next command's actions from the Nth on never happen, and the
-//   core is gone > jobs | plans JOB | workers | leader   what can be read
+//                                           core is gone
+//   > jobs | plans JOB | checkpoints JOB | events JOB | explain JOB [version=V] | telemetry JOB |
+//     workers | leader                      what can be read
 #pragma once
 
 #include <string>
