@@ -2,12 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <initializer_list>
 #include <set>
 #include <span>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 #include "metrics/catalog.h"
 #include "metrics/reference.h"
@@ -66,6 +69,29 @@ TEST(Catalog, NamesAreUniqueAndEverythingIsSaid) {
       for (size_t i = 1; i < info->buckets.size(); ++i) EXPECT_LT(info->buckets[i - 1], info->buckets[i]);
     }
   }
+}
+
+bool HasLabels(const MetricInfo& info, std::initializer_list<std::string_view> wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [&info](std::string_view label) {
+    return std::count(info.labels.begin(), info.labels.begin() + info.label_count(), label) > 0;
+  });
+}
+
+// What multiplies: an expert, a layer and a rank nowhere; a layer and a rank at workers alone, and no
+// histogram at the coordinator of either.
+TEST(Catalog, LabelsThatMultiplyDoNotMeet) {
+  for (const MetricInfo* info : metrics::kWorkerCatalog)
+    EXPECT_FALSE(HasLabels(*info, {"expert", "layer", "rank"})) << info->name;
+  for (const MetricInfo* info : metrics::kCoordinatorCatalog) {
+    EXPECT_FALSE(HasLabels(*info, {"layer", "rank"})) << info->name;
+    EXPECT_FALSE(HasLabels(*info, {"layer", "expert"})) << info->name;
+    EXPECT_FALSE(info->type == MetricType::kHistogram &&
+                 (HasLabels(*info, {"layer"}) || HasLabels(*info, {"rank"})))
+        << info->name;
+  }
+  // The labels are called so: workers have one with a layer and a rank.
+  EXPECT_TRUE(HasLabels(metrics::kLayerAssignments, {"layer", "rank"}));
+  EXPECT_FALSE(HasLabels(metrics::kLayerAssignments, {"expert"}));
 }
 
 TEST(Catalog, PromtoolFindsNothingToSay) {

@@ -40,6 +40,7 @@ StateSnapshot Snapshot(int ranks, int layers, JobState state = JobState::kRunnin
     worker.reports_dropped = 5;
     snapshot.workers.push_back(worker);
   }
+  telemetry.rejected = 2;
   telemetry.last.step = Step(9);
   telemetry.last.load.tokens.assign(layers, std::vector<int64_t>(kExperts, 10));
   telemetry.last.rank_tokens.assign(layers, std::vector<int64_t>(ranks, 40));
@@ -72,6 +73,7 @@ TEST(StateMetrics, SaysWhatIsTrue) {
        {"ballast_job_state{ballast_job=\"demo\",state=\"RUNNING\"} 1\n",
         "ballast_job_state{ballast_job=\"demo\",state=\"FAILED\"} 0\n",
         "ballast_job_evaluation_loss{ballast_job=\"demo\",source=\"text\"} 4\n",
+        "ballast_reports_rejected_total{ballast_job=\"demo\"} 2\n",
         "ballast_worker_attached{worker=\"w0\"} 1\n", "ballast_worker_attached{worker=\"w1\"} 0\n",
         "ballast_worker_reports_dropped_total{worker=\"w1\"} 5\n",
         "ballast_worker_info{ballast_job=\"demo\",device=\"cuda\",node=\"n0\",rank=\"1\",worker=\"w1\"} 1\n",
