@@ -121,35 +121,6 @@ TEST(CheckpointTraining, ChangesNoBit) {
   EXPECT_TRUE(with.checkpoints_failed.empty());
 }
 
-TEST(CheckpointTraining, TheModelPartHasMixtralsNamesAndKeys) {
-  TempDir dir;
-  RunSpec spec;
-  spec.ranks = 2;
-  spec.job = JobIn(dir, 2, 0);
-  const RunOutcome outcome = Trained(spec);
-  ASSERT_EQ(outcome.checkpoints.count(Step(2)), 1u) << "the last step has one, whatever every_steps says";
-  const std::string directory = DirectoryOf(spec.job, Step(2)) + "/";
-  const auto config = ReadTextMap(directory + "config.json", "");
-  EXPECT_EQ(config.at("model_type"), "mixtral");
-  EXPECT_EQ(config.at("num_local_experts"), "5");
-  EXPECT_EQ(config.at("num_experts_per_tok"), "2");
-  EXPECT_EQ(config.at("num_hidden_layers"), "2");
-  EXPECT_EQ(config.at("head_dim"), "6");
-  EXPECT_EQ(config.at("tie_word_embeddings"), "false");
-  EXPECT_EQ(config.at("torch_dtype"), "float32");
-  const auto index = ReadTextMap(directory + "model.safetensors.index.json", "weight_map");
-  for (const char* name :
-       {"model.embed_tokens.weight", "model.layers.1.self_attn.k_proj.weight",
-        "model.layers.0.input_layernorm.weight", "model.layers.1.block_sparse_moe.gate.weight",
-        "model.layers.1.block_sparse_moe.experts.4.w2.weight",
-        "model.layers.0.post_attention_layernorm.weight", "model.norm.weight", "lm_head.weight"}) {
-    EXPECT_EQ(index.count(name), 1u) << name;
-  }
-  EXPECT_EQ(index.at("lm_head.weight"), "model-00001-of-00002.safetensors");
-  EXPECT_EQ(ReadTextMap(directory + "model.safetensors.index.json", "metadata").at("total_size"),
-            std::to_string(4 * LayoutOf(spec.job).total_elements()));
-}
-
 TEST(CheckpointTraining, GoesOnBitForBitOnEquallyManyRanks) {
   TempDir dir;
   RunSpec spec;

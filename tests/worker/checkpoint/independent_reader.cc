@@ -100,10 +100,16 @@ std::map<std::string, ReadTensor> ReadTensorFile(const std::string& path) {
     }
     const std::vector<Value>& offsets = entry.members.at("data_offsets").items;
     const size_t begin = std::stoull(offsets.at(0).text), end = std::stoull(offsets.at(1).text);
-    if (tensor.dtype != "F32" || end - begin != 4 * elements || 8 + length + end > bytes.size())
+    const size_t width = tensor.dtype == "F32" ? 4 : tensor.dtype == "BF16" ? 2 : 0;
+    if (width == 0 || end - begin != width * elements || 8 + length + end > bytes.size())
       throw std::runtime_error(path + ": " + name + " does not fit");
     tensor.values.resize(elements);
-    std::memcpy(tensor.values.data(), bytes.data() + 8 + length + begin, end - begin);
+    for (size_t i = 0; i < elements; ++i) {
+      uint32_t bits = 0;  // a BF16 is the upper half of an F32
+      std::memcpy(reinterpret_cast<char*>(&bits) + 4 - width, bytes.data() + 8 + length + begin + width * i,
+                  width);
+      std::memcpy(&tensor.values[i], &bits, sizeof(bits));
+    }
   }
   return tensors;
 }

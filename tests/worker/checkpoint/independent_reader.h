@@ -12,7 +12,7 @@ namespace ballast {
 struct ReadTensor {
   std::string dtype;
   std::vector<int64_t> shape;
-  std::vector<float> values;  // of F32
+  std::vector<float> values;  // of F32 or BF16
 };
 
 // By name. Throws std::runtime_error for what is not a file of that format.
