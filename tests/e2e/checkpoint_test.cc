@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tests/e2e/ballastctl.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/own_mounts.h"
 #include "tests/e2e/reference_run.h"
@@ -36,25 +37,6 @@ JobConfig JobIn(const Cluster& cluster, const std::string& path, int ranks, int6
 
 auto AtStep(int64_t step) {
   return [step](const v1::JobStatus& job) { return job.step() >= step || IsFinal(job); };
-}
-
-// ballastctl's exit code; its output is in `said`.
-int Ctl(const Cluster& cluster, const std::vector<std::string>& arguments, std::string& said) {
-  std::vector<std::string> command = {cluster.binary("ballastctl"),
-                                      "--coordinator",
-                                      absl::StrCat("127.0.0.1:", cluster.port()),
-                                      "--ca",
-                                      cluster.Certificate("ca.pem"),
-                                      "--cert",
-                                      cluster.Certificate("operator-me.pem"),
-                                      "--key",
-                                      cluster.Certificate("operator-me.key")};
-  command.insert(command.end(), arguments.begin(), arguments.end());
-  static int number = 0;
-  Process process(command, cluster.dir() / absl::StrCat("ctl", ++number));
-  const std::optional<int> code = process.Wait(60);
-  said = process.Output();
-  return code.value_or(-1);
 }
 
 std::string WriteJob(const Cluster& cluster, const JobConfig& job) {

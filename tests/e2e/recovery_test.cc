@@ -5,8 +5,12 @@
 
 #include <chrono>
 #include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
+#include "tests/e2e/ballastctl.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/elastic_job.h"
 
@@ -227,6 +231,51 @@ TEST(Drain, AnAbortThatNobodyDiedOfCostsNoStep) {
   ExpectSameBits(cluster, job, status, on_three - 1);
 }
 
+// What `change` does to the job: a generation that begins behind every step that was seen before. Its first
+// plan has the generation's number, since no other plans are made.
+void ExpectNoStepTwice(Cluster& cluster, int64_t generation, const std::function<void()>& change) {
+  const int64_t seen = cluster.Job("demo")->step();
+  change();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, InGeneration(generation)));
+  const auto plan = cluster.Plan("demo", generation);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->status().generation(), generation);
+  EXPECT_GT(plan->plan().not_before_step(), seen) << "generation " << generation;
+  EXPECT_GT(plan->plan().not_before_step(), cluster.Plan("demo", generation - 1)->plan().not_before_step());
+  // It goes on: what is seen before the next change is of this generation.
+  ASSERT_TRUE(cluster.WaitForJob("demo", 40, AtStep(plan->plan().not_before_step() + 5)));
+}
+
+// "busy, cordoned" is what an operator sees of a worker that keeps its ranks.
+TEST(Drain, ACordonedWorkerKeepsItsRanks) {
+  Cluster cluster;
+  cluster.StartCoordinator({"--scale-out-after", "0.5"});
+  cluster.StartWorkers(2);
+  JobConfig job = ElasticJob(cluster, 1, 1, 100000);
+  job.checkpoint.every_steps = 0;
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(5)));
+  std::string said;
+  ASSERT_EQ(Ctl(cluster, {"worker", "cordon", "w0"}, said), 0) << said;
+  EXPECT_TRUE(absl::StrContains(said, "busy, cordoned")) << said;
+  ASSERT_EQ(Ctl(cluster, {"worker", "cordon", "w1"}, said), 0) << said;
+  EXPECT_TRUE(absl::StrContains(said, "idle, cordoned")) << said;
+  const int64_t step = cluster.Job("demo")->step();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 40, AtStep(step + 5)));
+  EXPECT_EQ(cluster.Job("demo")->generation(), 1);
+  // A job that comes now has to wait.
+  job.name = JobId("next");
+  job.training.steps = 10;
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  EXPECT_EQ(cluster.Job("next")->state(), v1::JOB_STATE_QUEUED);
+  ASSERT_EQ(Ctl(cluster, {"worker", "uncordon", "w1"}, said), 0) << said;
+  EXPECT_FALSE(absl::StrContains(said, "cordoned")) << said;
+  ASSERT_TRUE(cluster.WaitForJob("next", 60, IsFinal));
+  EXPECT_EQ(cluster.Job("next")->state(), v1::JOB_STATE_SUCCEEDED);
+  EXPECT_EQ(Ctl(cluster, {"worker", "cordon", "nobody"}, said), 3) << said;
+  EXPECT_TRUE(absl::StrContains(said, "no worker nobody")) << said;
+}
+
 // A drain and the way back: no step is lost and none is trained twice.
 TEST(Drain, AWorkerLeavesAtAStepBoundaryAndComesBack) {
   Cluster cluster;
@@ -238,31 +287,27 @@ TEST(Drain, AWorkerLeavesAtAStepBoundaryAndComesBack) {
   ASSERT_TRUE(cluster.Submit(job).ok());
   ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(20)));
 
-  v1::DrainWorkerRequest drain;
-  v1::DrainWorkerResponse drained;
-  drain.set_name("w1");
-  grpc::Status asked = cluster.control().DrainWorker(Cluster::Within(10).get(), drain, &drained);
-  ASSERT_TRUE(asked.ok()) << asked.error_message();
-  ASSERT_TRUE(cluster.WaitForJob("demo", 40, InGeneration(2)));
+  ExpectNoStepTwice(cluster, 2, [&] {
+    std::string said;
+    EXPECT_EQ(Ctl(cluster, {"worker", "drain", "w1", "--wait"}, said), 0) << said;
+    EXPECT_TRUE(absl::StrContains(said, "idle, cordoned")) << said;
+  });
   EXPECT_EQ(cluster.Job("demo")->workers_size(), 3);
   for (const v1::WorkerStatus& worker : cluster.Workers()) {
     EXPECT_EQ(worker.job().empty(), worker.name() == "w1") << worker.ShortDebugString();
     EXPECT_EQ(worker.cordoned(), worker.name() == "w1") << worker.ShortDebugString();
   }
   // It may work again: the job takes it when it has settled.
-  v1::CordonWorkerRequest uncordon;
-  v1::CordonWorkerResponse uncordoned;
-  uncordon.set_name("w1");
-  uncordon.set_uncordon(true);
-  ASSERT_TRUE(cluster.control().CordonWorker(Cluster::Within(10).get(), uncordon, &uncordoned).ok());
-  ASSERT_TRUE(cluster.WaitForJob("demo", 60, InGeneration(3)));
+  ExpectNoStepTwice(cluster, 3, [&] {
+    std::string said;
+    EXPECT_EQ(Ctl(cluster, {"worker", "uncordon", "w1"}, said), 0) << said;
+  });
   EXPECT_EQ(cluster.Job("demo")->workers_size(), 4);
   // A worker that is stopped is drained, too, and exits with 0.
-  cluster.worker(2).Signal(SIGTERM);
-  EXPECT_EQ(cluster.worker(2).Wait(40), 0);
-  ASSERT_TRUE(cluster.WaitForJob("demo", 40, InGeneration(4)));
-  const int64_t step = cluster.Job("demo")->step();
-  ASSERT_TRUE(cluster.WaitForJob("demo", 40, AtStep(step + 5)));
+  ExpectNoStepTwice(cluster, 4, [&] {
+    cluster.worker(2).Signal(SIGTERM);
+    EXPECT_EQ(cluster.worker(2).Wait(40), 0);
+  });
 
   v1::StopJobRequest stop;
   v1::StopJobResponse stopping;
