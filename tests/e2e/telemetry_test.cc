@@ -77,6 +77,40 @@ TEST_F(TelemetryOfDaemons, IsScrapedAndAsked) {
   ASSERT_TRUE(cluster_.Push("demo", RotateExperts(cluster_.Plan("demo")->plan())).ok());
   ASSERT_TRUE(cluster_.WaitForPlan("demo", 2, v1::PLAN_STATE_ACTIVE, 60));
 
+  // Why it is what it is, what it was predicted to change, what was measured of it, and what it cost.
+  v1::ExplainPlanRequest why;
+  v1::ExplainPlanResponse explained;
+  why.set_job("demo");
+  EXPECT_TRUE(Eventually(30, [&] {
+    return cluster_.control().ExplainPlan(Cluster::Within(5).get(), why, &explained).ok() &&
+           explained.measured().complete();
+  })) << explained.DebugString();
+  const v1::PlanStatus& plan = explained.plan();
+  EXPECT_EQ(plan.version(), 2);
+  EXPECT_EQ(plan.origin(), v1::PLAN_ORIGIN_PUSHED);
+  EXPECT_GE(plan.imbalance_before(), 1) << "predicted from measured loads";
+  EXPECT_GE(plan.imbalance_bound(), 1);
+  EXPECT_GE(plan.imbalance_after() + 1e-9, plan.imbalance_bound());
+  const int64_t expert_weights = 3LL * job.model.hidden_size * job.model.moe.intermediate_size;
+  EXPECT_EQ(plan.slot_writes(), job.model.layers * job.model.moe.experts) << "every expert moves";
+  EXPECT_EQ(plan.slot_bytes(), plan.slot_writes() * expert_weights * 4);
+  ASSERT_EQ(explained.explanation().layers_size(), job.model.layers);
+  EXPECT_TRUE(explained.explanation().accepted());
+  EXPECT_GT(explained.explanation().last_sample(), 0);
+  for (const v1::PlanExplanation::Layer& layer : explained.explanation().layers()) {
+    EXPECT_EQ(layer.load_size(), job.model.moe.experts);
+    EXPECT_GT(std::accumulate(layer.load().begin(), layer.load().end(), int64_t{0}), 0);
+    EXPECT_GE(layer.imbalance_before() + 1e-9, layer.bound());
+  }
+  const v1::MeasuredGain& gain = explained.measured();
+  EXPECT_EQ(gain.steps(), 20);
+  EXPECT_EQ(gain.from_step(), plan.switch_step());
+  EXPECT_GE(gain.imbalance(), 1);
+  EXPECT_GE(gain.imbalance_without(), 1) << "of the same loads under plan 1";
+  EXPECT_GT(gain.step_seconds(), 0);
+  EXPECT_GT(gain.step_seconds_before(), 0);
+  EXPECT_GT(gain.switch_seconds(), 0);
+
   // Every rank has told of its times, and both directions between the nodes are measured.
   v1::GetTelemetryResponse telemetry;
   EXPECT_TRUE(Eventually(30, [&] {
