@@ -29,6 +29,7 @@ enum class PlantedBug {
                     // step of an interrupted generation from what its ranks hold
   kRolledToLowest,  // core: F9, ranks go on behind the last step that all of them have applied
   kOwnUpdateSkipped,   // worker: F9, a rank that is a step behind goes on without its own update
+  kRouteOfStepBefore,  // worker: one rank routes the tokens of a switch step by the plan of the step before
   kOlderStoreLeads,    // core: a coordinator leads although its workers know more than its store
   kAssignBeforeStore,  // core: Assign leaves before the generation is durable
   kDetachedIsLost,     // core: a closed stream ends the generation

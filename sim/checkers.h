@@ -15,12 +15,13 @@
 //   reused  a plan version names one content for ever (F7)
 //   loss    a generation ends only when a member was lost, gave up or finished
 //   run     nothing in a run without lost workers fails the job
+//
+// I5 is checked by route_checker.h.
 #pragma once
 
 #include <map>
 #include <optional>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -29,16 +30,10 @@
 #include "plan/plan.h"
 #include "plan/validate.h"
 #include "sim/collective.h"
+#include "sim/violation.h"
 #include "worker/session.h"
 
 namespace ballast::sim {
-
-// Thrown by a checker; ends the run.
-struct Violation : std::runtime_error {
-  Violation(std::string checker_name, const std::string& what)
-      : std::runtime_error(what), checker(std::move(checker_name)) {}
-  std::string checker;
-};
 
 class Checkers {
  public:

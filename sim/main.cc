@@ -49,15 +49,16 @@ std::string TranscriptOf(SimulationOptions options) {
 std::string Summary(uint64_t seeds, uint64_t failed, const SimulationResult& sums) {
   const PauseFigures& figures = sums.pauses;
   const auto mean = [](Micros sum, int64_t n) { return n > 0 ? sum / n : 0; };
-  return absl::StrCat("{\"seeds\":", seeds, ",\"failed\":", failed, ",\"steps\":", figures.steps,
-                      ",\"step_us_mean\":", mean(figures.steps_us, figures.steps),
-                      ",\"switches\":", figures.switches,
-                      ",\"switch_step_us_mean\":", mean(figures.switches_us, figures.switches),
-                      ",\"switch_step_us_max\":", figures.switch_us_max,
-                      ",\"generations\":", sums.generations, ",\"rolled_forward\":", sums.rolled_forward,
-                      ",\"own_updates\":", sums.own_updates, ",\"recoveries\":", figures.recoveries,
-                      ",\"recovery_us_mean\":", mean(figures.recoveries_us, figures.recoveries),
-                      ",\"recovery_us_max\":", figures.recovery_us_max, "}\n");
+  return absl::StrCat(
+      "{\"seeds\":", seeds, ",\"failed\":", failed, ",\"steps\":", figures.steps,
+      ",\"step_us_mean\":", mean(figures.steps_us, figures.steps), ",\"switches\":", figures.switches,
+      ",\"switch_step_us_mean\":", mean(figures.switches_us, figures.switches),
+      ",\"switch_step_us_max\":", figures.switch_us_max, ",\"generations\":", sums.generations,
+      ",\"rolled_forward\":", sums.rolled_forward, ",\"own_updates\":", sums.own_updates,
+      ",\"routed_layers\":", sums.routes.layers, ",\"assignments\":", sums.routes.assignments,
+      ",\"assignments_travelled\":", sums.routes.travelled, ",\"recoveries\":", figures.recoveries,
+      ",\"recovery_us_mean\":", mean(figures.recoveries_us, figures.recoveries),
+      ",\"recovery_us_max\":", figures.recovery_us_max, "}\n");
 }
 
 int RunSeeds(uint64_t first, uint64_t last, SimulationOptions options) {
@@ -69,6 +70,7 @@ int RunSeeds(uint64_t first, uint64_t last, SimulationOptions options) {
     sums.generations += result.generations;
     sums.rolled_forward += result.rolled_forward;
     sums.own_updates += result.own_updates;
+    sums.routes.Add(result.routes);
     sums.pauses.Add(result.pauses);
     if (result.failed() && ++failed == 1) {
       const std::string path = absl::StrCat("ballast-sim-", seed, ".transcript");

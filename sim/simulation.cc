@@ -9,7 +9,7 @@
 namespace ballast::sim {
 namespace {
 
-constexpr std::array<std::pair<PlantedBug, const char*>, 21> kPlants = {{
+constexpr std::array<std::pair<PlantedBug, const char*>, 22> kPlants = {{
     {PlantedBug::kFenceIgnoresOneRank, "fence-ignores-one-rank"},
     {PlantedBug::kCommitBeforeStore, "commit-before-store"},
     {PlantedBug::kTermUnchecked, "term-unchecked"},
@@ -27,6 +27,7 @@ constexpr std::array<std::pair<PlantedBug, const char*>, 21> kPlants = {{
     {PlantedBug::kResumedEarlier, "resumed-earlier"},
     {PlantedBug::kRolledToLowest, "rolled-to-lowest"},
     {PlantedBug::kOwnUpdateSkipped, "own-update-skipped"},
+    {PlantedBug::kRouteOfStepBefore, "route-of-step-before"},
     {PlantedBug::kOlderStoreLeads, "older-store-leads"},
     {PlantedBug::kAssignBeforeStore, "assign-before-store"},
     {PlantedBug::kDetachedIsLost, "detached-is-lost"},
@@ -54,6 +55,7 @@ SimulationResult Simulate(const SimulationOptions& options) {
   if (const JobRecord* job = world.store.Job(world.job->name)) result.generations = job->generation.value();
   result.rolled_forward = world.checkers.rolled_forward();
   result.own_updates = world.checkers.own_updates();
+  result.routes = world.routes.figures();
   result.pauses = world.pauses.Figures(world.store);
   result.steps = result.pauses.steps;
   for (const auto& [key, record] : world.store.plans()) {

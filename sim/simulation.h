@@ -11,6 +11,7 @@
 
 #include "protocol/planted_bugs.h"
 #include "sim/pauses.h"
+#include "sim/route_checker.h"
 
 namespace ballast::sim {
 
@@ -28,6 +29,7 @@ struct SimulationResult {
   int64_t generations = 0;
   int64_t rolled_forward = 0;  // generations that went on with what their ranks held
   int64_t own_updates = 0;     // ranks that had to finish a step first
+  RouteFigures routes;
   PauseFigures pauses;
   std::vector<std::string> transcript;
   bool failed() const { return !checker.empty(); }

@@ -139,6 +139,9 @@ void WorkerModel::CarryOut(SessionActions actions) {
 
 void WorkerModel::StartRun(const StartGeneration& start) {
   run_ = start;
+  std::vector<std::string> nodes;
+  for (const Member& member : start.assign.members) nodes.push_back(member.node);
+  topology_ = Topology::FromNodeNames(nodes);
   met_.clear();
   CarryOut(session_->OnRendezvousPut(session_->run(), name(), "address"));
   LaterInRun(kMeetUs, [this] {

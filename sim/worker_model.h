@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/topology.h"
 #include "sim/collective.h"
 #include "sim/network.h"
 #include "sim/world.h"
@@ -99,6 +100,8 @@ class WorkerModel {
   void LosePeer(Rank peer, const std::string& detail);
 
   void MayBegin(RankModel& rank);
+  // Of the step that begins with `plan`.
+  void CheckRoute(const RankModel& rank, const PlanPtr& plan);
   void PutHeader(RankModel& rank);
   void ApplyTables(RankModel& rank);
   // Everything of `step` that comes behind its table: update, refresh, and a checkpoint when one is due.
@@ -119,6 +122,7 @@ class WorkerModel {
   Micros cut_until_ = 0;
   StreamId stream_;  // 0 = detached
   std::optional<StartGeneration> run_;
+  Topology topology_;          // of the run
   std::set<Generation> left_;  // runs that this process was in
   // What ranks held when their generation ended.
   struct LeftRank {

@@ -19,6 +19,7 @@ void WorkerModel::MayBegin(RankModel& rank) {
   }
   const PlanPtr& plan = rank.fence.PlanFor(rank.step);
   world_.checkers.OnStep(KeyOf(run_->assign), rank.rank, rank.step, plan);
+  CheckRoute(rank, plan);
   if (plan->stamp.version != rank.version) {
     rank.version = plan->stamp.version;
     world_.Say(name(), [&] {
@@ -30,6 +31,13 @@ void WorkerModel::MayBegin(RankModel& rank) {
   rank.computing = true;
   const Micros most = world_.scenario.step_us_max;
   LaterInRun(most / 2 + world_.UpTo(most / 2), [this, &rank] { PutHeader(rank); });
+}
+
+void WorkerModel::CheckRoute(const RankModel& rank, const PlanPtr& plan) {
+  const bool late = Planted(world_.bugs, PlantedBug::kRouteOfStepBefore) && rank.rank == Rank(0) &&
+                    rank.step > run_->assign.start_step;
+  const PlanPtr& routed = late ? rank.fence.PlanFor(rank.step.Plus(-1)) : plan;
+  world_.routes.OnRoute(KeyOf(run_->assign), rank.rank, rank.step, routed->body, plan->body, topology_);
 }
 
 // The header leaves when all reduced gradients are in place: behind update and refresh of the step before.

@@ -13,6 +13,7 @@
 #include "sim/disk.h"
 #include "sim/event_queue.h"
 #include "sim/pauses.h"
+#include "sim/route_checker.h"
 #include "sim/scenario.h"
 
 namespace ballast::sim {
@@ -40,6 +41,7 @@ struct World {
         rng(HashSeed({seed, 2})),
         bugs(planted),
         checkers(*job, store, planted),
+        routes(seed, *job),
         transcript(transcribe) {}
 
   const Scenario scenario;
@@ -50,6 +52,7 @@ struct World {
   MemoryStore store;
   Disk disk;
   Checkers checkers;
+  RouteChecker routes;
   Pauses pauses;
   Transcript transcript;
 

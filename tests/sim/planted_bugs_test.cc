@@ -31,6 +31,11 @@ TEST_P(Plant, IsFound) {
     EXPECT_EQ(result.checker, "update") << result.what;
   }
 
+  // All ranks are at one plan then, so that nothing but the routes themselves can tell.
+  if (*bug == PlantedBug::kRouteOfStepBefore) {
+    EXPECT_EQ(result.checker, "I5") << result.what;
+  }
+
   // The seed alone finds it again, its transcript ends with it, and the bug alone is to blame.
   const SimulationResult again = Simulate({.seed = seed, .bug = bug, .transcript = true});
   EXPECT_EQ(again.checker, result.checker);
@@ -49,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(PlantedBugs, Plant, testing::ValuesIn(PlantNames()),
                            return name;
                          });
 
-TEST(PlantNames, AreTwentyOne) { EXPECT_EQ(PlantNames().size(), 21u); }
+TEST(PlantNames, AreTwentyTwo) { EXPECT_EQ(PlantNames().size(), 22u); }
 
 }  // namespace
 }  // namespace ballast::sim

@@ -1,6 +1,5 @@
 #include "worker/moe/moe_layer.h"
 
-#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -8,39 +7,9 @@
 #include "plan/split.h"
 #include "worker/moe/chunks.h"
 #include "worker/moe/counts.h"
+#include "worker/schedule/route.h"
 
 namespace ballast {
-namespace {
-
-int64_t Sum(const std::vector<int64_t>& values) {
-  return std::accumulate(values.begin(), values.end(), int64_t{0});
-}
-
-std::vector<int64_t> ExpertTokens(const CountMatrix& counts) {
-  std::vector<int64_t> tokens(counts[0].size(), 0);
-  for (const auto& row : counts) {
-    for (size_t e = 0; e < row.size(); ++e) tokens[e] += row[e];
-  }
-  return tokens;
-}
-
-// Routed = sent = received: nothing is dropped. Each rank checks what it sends and what it receives.
-void CheckConserved(const Route& route, const Split& split, const CountMatrix& counts,
-                    const std::vector<int64_t>& expert_tokens, const std::vector<char>& wanted) {
-  for (size_t r = 0; r < counts.size(); ++r) {
-    if (!wanted[r]) continue;
-    BALLAST_CHECK(route.source_rows[r] == Sum(counts[r]))
-        << "rank " << r << " routes " << Sum(counts[r]) << " assignments and sends " << route.source_rows[r];
-    BALLAST_CHECK(route.host_rows[r] == split.rank_tokens[r])
-        << "rank " << r << " computes " << split.rank_tokens[r] << " assignments and receives "
-        << route.host_rows[r];
-    BALLAST_CHECK(route.host_rows[r] == Sum(route.slot_rows[r]));
-  }
-  BALLAST_CHECK(Sum(expert_tokens) == Sum(split.rank_tokens))
-      << Sum(expert_tokens) << " assignments routed, " << Sum(split.rank_tokens) << " computed";
-}
-
-}  // namespace
 
 MoeLayer::MoeLayer(const MoeConfig& config, Backend& backend, MoeScratch& scratch)
     : config_(config),
@@ -76,7 +45,7 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
                                                            context.speeds, context.topology, wanted));
   Route route = MakeRoute(split, context.plan);
   std::vector<int64_t> expert_tokens = ExpertTokens(counts);
-  CheckConserved(route, split, counts, expert_tokens, wanted);
+  BALLAST_CHECK_OK(CheckConserved(route, split, counts, expert_tokens, wanted));
   slot_rows_ = route.slot_rows[self.index()];
 
   // Permute and dispatch.

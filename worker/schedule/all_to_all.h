@@ -1,9 +1,4 @@
 // AllToAll: how the rows of one MoE layer travel from their source to the ranks that compute them, and back.
-//
-// Rows: one per assignment (token, k). Source order: assignments sorted by (expert, canonical order), cut by
-// the split's shares, so that what goes to one host is one run per expert. Host order: by slot index, and
-// inside a slot by source rank and then source order, which is canonical order: global sequence index,
-// position, k.
 #pragma once
 
 #include <cstdint>
@@ -13,40 +8,14 @@
 
 #include "absl/status/statusor.h"
 #include "base/registry.h"
-#include "plan/plan.h"
-#include "plan/split.h"
 #include "plan/topology.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
 #include "worker/schedule/compressor.h"
+#include "worker/schedule/route.h"
 #include "worker/schedule/scratch.h"
 
 namespace ballast {
-
-// Rows from `source` to `host` for the host's slot `slot`. Every rank that has the segment has it alike.
-struct RouteSegment {
-  Rank source;
-  Rank host;
-  int slot = 0;
-  ExpertId expert;
-  int64_t rows = 0;
-  int64_t source_offset = 0;  // first row in the source's send order; only where the source is wanted
-  int64_t host_offset = 0;    // first row in the host's expert order; only where the host is wanted
-};
-
-// The exchange of one microbatch and layer, as far as the split was asked for. Pure data.
-struct Route {
-  int ranks = 0;
-  std::vector<RouteSegment> segments;  // ordered by (source, expert, host)
-  // Whole for wanted ranks, a part for others.
-  std::vector<int64_t> source_rows;             // [rank] rows sent (all its assignments)
-  std::vector<int64_t> host_rows;               // [rank] rows computed
-  std::vector<std::vector<int64_t>> slot_rows;  // [rank][slot index]
-  uint64_t hash = 0;                            // of the split
-};
-
-// From the split of the gathered counts. `slots` are the layer's.
-Route MakeRoute(const Split& split, const LayerPlan& layer);
 
 enum class Direction { kDispatch, kCombine };  // source -> host, host -> source
 

@@ -1,6 +1,17 @@
-#include "worker/schedule/all_to_all.h"
+#include "worker/schedule/route.h"
+
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
 
 namespace ballast {
+namespace {
+
+int64_t Sum(const std::vector<int64_t>& values) {
+  return std::accumulate(values.begin(), values.end(), int64_t{0});
+}
+
+}  // namespace
 
 Route MakeRoute(const Split& split, const LayerPlan& layer) {
   Route route;
@@ -45,6 +56,35 @@ Route MakeRoute(const Split& split, const LayerPlan& layer) {
     offset += segment.rows;
   }
   return route;
+}
+
+absl::Status CheckConserved(const Route& route, const Split& split, const CountMatrix& counts,
+                            const std::vector<int64_t>& expert_tokens, const std::vector<char>& wanted) {
+  for (size_t r = 0; r < counts.size(); ++r) {
+    if (!wanted[r]) continue;
+    if (route.source_rows[r] != Sum(counts[r])) {
+      return absl::InternalError(absl::StrCat("rank ", r, " routes ", Sum(counts[r]),
+                                              " assignments and sends ", route.source_rows[r]));
+    }
+    if (route.host_rows[r] != split.rank_tokens[r] || route.host_rows[r] != Sum(route.slot_rows[r])) {
+      return absl::InternalError(absl::StrCat("rank ", r, " computes ", split.rank_tokens[r],
+                                              " assignments, receives ", route.host_rows[r], " and has ",
+                                              Sum(route.slot_rows[r]), " in its slots"));
+    }
+  }
+  if (Sum(expert_tokens) != Sum(split.rank_tokens)) {
+    return absl::InternalError(
+        absl::StrCat(Sum(expert_tokens), " assignments routed, ", Sum(split.rank_tokens), " computed"));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<int64_t> ExpertTokens(const CountMatrix& counts) {
+  std::vector<int64_t> tokens(counts[0].size(), 0);
+  for (const auto& row : counts) {
+    for (size_t e = 0; e < row.size(); ++e) tokens[e] += row[e];
+  }
+  return tokens;
 }
 
 }  // namespace ballast

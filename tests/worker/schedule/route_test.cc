@@ -68,5 +68,32 @@ TEST(Route, EveryRowHasOnePlaceAndCanonicalOrder) {
   }
 }
 
+TEST(Route, WhatIsNotConservedIsNamed) {
+  LayerPlan layer;
+  layer.slots = {{ExpertId(0), Slot()}, {Slot(), ExpertId(1)}};
+  const CountMatrix counts = {{3, 1}, {0, 2}};
+  const std::vector<char> all = {1, 1};
+  const std::vector<int64_t> tokens = ExpertTokens(counts);
+  ASSERT_EQ(tokens, (std::vector<int64_t>{3, 3}));
+  const absl::StatusOr<Split> split = ComputeSplit(counts, layer, 2, {1, 1}, Topology::OneNode(2));
+  ASSERT_TRUE(split.ok()) << split.status();
+  const Route route = MakeRoute(*split, layer);
+  EXPECT_TRUE(CheckConserved(route, *split, counts, tokens, all).ok());
+
+  // A share that is lost on the way: its source sends less than it routes.
+  Split less = *split;
+  less.shares.pop_back();
+  const Route lossy = MakeRoute(less, layer);
+  EXPECT_EQ(CheckConserved(lossy, less, counts, tokens, all).message(),
+            "rank 1 routes 2 assignments and sends 0");
+  EXPECT_TRUE(CheckConserved(lossy, less, counts, tokens, {0, 0}).ok()) << "nobody asked for its rows";
+  // A host that is to compute other ones than come, and tokens that nobody computes.
+  Split other = *split;
+  ++other.rank_tokens[1];
+  EXPECT_EQ(CheckConserved(route, other, counts, tokens, all).message(),
+            "rank 1 computes 4 assignments, receives 3 and has 3 in its slots");
+  EXPECT_EQ(CheckConserved(route, *split, counts, {3, 4}, all).message(), "7 assignments routed, 6 computed");
+}
+
 }  // namespace
 }  // namespace ballast
