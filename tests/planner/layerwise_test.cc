@@ -66,7 +66,7 @@ TEST(Layerwise, AutoAndFlowRepairStayNearBalanceWithFewPlans) {
 }
 
 TEST(Layerwise, AutoLeavesABalancedLoadAlone) {
-  for (uint64_t seed = 1; seed <= 10; ++seed) {
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
     Rng rng(seed);
     Loop loop(Job("auto"), kRanks);
     const std::vector<double> even(8, 1.0);
