@@ -129,7 +129,11 @@ RunSpec Spec() {
   return spec;
 }
 
-TEST(RollForward, AtEveryPointOfAStepNoBitIsLost) {
+class RollForwardOf : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Leaver, RollForwardOf, testing::Values(0, 2), testing::PrintToStringParamName());
+
+TEST_P(RollForwardOf, AtEveryPointOfAStepNoBitIsLost) {
+  const Rank leaver(GetParam());
   const RunSpec spec = Spec();
   const Interrupted whole = RunUntil(spec, Rank(1), 0);
   std::map<Step, Point> undisturbed;
@@ -140,32 +144,30 @@ TEST(RollForward, AtEveryPointOfAStepNoBitIsLost) {
   const PlanScript script = MakePlans(spec.job, kRanks, 2, /*replicate=*/false, /*seed=*/4);
   ASSERT_EQ(script.with_home_moves, 1);
   int cuts = 0, behind = 0, before_switch = 0, after_switch = 0;
-  for (Rank leaver : {Rank(0), Rank(2)}) {
-    for (int64_t wait = 6 * per_step; wait <= 12 * per_step; ++wait) {
-      SCOPED_TRACE(testing::Message() << "rank " << leaver.value() << " leaves at wait " << wait);
-      RunSpec moving = spec;
-      moving.plans = script.plans;
-      const RunOutcome first = RunUntil(moving, leaver, wait).outcome;
-      const absl::StatusOr<RollForward> forward = Decide(moving, first);
-      ASSERT_TRUE(forward.ok()) << forward.status();
-      ++cuts;
-      for (const auto& [rank, applied] : first.applied) behind += applied.step < forward->step;
-      const auto& active = first.active;
-      if (active.count(PlanVersion(3)) > 0) {
-        const Step from = active.at(PlanVersion(3)).begin()->second;
-        before_switch += forward->step.Next() == from;
-        after_switch += forward->step == from;
-      }
-      std::map<Step, Point> points;
-      Collect(first, points);
-      RunSpec next = GoOn(spec, first, *forward, script.plans);
-      next.stop_after_report = forward->step.Plus(2);
-      const RunOutcome rest = RunTraining(next);
-      for (const TrainResult& result : rest.results) ASSERT_TRUE(result.status.ok()) << result.status;
-      EXPECT_EQ(rest.reports.front().step, forward->step) << "told again: its report may not have been made";
-      Collect(rest, points);
-      ExpectAllOf(points, undisturbed, rest.results[0].last_step);
+  for (int64_t wait = 6 * per_step; wait <= 12 * per_step; ++wait) {
+    SCOPED_TRACE(testing::Message() << "rank " << leaver.value() << " leaves at wait " << wait);
+    RunSpec moving = spec;
+    moving.plans = script.plans;
+    const RunOutcome first = RunUntil(moving, leaver, wait).outcome;
+    const absl::StatusOr<RollForward> forward = Decide(moving, first);
+    ASSERT_TRUE(forward.ok()) << forward.status();
+    ++cuts;
+    for (const auto& [rank, applied] : first.applied) behind += applied.step < forward->step;
+    const auto& active = first.active;
+    if (active.count(PlanVersion(3)) > 0) {
+      const Step from = active.at(PlanVersion(3)).begin()->second;
+      before_switch += forward->step.Next() == from;
+      after_switch += forward->step == from;
     }
+    std::map<Step, Point> points;
+    Collect(first, points);
+    RunSpec next = GoOn(spec, first, *forward, script.plans);
+    next.stop_after_report = forward->step.Plus(2);
+    const RunOutcome rest = RunTraining(next);
+    for (const TrainResult& result : rest.results) ASSERT_TRUE(result.status.ok()) << result.status;
+    EXPECT_EQ(rest.reports.front().step, forward->step) << "told again: its report may not have been made";
+    Collect(rest, points);
+    ExpectAllOf(points, undisturbed, rest.results[0].last_step);
   }
   std::printf("%d cuts, %d ranks a step behind, %d right before and %d right behind the switch of homes\n",
               cuts, behind, before_switch, after_switch);
