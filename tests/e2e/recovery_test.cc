@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "tests/e2e/ballastctl.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/elastic_job.h"
@@ -231,6 +232,19 @@ TEST(Drain, AnAbortThatNobodyDiedOfCostsNoStep) {
   ExpectSameBits(cluster, job, status, on_three - 1);
 }
 
+// The step that `generation` ended with, as the coordinator's event says; -1 when there is none.
+int64_t LastStepOf(Cluster& cluster, int64_t generation) {
+  v1::ListEventsRequest request;
+  v1::ListEventsResponse response;
+  request.set_job("demo");
+  EXPECT_TRUE(cluster.control().ListEvents(Cluster::Within(10).get(), request, &response).ok());
+  for (const v1::LoggedEvent& event : response.events()) {
+    if (absl::StartsWith(event.text(), absl::StrCat("generation ", generation, " ends: ")))
+      return event.step();
+  }
+  return -1;
+}
+
 // What `change` does to the job: a generation that begins behind every step that was seen before. Its first
 // plan has the generation's number, since no other plans are made.
 void ExpectNoStepTwice(Cluster& cluster, int64_t generation, const std::function<void()>& change) {
@@ -241,7 +255,8 @@ void ExpectNoStepTwice(Cluster& cluster, int64_t generation, const std::function
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->status().generation(), generation);
   EXPECT_GT(plan->plan().not_before_step(), seen) << "generation " << generation;
-  EXPECT_GT(plan->plan().not_before_step(), cluster.Plan("demo", generation - 1)->plan().not_before_step());
+  // To the step: it begins right behind the one that the generation before it ended with.
+  EXPECT_EQ(plan->plan().not_before_step(), LastStepOf(cluster, generation - 1) + 1);
   // It goes on: what is seen before the next change is of this generation.
   ASSERT_TRUE(cluster.WaitForJob("demo", 40, AtStep(plan->plan().not_before_step() + 5)));
 }
