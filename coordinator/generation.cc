@@ -90,7 +90,9 @@ void BeginGeneration(Env& env, JobEntry& job, Placed placed, const std::optional
   if (forward.has_value()) {
     generation.retained = job.generation.generation;
   } else {
-    generation.checkpoint = CheckpointToLoad(job);
+    const bool forget =
+        Planted(bugs, PlantedBug::kResumeForgotten) && !first && job.newest_checkpoint() == nullptr;
+    if (!forget) generation.checkpoint = CheckpointToLoad(job);
   }
   if (!forward.has_value() && Planted(bugs, PlantedBug::kUnpublishedLoaded) &&
       job.record.last_request_kind == RequestKind::kDrain && job.drained_step.value() > 0) {

@@ -30,7 +30,8 @@ enum class PlantedBug {
   kRolledToLowest,  // core: F9, ranks go on behind the last step that all of them have applied
   kOwnUpdateSkipped,   // worker: F9, a rank that is a step behind goes on without its own update
   kRouteOfStepBefore,  // worker: one rank routes the tokens of a switch step by the plan of the step before
-  kOlderStoreLeads,    // core: a coordinator leads although its workers know more than its store
+  kResumeForgotten,  // core: a job that resumed and has no checkpoint of its own yet begins anew after a loss
+  kOlderStoreLeads,  // core: a coordinator leads although its workers know more than its store
   kAssignBeforeStore,  // core: Assign leaves before the generation is durable
   kDetachedIsLost,     // core: a closed stream ends the generation
   kFrozenByAnyone,     // core: Frozen of any process and generation counts

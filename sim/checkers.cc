@@ -116,6 +116,11 @@ void Checkers::OnAssigned(const Assign& assign, const Session& session, bool qui
   // What ranks had themselves is looked at block by block.
   if (assign.retained.value() > 0) return;
   const Step loaded = assign.checkpoint.has_value() ? assign.checkpoint->step : Step(0);
+  if (loaded < resumed_) {
+    throw Violation(
+        "load", absl::StrCat("generation ", assign.stamp.generation.value(), " loads step ", loaded.value(),
+                             " of a job that resumed from step ", resumed_.value()));
+  }
   // With that bug the updates themselves must tell.
   if (assign.start_step != loaded.Next() && !Planted(bugs_, PlantedBug::kResumedEarlier)) {
     throw Violation(

@@ -10,7 +10,8 @@
 //   update  every block has every update once, in the timeline that survives: none twice, none left out
 //   lost    when nothing happens to processes, a generation begins behind the highest update of the one
 //           before
-//   load    a generation loads a complete checkpoint, and begins with the step after it
+//   load    a generation loads a complete checkpoint, and begins with the step after it; that of a job that
+//           resumed is none before the one that it resumed from
 //   cells   a generation begins with the plan that Assign carries and without any promise (F5)
 //   reused  a plan version names one content for ever (F7)
 //   loss    a generation ends only when a member was lost, gave up or finished
@@ -50,6 +51,8 @@ class Checkers {
   void Watch(const WorkerId& worker, const Session* session);
   // `session` has just accepted `assign`; in a `quiet` run nothing happens to processes.
   void OnAssigned(const Assign& assign, const Session& session, bool quiet);
+  // The job goes on from the checkpoint after `step`.
+  void OnResume(Step step) { resumed_ = step; }
   // What was stored since then is forgotten.
   void OnStoreSetBack();
   // A member of `generation` has lost another one, given up or finished.
@@ -96,6 +99,7 @@ class Checkers {
   std::map<Generation, RunKey> runs_;
   std::map<WorkerId, Cells> cells_;
   std::map<WorkerId, const Session*> sessions_;
+  Step resumed_;           // 0 = it began with initial weights
   bool set_back_ = false;  // what the store says of plans may be older than what ranks run
   std::set<PlanVersion> aborted_;
   std::map<PlanVersion, PlanDigest> stored_;

@@ -231,7 +231,7 @@ void Cluster::Operate() {
   CoordinatorModel* leader = Leader();
   if (leader != nullptr && world_.faults()) {
     if (world_.store.Job(world_.job->name) == nullptr) {
-      leader->Post(SubmitJob{ReplyToken(++replies_), world_.job});
+      Submit(*leader);
     } else {
       Push(*leader);
     }
@@ -244,9 +244,19 @@ void Cluster::Operate() {
     stop_sent_ = job == nullptr || IsFinal(job->state);
   }
   if (leader != nullptr && !world_.faults() && world_.store.Job(world_.job->name) == nullptr) {
-    leader->Post(SubmitJob{ReplyToken(++replies_), world_.job});
+    Submit(*leader);
   }
   world_.queue.In(1 + world_.UpTo(world_.scenario.push_us_max), [this] { Operate(); });
+}
+
+void Cluster::Submit(CoordinatorModel& leader) {
+  SubmitJob submit{ReplyToken(++replies_), world_.job};
+  if (world_.resume.has_value()) {
+    submit.resume = world_.resume->newest;
+    submit.resume_generation = world_.resume->highest;
+    submit.resume_plan = world_.resume_plan;
+  }
+  leader.Post(std::move(submit));
 }
 
 void Cluster::Push(CoordinatorModel& leader) {

@@ -32,6 +32,7 @@ class Cluster {
   void Trouble();
   void HangUp();
   void Operate();
+  void Submit(CoordinatorModel& leader);
   void Push(CoordinatorModel& leader);
   // Drains a worker, or lets one have work again.
   void Drain();

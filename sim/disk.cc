@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "absl/strings/str_format.h"
+
 namespace ballast::sim {
 
 const StoredCheckpoint* Disk::Find(const std::string& directory) const {
@@ -19,6 +21,19 @@ Step Disk::Newest(BlockId block) const {
     if (it->second.complete) return it->second.blocks.at(block);
   }
   return Step(0);
+}
+
+std::optional<Disk::Folder> Disk::Newest() const {
+  std::optional<Folder> folder;
+  for (const auto& [key, stored] : checkpoints_) {
+    const auto [generation, step] = key;
+    if (!stored.complete || (folder.has_value() && step < folder->newest.step)) continue;
+    folder =
+        Folder{CheckpointRef{
+                   absl::StrFormat("/checkpoints/job/step-%09d-g%d", step.value(), generation.value()), step},
+               checkpoints_.rbegin()->first.first};
+  }
+  return folder;
 }
 
 }  // namespace ballast::sim

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "base/ids.h"
+#include "protocol/messages.h"
 
 namespace ballast::sim {
 
@@ -23,6 +25,12 @@ class Disk {
   StoredCheckpoint& Of(Generation generation, Step step) { return checkpoints_[{generation, step}]; }
   // Of the newest checkpoint that is complete; 0 = there is none.
   Step Newest(BlockId block) const;
+  // The newest checkpoint that is complete, and the highest generation that has written; nothing = none is.
+  struct Folder {
+    CheckpointRef newest;
+    Generation highest;
+  };
+  std::optional<Folder> Newest() const;
   // Null when there is none. `directory` ends in its name.
   const StoredCheckpoint* Find(const std::string& directory) const;
 

@@ -75,6 +75,22 @@ Scenario ScenarioOf(uint64_t seed) {
     s.lose_us = 0;
     s.drain_us = hang_ups.Between(500'000, 2'000'000);
   }
+  Rng resumes(HashSeed({seed, 6}));
+  s.resume = s.checkpoint_every > 0 && resumes.Chance(0.25);
+  s.stop = s.stop || s.resume;
+  return s;
+}
+
+Scenario ResumedScenario(const Scenario& before, uint64_t seed) {
+  Scenario s = ScenarioOf(seed);
+  s.workers = 5 - before.workers;
+  s.ranks_per_worker = before.ranks_per_worker;
+  s.ranks_min = s.ranks() - s.ranks_per_worker;
+  // Early troubles meet a job that has no checkpoint of its own yet.
+  s.checkpoint_every = 12;
+  s.faults_us = 3'000'000;
+  s.older_store = 0;
+  s.resume = false;
   return s;
 }
 
@@ -122,12 +138,12 @@ std::string Scenario::ToString() const {
       "worker "
       "every %d us (kill %.2f, pause %.2f, cut off %.2f, partition %.2f), hang up every %d us, quiet %d, "
       "drain every %d us, "
-      "older store %.1f, "
+      "older store %.1f, resume %d, "
       "faults end at %d us",
       workers, ranks_per_worker, step_us_max, apply_us_max, latency_us_max, store_us_max, in_order, late,
       duplicate, reset, crash, pause, pause_us_max, unknown, refuse, staging_deadline_us, restart_us_max,
       push_us_max, not_before, planner, stop, ranks_min, checkpoint_every, write_us_max, lose_us, kill,
-      pause_worker, cut_off, partition, hang_up_us, quiet, drain_us, older_store, faults_us);
+      pause_worker, cut_off, partition, hang_up_us, quiet, drain_us, older_store, resume, faults_us);
 }
 
 }  // namespace ballast::sim

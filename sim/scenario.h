@@ -47,6 +47,7 @@ struct Scenario {
   bool quiet = false;            // there is no other trouble, so that no step may be lost
   Micros drain_us = 0;           // mean time between two drains or uncordonings; 0 = none
   double older_store = 0;        // per new coordinator: it starts on a store that was set back
+  bool resume = false;           // another cluster then goes on from the newest checkpoint of the stopped job
   Micros faults_us = 6'000'000;  // from then on there is no trouble, and no new plan
 
   int ranks() const { return workers * ranks_per_worker; }
@@ -54,6 +55,8 @@ struct Scenario {
 };
 
 Scenario ScenarioOf(uint64_t seed);
+// Of the cluster that resumes the job of `before`: another number of ranks, other troubles.
+Scenario ResumedScenario(const Scenario& before, uint64_t seed);
 // The job that every scenario runs: one layer, small enough that a plan costs nothing.
 std::shared_ptr<const JobConfig> JobOf(const Scenario& scenario);
 

@@ -1,6 +1,8 @@
 // World: what the models of one run share.
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,8 +37,8 @@ class Transcript {
 };
 
 struct World {
-  World(uint64_t seed, PlantedBugs planted, bool transcribe)
-      : scenario(ScenarioOf(seed)),
+  World(const Scenario& of_seed, uint64_t seed, PlantedBugs planted, bool transcribe)
+      : scenario(of_seed),
         job(JobOf(scenario)),
         rng(HashSeed({seed, 2})),
         bugs(planted),
@@ -49,6 +51,8 @@ struct World {
   EventQueue queue;
   Rng rng;
   const PlantedBugs bugs;
+  std::optional<Disk::Folder> resume;  // what the job goes on from; its plan, which is of other ranks
+  std::shared_ptr<const PlanBody> resume_plan;
   MemoryStore store;
   Disk disk;
   Checkers checkers;

@@ -14,7 +14,7 @@ class Seeds : public testing::TestWithParam<uint64_t> {};
 
 TEST_P(Seeds, AllRulesHold) {
   const uint64_t first = 1 + GetParam() * kSeedsPerTest;
-  int64_t steps = 0, plans = 0, generations = 0, rolled_forward = 0, own_updates = 0;
+  int64_t steps = 0, plans = 0, generations = 0, rolled_forward = 0, own_updates = 0, resumed = 0;
   RouteFigures routes;
   for (uint64_t seed = first; seed < first + kSeedsPerTest; ++seed) {
     const SimulationResult result = Simulate({.seed = seed, .bug = std::nullopt, .transcript = false});
@@ -25,17 +25,20 @@ TEST_P(Seeds, AllRulesHold) {
     generations += result.generations;
     rolled_forward += result.rolled_forward;
     own_updates += result.own_updates;
+    resumed += result.resumed;
     routes.Add(result.routes);
   }
   std::cout << kSeedsPerTest << " seeds from " << first << ": " << steps << " steps, " << plans
             << " plans became active, " << generations << " generations, " << rolled_forward
             << " with what their ranks held, " << own_updates << " ranks a step behind, "
-            << routes.assignments << " assignments, of which " << routes.travelled << " travelled\n";
+            << routes.assignments << " assignments, of which " << routes.travelled << " travelled, "
+            << resumed << " jobs resumed\n";
   // A cluster that does nothing breaks no rule either.
   EXPECT_GT(steps, static_cast<int64_t>(20 * kSeedsPerTest));
   EXPECT_GT(plans, static_cast<int64_t>(kSeedsPerTest));
   EXPECT_GT(generations, static_cast<int64_t>(kSeedsPerTest + kSeedsPerTest / 4));
   EXPECT_GT(rolled_forward, static_cast<int64_t>(kSeedsPerTest / 10));
+  EXPECT_GT(resumed, static_cast<int64_t>(kSeedsPerTest / 20));
   // One layer each; of a step that a loss interrupts not all ranks have begun.
   EXPECT_GT(routes.layers, steps * 9 / 10);
   EXPECT_GT(routes.assignments, 8 * routes.layers);

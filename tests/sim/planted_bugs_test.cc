@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(PlantedBugs, Plant, testing::ValuesIn(PlantNames()),
                            return name;
                          });
 
-TEST(PlantNames, AreTwentyTwo) { EXPECT_EQ(PlantNames().size(), 22u); }
+TEST(PlantNames, AreTwentyThree) { EXPECT_EQ(PlantNames().size(), 23u); }
 
 }  // namespace
 }  // namespace ballast::sim
