@@ -20,7 +20,9 @@ class LayerSlots {
              const std::vector<uint32_t>& speeds)
       : slots_(std::move(slots)), loads_(loads), speeds_(speeds), copies_(loads.size(), 0) {
     for (const std::vector<Slot>& rank : slots_) {
-      for (const Slot& slot : rank) copies_[slot.has_value() ? slot->index() : 0] += slot.has_value();
+      for (const Slot& slot : rank) {
+        if (slot.has_value()) ++copies_[slot->index()];
+      }
     }
   }
 

@@ -220,11 +220,16 @@ def time_layer(layer, samples, iterations):
     return seconds
 
 
-def run(rank, arguments):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=arguments.port)
+def join(rank, ranks, port):
+    """Makes this process rank `rank`, on the device of that number."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     torch.cuda.set_device(rank)
-    dist.init_process_group("nccl", rank=rank, world_size=arguments.ranks, device_id=torch.device("cuda", rank),
+    dist.init_process_group("nccl", rank=rank, world_size=ranks, device_id=torch.device("cuda", rank),
                             timeout=datetime.timedelta(seconds=120))
+
+
+def run(rank, arguments):
+    join(rank, arguments.ranks, arguments.port)
     results = []
     for text in arguments.cases:
         case = Case(text)

@@ -5,34 +5,19 @@
 Writes [{"case", "products": {"gate_up_forward": ms, ...}}]. One GPU.
 """
 
-import argparse
 import json
 import pathlib
 import statistics
-import time
 
 import torch
 
 from expert_rows import expert_rows
+from timing import arguments_of, seconds_of
 from torch_ep import Case
 
 
 def random(*shape):
     return torch.randn(*shape, device="cuda", dtype=torch.bfloat16) / 64
-
-
-def seconds_of(call, samples, iterations):
-    for _ in range(iterations):
-        call()
-    found = []
-    for _ in range(samples):
-        torch.cuda.synchronize()
-        begin = time.perf_counter()
-        for _ in range(iterations):
-            call()
-        torch.cuda.synchronize()
-        found.append((time.perf_counter() - begin) / iterations)
-    return statistics.median(found)
 
 
 def products(case, ranks):
@@ -48,17 +33,11 @@ def products(case, ranks):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--out", required=True)
-    parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=7)
-    parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("cases", nargs="+")
-    arguments = parser.parse_args()
+    arguments = arguments_of()
     results = []
     for text in arguments.cases:
         case = Case(text)
-        found = {name: seconds_of(call, arguments.samples, arguments.iterations) * 1e3
+        found = {name: statistics.median(seconds_of(call, arguments)) * 1e3
                  for name, call in products(case, arguments.ranks)}
         results.append({"case": case.name(), "products": found})
         torch.cuda.empty_cache()

@@ -9,9 +9,7 @@ median over the last half of the steps, slowest rank.
 """
 
 import argparse
-import datetime
 import json
-import os
 import pathlib
 import statistics
 import time
@@ -21,7 +19,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import torch.nn.functional as F
 
-from torch_ep import AllToAll
+from torch_ep import AllToAll, join
 
 LOAD_BALANCE, Z_LOSS = 1e-3, 1e-4
 
@@ -182,11 +180,8 @@ class Training:
 
 
 def run(rank, o):
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=o.port)
-    torch.cuda.set_device(rank)
+    join(rank, o.ranks, o.port)
     torch.manual_seed(rank)
-    dist.init_process_group("nccl", rank=rank, world_size=o.ranks, device_id=torch.device("cuda", rank),
-                            timeout=datetime.timedelta(seconds=120))
     training = Training(o)
     seconds, loss = [], 0.0
     for _ in range(o.steps):

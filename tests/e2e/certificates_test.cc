@@ -62,6 +62,16 @@ bool LetsIn(const Cluster& cluster, const std::filesystem::path& own) {
   return control->ListWorkers(Cluster::Within(5).get(), request, &response).ok();
 }
 
+// Certificates of another authority, for the same names.
+DevCertificates WriteRenewed(const std::filesystem::path& folder) {
+  DevCertificates renewed;
+  renewed.folder = folder;
+  renewed.operators = {"me"};
+  for (int i = 0; i < 3; ++i) renewed.workers.push_back("w" + std::to_string(i));
+  EXPECT_TRUE(WriteDevCertificates(renewed).ok());
+  return renewed;
+}
+
 // The steps of docs/operate.md, section 3, under a job that trains: a bundle of both authorities, then new
 // certificates, then the new authority alone. No process is restarted; connections are cut in between, so
 // that every step has handshakes of its own.
@@ -91,11 +101,7 @@ TEST(Certificates, TheAuthorityIsChangedUnderARunningJob) {
 
   const std::filesystem::path files = cluster.dir() / "certs", old = cluster.dir() / "old";
   std::filesystem::copy(files, old);
-  DevCertificates renewed;
-  renewed.folder = cluster.dir() / "renewed";
-  renewed.operators = {"me"};
-  for (int i = 0; i < 3; ++i) renewed.workers.push_back("w" + std::to_string(i));
-  ASSERT_TRUE(WriteDevCertificates(renewed).ok());
+  const DevCertificates renewed = WriteRenewed(cluster.dir() / "renewed");
   const std::filesystem::path next(renewed.folder);
   const std::string both = TextOf(old / "ca.pem") + TextOf(next / "ca.pem");
 
@@ -156,11 +162,7 @@ TEST(Certificates, RunningWorkersAttachWithTheReplacedOnesAfterACoordinatorResta
 
   const std::filesystem::path files = cluster.dir() / "certs", old = cluster.dir() / "old";
   std::filesystem::copy(files, old);
-  DevCertificates renewed;
-  renewed.folder = cluster.dir() / "renewed";
-  renewed.operators = {"me"};
-  for (int i = 0; i < 3; ++i) renewed.workers.push_back("w" + std::to_string(i));
-  ASSERT_TRUE(WriteDevCertificates(renewed).ok());
+  const DevCertificates renewed = WriteRenewed(cluster.dir() / "renewed");
   ReplaceFiles(renewed.folder, files);
 
   cluster.coordinator().Kill();
