@@ -42,7 +42,7 @@ absl::Status Run(const CoordinatorSettings& settings) {
            .metrics_listen = settings.daemon.metrics,
            .metrics = &metrics,
            .control = {.insecure = false, .planners = KnownPlanners(), .strategies = ListStrategies()},
-           .session = {}}));
+           .session = {.lease = Seconds(settings.lease_s)}}));
   Log(LogLevel::kInfo, "serving",
       {{"port", server->port()},
        {"http_port", server->http_port()},

@@ -18,6 +18,10 @@ void AddCoordinatorOptions(CLI::App& app, CoordinatorSettings& settings) {
   AddOption(app, "--scale-out-after", settings.scale_out_after_s,
             "Seconds that a job runs before it takes more ranks, up to its ranks.max")
       ->check(CLI::NonNegativeNumber);
+  AddOption(app, "--lease", settings.lease_s,
+            "For tests: seconds without a message after which either end gives a stream up")
+      ->check(CLI::PositiveNumber)
+      ->group("");
   AddOption(app, "--failpoint", settings.failpoint, "For tests: PLACE:die or PLACE:stop")->group("");
 }
 

@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "net/daemon.h"
+#include "net/limits.h"
 
 namespace ballast {
 
@@ -16,6 +18,7 @@ struct CoordinatorSettings {
   std::string data_dir;
   std::string port_file;
   double scale_out_after_s = 10;
+  double lease_s = ToSeconds(kLease);
   std::string failpoint;
 };
 

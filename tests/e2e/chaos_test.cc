@@ -4,7 +4,6 @@
 #include <signal.h>
 
 #include <chrono>
-#include <fstream>
 #include <future>
 #include <memory>
 #include <string>
@@ -15,55 +14,16 @@
 #include "tests/base/net_namespace.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/elastic_job.h"
-#include "tests/e2e/plan_edits.h"
+#include "tests/e2e/rollout.h"
 #include "tests/e2e/two_hosts.h"
 
 namespace ballast {
 namespace {
 
-auto AtStep(int64_t step) {
-  return [step](const v1::JobStatus& job) { return job.step() >= step; };
-}
-
-// SIGSTOP has taken effect.
-bool StandsStill(pid_t pid) {
-  std::ifstream stat(absl::StrCat("/proc/", pid, "/stat"));
-  std::string number, name, state;
-  stat >> number >> name >> state;
-  return state == "T";
-}
-
-bool WaitUntilStill(pid_t pid, double seconds) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  while (std::chrono::steady_clock::now() < deadline) {
-    if (StandsStill(pid)) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return false;
-}
-
 std::string NameOf(const testing::TestParamInfo<std::string>& info) {
   std::string name = info.param;
   for (char& c : name) c = c == '-' ? '_' : c;
   return name;
-}
-
-// Pushes plan 2 at step 12; whoever has a failpoint meets it. The answer may never come, or late.
-std::future<bool> PushAtStep12(Cluster& cluster) {
-  EXPECT_TRUE(cluster.WaitForJob("demo", 60, AtStep(12)));
-  const absl::StatusOr<v1::GetPlanResponse> first = cluster.Plan("demo");
-  EXPECT_TRUE(first.ok()) << first.status();
-  return std::async(std::launch::async, [&cluster, next = RotateExperts(first->plan())] {
-    return cluster.Push("demo", next).ok();
-  });
-}
-
-v1::JobStatus EndOf(Cluster& cluster) {
-  EXPECT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
-  absl::StatusOr<v1::JobStatus> status = cluster.Job("demo");
-  EXPECT_TRUE(status.ok()) << status.status();
-  EXPECT_EQ(status->state(), v1::JOB_STATE_SUCCEEDED) << status->reason();
-  return *std::move(status);
 }
 
 // ---- a worker ----
@@ -172,20 +132,6 @@ class Partition : public testing::TestWithParam<std::string> {
         std::make_unique<Cluster>(std::vector<std::string>{hosts_.address(1), hosts_.operator_address()});
     cluster_->SetHosts(hosts_.address(1), hosts_.operator_address());
   }
-  int SwitchedWorkers() const {
-    int switched = 0;
-    for (int i = 0; i < 4; ++i)
-      switched += absl::StrContains(cluster_->worker(i).Output(), "event=\"plan active\" job=demo") ? 1 : 0;
-    return switched;
-  }
-  bool WaitUntilSwitched(double seconds) const {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-    while (SwitchedWorkers() < 4) {
-      if (std::chrono::steady_clock::now() > deadline) return false;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return true;
-  }
   // What became of plan 2 by the end of generation 1: proposed only, it is aborted; when nobody was told that
   // it is committed, it is superseded; when one was, all ranks switched before the link was cut.
   void ExpectResolved() {
@@ -197,7 +143,7 @@ class Partition : public testing::TestWithParam<std::string> {
                               : place == "before-commit" ? v1::PLAN_STATE_SUPERSEDED
                                                          : v1::PLAN_STATE_ACTIVE)
         << status.ShortDebugString();
-    EXPECT_EQ(SwitchedWorkers(), status.state() == v1::PLAN_STATE_ACTIVE ? 4 : 0);
+    EXPECT_EQ(SwitchedWorkers(*cluster_, 4), status.state() == v1::PLAN_STATE_ACTIVE ? 4 : 0);
     EXPECT_EQ(status.switch_step() > 0, status.state() == v1::PLAN_STATE_ACTIVE) << status.ShortDebugString();
     EXPECT_EQ(status.outcome().empty(), status.state() == v1::PLAN_STATE_ACTIVE) << status.ShortDebugString();
   }
@@ -225,7 +171,7 @@ TEST_P(Partition, TheCoordinatorsSideGoesOnAndTakesTheOthersBack) {
   ASSERT_TRUE(WaitUntilStill(cluster_->coordinator().pid(), 20));
   // One worker has the word: the ranks switch by themselves. In the other places they have, or cannot.
   if (GetParam() == "after-commit") {
-    ASSERT_TRUE(WaitUntilSwitched(20));
+    ASSERT_TRUE(WaitUntilSwitched(*cluster_, 4, 20));
   }
   ASSERT_TRUE(hosts_.CutLink());
   cluster_->coordinator().Signal(SIGCONT);
@@ -240,11 +186,7 @@ TEST_P(Partition, TheCoordinatorsSideGoesOnAndTakesTheOthersBack) {
   }));
   const int64_t step = cluster_->Job("demo")->step();
   ASSERT_TRUE(cluster_->WaitForJob("demo", 40, AtStep(step + 5)));
-  v1::StopJobRequest stop;
-  v1::StopJobResponse stopping;
-  stop.set_name("demo");
-  ASSERT_TRUE(cluster_->control().StopJob(Cluster::Within(10).get(), stop, &stopping).ok());
-  const v1::JobStatus status = EndOf(*cluster_);
+  const v1::JobStatus status = StopAndEnd(*cluster_);
   ExpectUndisturbed(*cluster_, job, status);
 }
 
