@@ -9,19 +9,12 @@
 namespace ballast {
 namespace {
 
-// JSON without escapes in texts, which the files' names do not need.
-struct Value {
-  std::string text;                      // of a text, number or word
-  std::vector<Value> items;              // of a list
-  std::map<std::string, Value> members;  // of an object
-};
-
 class Scanner {
  public:
   explicit Scanner(const std::string& text) : text_(text) {}
-  Value Read() {
+  ReadValue Read() {
     Blank();
-    Value value;
+    ReadValue value;
     if (Take('{')) {
       for (Blank(); !Take('}'); Blank()) {
         Take(',');
@@ -94,11 +87,11 @@ std::map<std::string, ReadTensor> ReadTensorFile(const std::string& path) {
     ReadTensor& tensor = tensors[name];
     tensor.dtype = entry.members.at("dtype").text;
     size_t elements = 1;
-    for (const Value& size : entry.members.at("shape").items) {
+    for (const ReadValue& size : entry.members.at("shape").items) {
       tensor.shape.push_back(std::stoll(size.text));
       elements *= std::stoull(size.text);
     }
-    const std::vector<Value>& offsets = entry.members.at("data_offsets").items;
+    const std::vector<ReadValue>& offsets = entry.members.at("data_offsets").items;
     const size_t begin = std::stoull(offsets.at(0).text), end = std::stoull(offsets.at(1).text);
     const size_t width = tensor.dtype == "F32" ? 4 : tensor.dtype == "BF16" ? 2 : 0;
     if (width == 0 || end - begin != width * elements || 8 + length + end > bytes.size())
@@ -114,10 +107,14 @@ std::map<std::string, ReadTensor> ReadTensorFile(const std::string& path) {
   return tensors;
 }
 
-std::map<std::string, std::string> ReadTextMap(const std::string& path, const std::string& member) {
+ReadValue ReadJsonFile(const std::string& path) {
   const std::string text = Whole(path);
-  const Value document = Scanner(text).Read();
-  const Value& object = member.empty() ? document : document.members.at(member);
+  return Scanner(text).Read();
+}
+
+std::map<std::string, std::string> ReadTextMap(const std::string& path, const std::string& member) {
+  const ReadValue document = ReadJsonFile(path);
+  const ReadValue& object = member.empty() ? document : document.members.at(member);
   std::map<std::string, std::string> map;
   for (const auto& [key, value] : object.members) map[key] = value.text;
   return map;

@@ -18,6 +18,15 @@ struct ReadTensor {
 // By name. Throws std::runtime_error for what is not a file of that format.
 std::map<std::string, ReadTensor> ReadTensorFile(const std::string& path);
 
+// JSON without escapes in texts, which the files do not need.
+struct ReadValue {
+  std::string text;                          // of a text, number or word
+  std::vector<ReadValue> items;              // of a list
+  std::map<std::string, ReadValue> members;  // of an object
+};
+// Throws std::runtime_error for what is no JSON.
+ReadValue ReadJsonFile(const std::string& path);
+
 // The members of a flat JSON object of texts, of object `member` within the file: {"member": {"a": "b"}}.
 std::map<std::string, std::string> ReadTextMap(const std::string& path, const std::string& member);
 
