@@ -156,8 +156,8 @@ absl::Status Run(const WorkerSettings& settings) {
   BALLAST_ASSIGN_OR_RETURN(std::unique_ptr<LinkProber> prober, LinkProber::Listen(hello.data_address));
   hello.probe_address = HostPort(hello.data_address, prober->port());
 
-  // --memory-max is of each device where ranks have their own; checkpoints are written from the host's
-  // memory.
+  // --memory-max is of each device where ranks have their own; checkpoints are written from the host's memory,
+  // and what is kept between two generations lies there.
   const bool on_host = device.bytes_by_rank.empty();
   const size_t host_bytes_max = on_host && settings.memory_max > 0 ? settings.memory_max : PhysicalMemory();
   Agent* wake = nullptr;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
 #include "plan/contiguous.h"
 
 namespace ballast {
@@ -68,15 +69,37 @@ RankMemory MemoryOf(const JobConfig& job, Rank rank = Rank(0)) {
 }
 
 TEST(RankMemory, SaysWhatEachDeviceNeeds) {
-  auto needs = Check(LargeJob(), Device({139 * kGib, 139 * kGib}), kGib);
+  auto needs = Check(LargeJob(), Device({139 * kGib, 139 * kGib}), 16 * kGib);
   ASSERT_TRUE(needs.ok()) << needs.status();
   std::printf("%s\n", needs->c_str());
-  for (const char* part : {"rank 0 on its device: needs ", "rank 1 on its device: needs ",
-                           " of 139.0 GiB: dense weights ", ", expert slots ", ", homes ", ", transfers ",
-                           ", activations ", ", scratch ", ", all-to-all ", ", device libraries 1.0"}) {
+  for (const char* part :
+       {"rank 0 on its device: needs ", "rank 1 on its device: needs ", " of 139.0 GiB: dense weights ",
+        ", expert slots ", ", homes ", ", transfers ", ", activations ", ", scratch ", ", all-to-all ",
+        ", device libraries 1.0", "2 ranks here, in the host's memory: needs ",
+        " of 16.0 GiB: kept between generations "}) {
     EXPECT_THAT(*needs, HasSubstr(part));
   }
-  EXPECT_THAT(*needs, testing::Not(HasSubstr("host")));
+}
+
+// 14 bytes for each parameter, in float32 master weights and bfloat16 gradients, whether there are
+// checkpoints or not; the host must have them, also where the ranks compute on devices.
+TEST(RankMemory, WhatIsKeptBetweenGenerationsIsTheHosts) {
+  JobConfig job = LargeJob();
+  const Asked asked(job);
+  size_t kept = MemoryOf(job, Rank(0)).retained + MemoryOf(job, Rank(1)).retained;
+  EXPECT_EQ(kept, size_t{14} * static_cast<size_t>(asked.layout.total_elements()));
+  const RankDevice devices = Device({139 * kGib, 139 * kGib});
+  EXPECT_TRUE(Check(job, devices, kept).ok());
+  const absl::Status refused = Check(job, devices, kept - 1).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.message(),
+              HasSubstr(absl::StrCat("the plan needs ", kept,
+                                     " bytes for 2 ranks here, in "
+                                     "the host's memory (in GiB: kept between generations ")));
+  job.checkpoint.path = "/shared";
+  for (int r = 0; r < 2; ++r) kept += MemoryOf(job, Rank(r)).checkpoints;
+  EXPECT_TRUE(Check(job, devices, kept).ok());
+  EXPECT_FALSE(Check(job, devices, kept - 1).ok());
 }
 
 TEST(RankMemory, PartsAddUp) {
@@ -89,7 +112,7 @@ TEST(RankMemory, PartsAddUp) {
 
 TEST(RankMemory, RefusesWithWhatToLowerTheLargestFirst) {
   JobConfig job = LargeJob();
-  absl::Status refused = Check(job, Device({20 * kGib, 139 * kGib}), kGib).status();
+  absl::Status refused = Check(job, Device({20 * kGib, 139 * kGib}), 16 * kGib).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
   std::printf("%s\n", refused.ToString().c_str());
   EXPECT_THAT(refused.message(), HasSubstr("memory: the plan needs "));
@@ -112,7 +135,11 @@ TEST(RankMemory, OnTheHostItIsTheSumOfTheRanks) {
   const JobConfig job = LargeJob();
   RankDevice host = Device({});
   host.fixed_bytes = 0;
-  const size_t needed = MemoryOf(job, Rank(0)).on_device() + MemoryOf(job, Rank(1)).on_device() - 2 * kGib;
+  size_t needed = 0;
+  for (int r = 0; r < 2; ++r) {
+    const RankMemory use = MemoryOf(job, Rank(r));
+    needed += use.on_device() - kGib + use.retained;
+  }
   auto exact = Check(job, host, needed);
   ASSERT_TRUE(exact.ok()) << exact.status();
   EXPECT_THAT(*exact, HasSubstr("2 ranks here: needs "));

@@ -178,7 +178,7 @@ TEST(BadInput, APlanThatDoesNotFitIsRefusedByTheWorkerWithItsReason) {
   size_t allowed = 0;
   for (int r = 0; r < 2; ++r) {
     const RankMemory use = RankMemoryOf(config, layout, {&first}, Rank(r), 1, CpuDevice());
-    allowed = std::max(allowed, use.on_device() + use.state.total() / 10);
+    allowed = std::max(allowed, use.on_device() + use.in_host() + use.state.total() / 10);
   }
   cluster.StartWorkers(2, {"--memory-max", absl::StrCat(allowed)});
   ASSERT_TRUE(cluster.Submit(config).ok());

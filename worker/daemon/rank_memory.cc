@@ -29,16 +29,20 @@ std::string Gib(size_t bytes) {
   return gib >= 0.1 ? absl::StrFormat("%.1f", gib) : absl::StrFormat("%.3g", gib);
 }
 
-std::string PartsOf(const RankMemory& use, bool with_checkpoints) {
+// Parts of what the ranks compute with, and of what their host holds beside that.
+std::string DeviceParts(const RankMemory& use) {
   std::string parts =
       absl::StrCat("dense weights ", Gib(use.state.dense), ", expert slots ", Gib(use.state.slots),
                    ", homes ", Gib(use.state.homes), ", transfers ", Gib(use.state.windows), ", activations ",
                    Gib(use.activations.activations), ", scratch ", Gib(use.activations.scratch),
                    ", all-to-all ", Gib(use.activations.exchange));
   if (use.fixed > 0) absl::StrAppend(&parts, ", device libraries ", Gib(use.fixed));
-  if (with_checkpoints && use.checkpoints > 0)
-    absl::StrAppend(&parts, ", checkpoints ", Gib(use.checkpoints));
   return parts;
+}
+std::string HostParts(const RankMemory& use) {
+  const std::string retained = absl::StrCat("kept between generations ", Gib(use.retained));
+  if (use.checkpoints == 0) return retained;
+  return absl::StrCat("checkpoints ", Gib(use.checkpoints), ", ", retained);
 }
 
 // What to lower, the largest part first.
@@ -65,16 +69,16 @@ std::string Advice(const JobConfig& job, const RankMemory& use) {
                       }));
 }
 
-// `needed` bytes of it are to be there.
-absl::StatusOr<std::string> Check(const JobConfig& job, const RankMemory& use, size_t needed, bool on_host,
-                                  size_t bytes_max, bool switches, const std::string& where) {
+// `needed` bytes of it, which are `parts`, are to be there.
+absl::StatusOr<std::string> Check(const JobConfig& job, const RankMemory& use, size_t needed,
+                                  const std::string& parts, size_t bytes_max, bool switches,
+                                  const std::string& where) {
   if (needed > bytes_max) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "memory: ", switches ? "the switch to the plan" : "the plan", " needs ", needed, " bytes for ", where,
-        " (in GiB: ", PartsOf(use, on_host), "), allowed are ", bytes_max, Advice(job, use)));
+        " (in GiB: ", parts, "), allowed are ", bytes_max, Advice(job, use)));
   }
-  return absl::StrCat(where, ": needs ", Gib(needed), " of ", Gib(bytes_max),
-                      " GiB: ", PartsOf(use, on_host));
+  return absl::StrCat(where, ": needs ", Gib(needed), " of ", Gib(bytes_max), " GiB: ", parts);
 }
 
 }  // namespace
@@ -83,6 +87,7 @@ RankMemory& RankMemory::operator+=(const RankMemory& other) {
   state += other.state;
   activations += other.activations;
   checkpoints += other.checkpoints;
+  retained += other.retained;
   fixed += other.fixed;
   return *this;
 }
@@ -115,6 +120,7 @@ RankMemory RankMemoryOf(const JobConfig& job, const ParameterLayout& layout,
                                 .two_level = two_level,
                                 .attention_saved_bytes = device.attention_saved_bytes(attention, compute)});
   use.checkpoints = CheckpointBytes(job, layout, plans, sizes, self);
+  use.retained = RetainedBytes(layout, sizes, plans, self);
   use.fixed = device.fixed_bytes;
   return use;
 }
@@ -133,17 +139,19 @@ absl::StatusOr<std::string> CheckRankMemory(const JobConfig& job, const Paramete
         RankMemoryOf(job, layout, plans, local_ranks[i], static_cast<int>(local_ranks.size()), device);
     sum += use;
     if (on_host) continue;
-    BALLAST_ASSIGN_OR_RETURN(std::string need,
-                             Check(job, use, use.on_device(), on_host, device.bytes_by_rank[i], switches,
-                                   absl::StrCat("rank ", local_ranks[i].value(), " on its device")));
+    BALLAST_ASSIGN_OR_RETURN(
+        std::string need, Check(job, use, use.on_device(), DeviceParts(use), device.bytes_by_rank[i],
+                                switches, absl::StrCat("rank ", local_ranks[i].value(), " on its device")));
     needs.push_back(std::move(need));
   }
-  const size_t of_host = sum.checkpoints + (on_host ? sum.on_device() : 0);
-  BALLAST_ASSIGN_OR_RETURN(std::string need,
-                           Check(job, sum, of_host, on_host, host_bytes_max, switches,
-                                 absl::StrCat(local_ranks.size(), " ranks here",
-                                              on_host ? "" : ", checkpoints in the host's memory")));
-  if (on_host || sum.checkpoints > 0) needs.push_back(std::move(need));
+  // What is kept of one generation is there while the next one is set up, so nothing of it makes room.
+  std::string parts = HostParts(sum);
+  if (on_host) parts = absl::StrCat(DeviceParts(sum), ", ", parts);
+  BALLAST_ASSIGN_OR_RETURN(
+      std::string need,
+      Check(job, sum, sum.in_host() + (on_host ? sum.on_device() : 0), parts, host_bytes_max, switches,
+            absl::StrCat(local_ranks.size(), " ranks here", on_host ? "" : ", in the host's memory")));
+  needs.push_back(std::move(need));
   return absl::StrJoin(needs, "; ");
 }
 

@@ -19,8 +19,10 @@ struct RankMemory {
   MemoryUse state;            // weights, optimizer state, transfers: exact
   ActivationUse activations;  // for routing within kRowsAllowance
   size_t checkpoints = 0;     // in the host's memory, what checkpoints are written from
+  size_t retained = 0;        // in the host's memory, from a generation's end until the next one has begun
   size_t fixed = 0;           // of the device's libraries
   size_t on_device() const { return state.total() + activations.total() + fixed; }
+  size_t in_host() const { return checkpoints + retained; }
   RankMemory& operator+=(const RankMemory& other);
 };
 
@@ -30,8 +32,9 @@ RankMemory RankMemoryOf(const JobConfig& job, const ParameterLayout& layout,
                         const RankDevice& device);
 
 // Whether the local ranks have memory for `plans`: what they need, as "needs 61.0 of 139.0 GiB: ..." for each
-// device or for all of them on the host; or ResourceExhausted, with the figures and what to lower. On devices
-// the checkpoints alone are the host's.
+// device and for all of them on the host; or ResourceExhausted, with the figures and what to lower. On
+// devices the host holds what checkpoints are written from and what is kept between two generations; without
+// devices, everything.
 absl::StatusOr<std::string> CheckRankMemory(const JobConfig& job, const ParameterLayout& layout,
                                             const std::vector<const PlanBody*>& plans,
                                             const std::vector<Rank>& local_ranks, const RankDevice& device,

@@ -7,14 +7,17 @@
 namespace ballast {
 namespace {
 
+int64_t HomeElements(const ParameterLayout& layout, const PlanBody& plan, Rank self) {
+  int64_t elements = 0;
+  for (size_t b = 0; b < plan.homes.size(); ++b) {
+    if (plan.homes[b] == self) elements += layout.blocks()[b].elements;
+  }
+  return elements;
+}
+
 // Of the homes of `self` under `plan`.
 size_t HomesBytes(const ParameterLayout& layout, const MemoryShape& shape, const PlanBody& plan, Rank self) {
-  size_t bytes = 0;
-  for (size_t b = 0; b < plan.homes.size(); ++b) {
-    if (plan.homes[b] != self) continue;
-    bytes += layout.blocks()[b].elements * (3 * shape.sizes.master_bytes + 2 * shape.sizes.element_bytes);
-  }
-  return bytes;
+  return HomeElements(layout, plan, self) * (3 * shape.sizes.master_bytes + 2 * shape.sizes.element_bytes);
 }
 
 // Elements of the homes that `self` has under `plan` and not under `other`.
@@ -62,6 +65,22 @@ MemoryUse PeakMemory(const ParameterLayout& layout, const MemoryShape& shape,
     kept = HomesOnlyIn(layout, plan, next, self) * 3 * shape.sizes.master_bytes;
   }
   return peak;
+}
+
+size_t RetainedBytes(const ParameterLayout& layout, const ElementSizes& sizes,
+                     const std::vector<const PlanBody*>& plans, Rank self) {
+  BALLAST_CHECK(!plans.empty());
+  const size_t state_bytes = 3 * sizes.master_bytes;
+  size_t most = 0;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const size_t homes = HomeElements(layout, *plans[i], self);
+    const size_t left = i == 0 ? 0 : HomesOnlyIn(layout, *plans[i - 1], *plans[i], self);
+    most = std::max(most, (homes + left) * state_bytes + homes * sizes.element_bytes);
+    // Torn in the refresh before the next plan: the step's update is made, so its gradients are of no use.
+    const size_t arriving = i + 1 == plans.size() ? 0 : HomesOnlyIn(layout, *plans[i + 1], *plans[i], self);
+    most = std::max(most, (homes + arriving) * state_bytes);
+  }
+  return most;
 }
 
 }  // namespace ballast

@@ -43,4 +43,11 @@ MemoryUse ExpectedMemory(const ParameterLayout& layout, const MemoryShape& shape
 MemoryUse PeakMemory(const ParameterLayout& layout, const MemoryShape& shape,
                      const std::vector<const PlanBody*>& plans, Rank self);
 
+// The most that Optimizer::Release copies of the homes of `self` to the host's memory when a generation ends
+// while it runs `plans` in that way: states, those that are kept after they left among them, and the reduced
+// gradients of a step that is not applied yet. A block that left and comes back counts twice. The rows of the
+// last two steps, 8 bytes per block and sequence, are not included.
+size_t RetainedBytes(const ParameterLayout& layout, const ElementSizes& sizes,
+                     const std::vector<const PlanBody*>& plans, Rank self);
+
 }  // namespace ballast

@@ -314,6 +314,71 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
   EXPECT_EQ(in_between > 0, ranks > 1);
 }
 
+// A generation may end between any two operations of a step.
+TEST_P(OptimizerTest, WhatIsRetainedIsWithinTheFormula) {
+  const int ranks = GetParam();
+  const ParameterLayout layout = OddLayout();
+  std::atomic<int> exact = 0;
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Rng rng(HashSeed({seed, static_cast<uint64_t>(ranks)}));
+    std::vector<PlanPtr> plans;
+    for (int i = 0; i < 2; ++i) {
+      auto plan = std::make_shared<Plan>();
+      plan->body = RandomPlan(rng, layout, ranks, kSlotsPerRank, i == 0 ? nullptr : &plans.back()->body);
+      plans.push_back(std::move(plan));
+    }
+    const std::vector<const PlanBody*> bodies = {&plans[0]->body, &plans[1]->body};
+    std::vector<std::atomic<size_t>> most(static_cast<size_t>(ranks));
+    // Ends after so many of the operations table, update, refresh of the steps 1 to 5, 3 being the first
+    // under the second plan.
+    for (int end = 1; end <= 15; ++end) {
+      ThreadCommunicatorGroup group(ranks);
+      OnAllRanks(ranks, [&](Rank self) {
+        auto backend = MakeCpuBackend(DType::kFloat32).value();
+        auto stream = backend->NewStream();
+        auto communicator = group.Take(self);
+        OptimizerOptions options;
+        options.config = Config();
+        options.steps = 5;
+        options.slots_per_rank = kSlotsPerRank;
+        options.sequences.assign(ranks, 0);
+        options.window_bytes = WindowsFor(layout, plans);
+        auto made = Optimizer::Make(
+            options, layout, plans[0], [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
+            *communicator, After(60));
+        ASSERT_TRUE(made.ok()) << made.status();
+        Optimizer& optimizer = **made;
+        for (int s = 1, left = end; left > 0; ++s) {
+          ASSERT_TRUE(optimizer.BeginStep(plans[s >= 3], plans[s + 1 >= 3]).ok());
+          ASSERT_TRUE(optimizer.Reduce(After(60)).ok());
+          StepRow row;
+          row.header.step = Step(s);
+          row.block_squares = optimizer.BlockSquares().value();
+          absl::StatusOr<StepTable> table = optimizer.ExchangeTable(row, After(60));
+          ASSERT_TRUE(table.ok()) << table.status();
+          if (--left == 0) break;
+          optimizer.Update(Step(s), *table);
+          if (--left == 0) break;
+          ASSERT_TRUE(optimizer.Refresh(Step(s), After(60)).ok());
+          --left;
+        }
+        absl::StatusOr<RetainedHomes> retained = optimizer.Release();
+        ASSERT_TRUE(retained.ok()) << retained.status();
+        size_t bytes = 0;
+        for (const auto& [block, state] : retained->states) bytes += state.size();
+        for (const auto& [block, gradient] : retained->gradients) bytes += gradient.size();
+        EXPECT_LE(bytes, RetainedBytes(layout, kSizes, bodies, self)) << "rank " << self << " end " << end;
+        most[self.index()] = std::max<size_t>(most[self.index()], bytes);
+      });
+    }
+    for (int r = 0; r < ranks; ++r)
+      exact += most[static_cast<size_t>(r)] == RetainedBytes(layout, kSizes, bodies, Rank(r)) ? 1 : 0;
+  }
+  // Every rank of these plans reaches it, so the formula is not too large either.
+  EXPECT_EQ(exact, 5 * ranks);
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, OptimizerTest, ::testing::Values(1, 2, 3, 5));
 
 TEST(Optimizer, NonFiniteGradientIsFoundWhereItsHomeIs) {
