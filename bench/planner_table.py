@@ -105,6 +105,9 @@ tested("P10", "slow GPU x0.6 flagged <= 8 steps, time <= 1.05 of the ideal; slow
 tested("P11 share", "off-node share <= .30 (16 x 3, 2 nodes) at max/mean <= 1.15, busiest NIC <= 1.1 times what a share of .30 would be if it were even")
 demand("P11 ports", "busiest NIC <= 1.1 of the NICs' mean", port_text(), port_ratio() <= 1.1)
 tested("P12", ">= 15 % fewer distinct nodes a token than load-only at node load <= 1.05; kmeans and genetic too")
+with open(os.path.join(folder, "P12 sequences.log")) as file:
+    planted = "; ".join(line.strip() for line in file if line.startswith("planted sequences"))
+tested("P12 sequences", "kmeans and genetic by whole sequences: of planted ones off-node at most 1 - 0.9 of what the topics allow to stay, busiest rank / mean <= 1.06. " + planted)
 tested("P13", "order equals brute force for r <= 4 on 1,000 instances whose compression takes less than half an exchange; chosen r within 2 % of the best")
 tested("P14", "alternating loads: 0 writes after two periods where the gap is below the cost, less than half of a re-plan above")
 tested("P15", "every plan valid (here the share that CI runs; BALLAST_PROPERTY_SCALE=10 is 100,000 cases)")

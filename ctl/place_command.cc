@@ -1,5 +1,6 @@
 #include "ctl/place_command.h"
 
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -91,12 +92,30 @@ absl::Status PlaceExperts(const Context& context, const PlaceArguments& argument
   const auto loads = LoadsOf(array);
   if (!loads.ok()) return AtFile(arguments.loads, loads.status());
   std::vector<CoactivationMatrix> together;
+  PlaceOptions options = arguments.options;
+  std::optional<SequenceSample> sample;
+  SequenceChoice choice;
   if (!arguments.tokens.empty() && !loads->empty()) {
-    BALLAST_ASSIGN_OR_RETURN(CoactivationMatrix pairs,
-                             ReadPairs(arguments.tokens, static_cast<int>((*loads)[0].size())));
-    together.push_back(std::move(pairs));
+    const int experts = static_cast<int>((*loads)[0].size());
+    if (arguments.sequences.length > 0) {
+      BALLAST_ASSIGN_OR_RETURN(sample, ReadSequences(arguments.tokens, experts, arguments.sequences.length));
+      BALLAST_ASSIGN_OR_RETURN(
+          choice, ChooseSequencesFor(*sample, {options.strategy, options.ranks, options.ranks_per_node,
+                                               static_cast<int>(loads->size()), experts,
+                                               options.evaluations_max, options.seed}));
+      options.sequences = &choice;
+    } else {
+      BALLAST_ASSIGN_OR_RETURN(CoactivationMatrix pairs, ReadPairs(arguments.tokens, experts));
+      together.push_back(std::move(pairs));
+    }
   }
-  BALLAST_ASSIGN_OR_RETURN(const std::vector<PlacedLayer> placed, Place(*loads, together, arguments.options));
+  BALLAST_ASSIGN_OR_RETURN(const std::vector<PlacedLayer> placed, Place(*loads, together, options));
+  if (sample) {
+    std::vector<SlotTable> tables;
+    for (const PlacedLayer& layer : placed) tables.push_back(layer.table);
+    BALLAST_RETURN_IF_ERROR(
+        WriteSequences(arguments.sequences, *sample, choice, tables, options.ranks_per_node));
+  }
   if (!PrintForPrograms(context, ToJson(PlanFileOf(placed, arguments)))) PrintTable(context, placed);
   return absl::OkStatus();
 }

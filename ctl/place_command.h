@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "ctl/context.h"
+#include "ctl/sequence_files.h"
 #include "replay/place.h"
 
 namespace ballast {
@@ -13,6 +14,7 @@ namespace ballast {
 struct PlaceArguments {
   std::string loads;   // .npy
   std::string tokens;  // .npy of a co-activation sample; empty = none
+  SequenceArguments sequences;
   int64_t base_version = 1;
   PlaceOptions options;
 };

@@ -22,6 +22,25 @@ void AddPlacementOptions(CLI::App& sub, Options& options) {
       ->capture_default_str();
 }
 
+// A sample of tokens, and sequences of it.
+template <class Arguments>
+void AddTokenOptions(CLI::App& sub, Arguments& arguments) {
+  CLI::Option* tokens =
+      sub.add_option("--tokens", arguments.tokens,
+                     "Experts that tokens chose, [token][k]; with a sequence length also [layer][token][k]")
+          ->type_name("FILE.npy");
+  CLI::Option* length =
+      sub.add_option("--sequence-length", arguments.sequences.length,
+                     "Tokens of a sequence: kmeans and genetic also choose which sequences a rank gets")
+          ->needs(tokens)
+          ->check(CLI::PositiveNumber)
+          ->type_name("N");
+  sub.add_option("--sequences-out", arguments.sequences.out,
+                 "Which sequences each rank gets, and the tokens that leave ranks and nodes")
+      ->needs(length)
+      ->type_name("FILE.json");
+}
+
 }  // namespace
 
 void AddTraceCommands(CLI::App& app, Command& command) {
@@ -67,8 +86,7 @@ void AddPlaceCommand(CLI::App& app, Command& command) {
                   "Integers [layer][expert], or a recording as replay takes it, summed up")
       ->required()
       ->type_name("FILE.npy");
-  sub->add_option("--tokens", place->tokens, "Experts that tokens chose, [token][k]: a co-activation sample")
-      ->type_name("FILE.npy");
+  AddTokenOptions(*sub, *place);
   sub->add_option("--base", place->base_version, "Plan version that the plan file changes")
       ->type_name("VERSION")
       ->check(CLI::PositiveNumber)
@@ -126,8 +144,7 @@ void AddReplayCommand(CLI::App& app, Command& command) {
   sub->add_option("--costs", replay->costs, "Also hours, and plans that weigh them: ring or home")
       ->type_name("MODEL")
       ->check(CLI::IsMember({"ring", "home"}).description(""));
-  sub->add_option("--tokens", replay->tokens, "Experts that tokens chose, [token][k]: a co-activation sample")
-      ->type_name("FILE.npy");
+  AddTokenOptions(*sub, *replay);
   ReplayCosts& costs = replay->cost_figures;
   sub->add_option("--d", costs.hidden, "Hidden size")->capture_default_str();
   sub->add_option("--ff", costs.inner, "Width inside an expert")->capture_default_str();

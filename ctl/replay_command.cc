@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -184,8 +185,20 @@ absl::Status ReplayTrace(const Context& context, const ReplayArguments& argument
     options.costs = arguments.cost_figures;
     options.costs->model = arguments.costs == "home" ? CostModel::kHome : CostModel::kRing;
   }
+  std::optional<SequenceSample> sample;
+  SequenceChoice choice;
   if (!arguments.tokens.empty()) {
-    BALLAST_ASSIGN_OR_RETURN(options.together, ReadPairs(arguments.tokens, trace->experts()));
+    if (arguments.sequences.length > 0) {
+      BALLAST_ASSIGN_OR_RETURN(sample,
+                               ReadSequences(arguments.tokens, trace->experts(), arguments.sequences.length));
+      BALLAST_ASSIGN_OR_RETURN(
+          choice, ChooseSequencesFor(
+                      *sample, {options.strategy, options.ranks, options.ranks_per_node, trace->layers(),
+                                trace->experts(), options.evaluations_max, options.seed}));
+      options.sequences = &choice;
+    } else {
+      BALLAST_ASSIGN_OR_RETURN(options.together, ReadPairs(arguments.tokens, trace->experts()));
+    }
   }
   options.milliseconds = [] {
     return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
@@ -199,6 +212,13 @@ absl::Status ReplayTrace(const Context& context, const ReplayArguments& argument
     options.telemetry = &*telemetry;
   }
   BALLAST_ASSIGN_OR_RETURN(const ReplayResult result, Replay(*trace, options));
+  if (sample) {
+    // What holds at the end of the trace.
+    std::vector<SlotTable> tables(static_cast<size_t>(trace->layers()));
+    for (const ReplayPlan& plan : result.plans) tables[static_cast<size_t>(plan.layer)] = plan.table;
+    BALLAST_RETURN_IF_ERROR(
+        WriteSequences(arguments.sequences, *sample, choice, tables, options.ranks_per_node));
+  }
   if (!arguments.events_out.empty()) {
     BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.events_out, EventLines(result.slow), 0644));
   }

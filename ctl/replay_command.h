@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "ctl/context.h"
+#include "ctl/sequence_files.h"
 #include "replay/replay.h"
 
 namespace ballast {
@@ -16,6 +17,7 @@ struct ReplayArguments {
   std::string split = "exact";
   std::string costs;   // "", "ring" or "home"
   std::string tokens;  // .npy of a co-activation sample; empty = none
+  SequenceArguments sequences;
   std::string plans_out;
   std::string telemetry;             // .csv; empty = none
   std::string events_out;            // .jsonl

@@ -44,6 +44,7 @@ PlacedLayer PlaceLayer(const LayerTask& task, const LayerStrategy& strategy,
     view.evaluations_max = options.evaluations_max;
     view.seed = HashSeed({options.seed, layer});
     view.together = together;
+    if (options.sequences) view.sources = &SourcesOfLayer(*options.sequences, static_cast<size_t>(layer));
     if (std::optional<LayerChoice> choice = strategy.Choose(view)) {
       BALLAST_CHECK_OK(CheckTable(task, choice->table));
       placed.table = std::move(choice->table);
@@ -57,9 +58,9 @@ PlacedLayer PlaceLayer(const LayerTask& task, const LayerStrategy& strategy,
 
 }  // namespace
 
-absl::Status CheckSampleOf(const std::string& strategy, bool has_sample, int nodes) {
+absl::Status CheckSampleOf(const std::string& strategy, bool pairs, bool sequences, int nodes) {
   if (strategy != "coactivation" && strategy != "kmeans" && strategy != "genetic") return absl::OkStatus();
-  if (!has_sample) {
+  if (!pairs && !(sequences && strategy != "coactivation")) {
     return absl::InvalidArgumentError(
         absl::StrCat("strategy: ", strategy, " needs a co-activation sample, found none"));
   }
@@ -76,7 +77,8 @@ absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int
   BALLAST_RETURN_IF_ERROR(CheckOptions(options));
   BALLAST_ASSIGN_OR_RETURN(const LayerStrategyPtr strategy, LayerStrategies().Find(options.strategy));
   const int nodes = options.ranks_per_node > 0 ? options.ranks / options.ranks_per_node : 1;
-  BALLAST_RETURN_IF_ERROR(CheckSampleOf(options.strategy, !together.empty(), nodes));
+  BALLAST_RETURN_IF_ERROR(
+      CheckSampleOf(options.strategy, !together.empty(), options.sequences != nullptr, nodes));
   if (loads.empty()) return absl::InvalidArgumentError("loads: found no layer, allowed is one or more");
   const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
   std::vector<PlacedLayer> layers;

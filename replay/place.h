@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/planner/layer/coactivation_matrix.h"
 #include "coordinator/planner/layer/layer_task.h"
+#include "replay/sequences.h"
 
 namespace ballast {
 
@@ -20,11 +21,13 @@ struct PlaceOptions {
       0.002;  // each step, of one slot of a much replicated expert, in balanced steps of the layer
   int64_t evaluations_max = 20'000;
   uint64_t seed = 1;
+  // Sequences that ranks get, for kmeans and genetic instead of pairs; null: none were chosen.
+  const SequenceChoice* sequences = nullptr;
 };
 
-// OK, or InvalidArgument: the strategy keeps experts together that tokens choose together, which takes a
-// sample of tokens and several nodes; without, it would do nothing.
-absl::Status CheckSampleOf(const std::string& strategy, bool has_sample, int nodes);
+// OK, or InvalidArgument: the strategy brings experts to each other or to sequences, which takes a sample of
+// tokens (`pairs`, or for kmeans and genetic `sequences`) and several nodes; without, it would do nothing.
+absl::Status CheckSampleOf(const std::string& strategy, bool pairs, bool sequences, int nodes);
 
 struct PlacedLayer {
   SlotTable table;

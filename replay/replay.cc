@@ -80,7 +80,7 @@ absl::Status CheckOptions(const LoadTrace& trace, const ReplayOptions& options) 
     return refuse("tokens", options.together->experts, absl::StrCat(trace.experts(), " experts"));
   }
   const int nodes = options.ranks_per_node > 0 ? options.ranks / options.ranks_per_node : 1;
-  return CheckSampleOf(options.strategy, options.together.has_value(), nodes);
+  return CheckSampleOf(options.strategy, options.together.has_value(), options.sequences != nullptr, nodes);
 }
 
 class Replayer {
@@ -175,6 +175,7 @@ class Replayer {
     view.evaluations_max = options_.evaluations_max;
     view.seed = HashSeed({options_.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(l)});
     if (options_.together) view.together = &*options_.together;
+    if (options_.sequences) view.sources = &SourcesOfLayer(*options_.sequences, static_cast<size_t>(l));
     std::optional<LayerChoice> choice = strategy_->Choose(view);
     if (!choice) return;
     const absl::Status valid = CheckTable(task, choice->table);

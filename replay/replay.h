@@ -14,6 +14,7 @@
 #include "coordinator/planner/layer/coactivation_matrix.h"
 #include "coordinator/planner/layer/layer_task.h"
 #include "replay/load_trace.h"
+#include "replay/sequences.h"
 #include "replay/telemetry_table.h"
 
 namespace ballast {
@@ -56,6 +57,8 @@ struct ReplayOptions {
   int64_t evaluations_max = 20'000;
   uint64_t seed = 1;
   std::optional<CoactivationMatrix> together;  // of a sample of tokens, for all layers
+  // Sequences that ranks get, for kmeans and genetic instead of pairs; null: none were chosen.
+  const SequenceChoice* sequences = nullptr;
   // Times that were recorded beside the loads, of as many GPUs; null: all GPUs are equally fast. Plans and
   // splits for a row count on what the rows before it say, and figures count tokens over the speed known by
   // then.

@@ -166,6 +166,77 @@ TEST(ReplayCommand, ARouterTraceGivesLoadsAndATokenSample) {
   EXPECT_TRUE(together) << lines.str();
 }
 
+// An .npy of single bytes.
+void WriteBytes(const std::string& path, const std::string& shape, const std::string& values) {
+  std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + ", }";
+  header.resize(117, ' ');
+  std::ofstream(path, std::ios::binary) << std::string("\x93NUMPY\x01\x00\x76\x00", 10) << header << "\n"
+                                        << values;
+}
+
+TEST(PlaceCommand, ChoosesSequencesForRanks) {
+  TempDir folder;
+  const std::string loads = ImportedTrace(folder), tokens = folder.path() + "/tokens.npy",
+                    out = folder.path() + "/sequences.json";
+  // Six sequences of two tokens: the odd ones choose experts 0 and 2, the even ones 1 and 3.
+  const std::string even("\1\3\3\1", 4), odd("\0\2\2\0", 4);
+  WriteBytes(tokens, "(1, 12, 2)", even + odd + even + odd + even + odd);
+  for (const std::string strategy : {"kmeans", "genetic"}) {
+    for (const std::string command : {"place", "replay"}) {
+      const Result result =
+          Ctl({command, "--loads", loads, "--gpus", "2", "--gpus-per-node", "1", "--slots", "2", "--strategy",
+               strategy, "--tokens", tokens, "--sequence-length", "2", "--sequences-out", out});
+      ASSERT_EQ(result.code, kExitOk) << command << ": " << result.err;
+      std::ifstream file(out);
+      const nlohmann::json json = nlohmann::json::parse(file);
+      EXPECT_EQ(json["sequence_length"], 2);
+      EXPECT_EQ(json["sequences"], 6);
+      const auto first = nlohmann::json::parse("[[0, 2, 4], [1, 3, 5]]"),
+                 second = nlohmann::json::parse("[[1, 3, 5], [0, 2, 4]]");
+      EXPECT_TRUE(json["ranks"] == first || json["ranks"] == second) << json;
+      // Contiguous: experts 0 and 1 on the first rank, half of what any sequence chooses.
+      EXPECT_EQ(json["off_node"]["contiguous"], 0.5);
+      EXPECT_EQ(json["off_node"]["chosen"], 0.0) << json;
+      EXPECT_EQ(json["off_rank"]["chosen"], 0.0);
+      EXPECT_GT(json["off_node"]["in_order"], 0.3);
+    }
+  }
+  const auto fails = [&](const std::vector<std::string>& more, const std::string& text) {
+    std::vector<std::string> command = {"place", "--loads", loads, "--gpus",   "2",   "--gpus-per-node",
+                                        "1",     "--slots", "2",   "--tokens", tokens};
+    command.insert(command.end(), more.begin(), more.end());
+    const Result result = Ctl(command);
+    EXPECT_NE(result.code, kExitOk) << text;
+    EXPECT_NE(result.err.find(text), std::string::npos) << result.err;
+    command[0] = "replay";
+    EXPECT_NE(Ctl(command).err.find(text), std::string::npos) << text;
+  };
+  const std::vector<std::string> kmeans = {"--strategy", "kmeans", "--sequence-length"};
+  const auto with = [&](const std::string& length) {
+    std::vector<std::string> all = kmeans;
+    all.push_back(length);
+    return all;
+  };
+  fails(with("5"), "tokens.npy: tokens: found 12 in a layer, allowed is a multiple of the sequence length 5");
+  fails(with("0"), "--sequence-length");
+  fails({"--strategy", "splitpack", "--sequence-length", "2"}, "allowed is kmeans or genetic");
+  fails({"--strategy", "kmeans"}, "found 3 dimensions, allowed is [token][k]");
+  fails({"--strategy", "kmeans", "--sequences-out", out}, "--sequence-length");
+  WriteBytes(tokens, "(3, 4, 2)", even + odd + even + odd + even + odd);
+  fails(with("2"), "tokens: found 3 layers, allowed is 1, or the 1 of the loads");
+  WriteBytes(tokens, "(4, 1)", std::string("\0\1\4\0", 4));
+  fails(with("2"), "tokens: layer 0, token 2: found expert 4, allowed is 0..3");
+  WriteBytes(tokens, "(4,)", std::string(4, '\0'));
+  fails(with("2"), "found 1 dimensions, allowed is [layer][token][k] or [token][k]");
+  WriteBytes(tokens, "(0, 2)", "");
+  fails(with("2"), "allowed is 1 or more");
+  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }";
+  header.resize(117, ' ');
+  std::ofstream(tokens, std::ios::binary) << std::string("\x93NUMPY\x01\x00\x76\x00", 10) << header << "\n"
+                                          << std::string(8, '\0');
+  fails(with("2"), "<f4");
+}
+
 TEST(ReplayCommand, BadInputIsAClearError) {
   TempDir folder;
   const std::string loads = ImportedTrace(folder);

@@ -1,6 +1,9 @@
-// coactivation, kmeans and genetic: experts that tokens choose together come to the same node, so that a
-// token sent once per node travels to fewer nodes. They differ in how they deal experts to nodes; SplitPack
-// packs each node. All need a co-activation sample and several nodes; without, they keep what is there.
+// coactivation, kmeans and genetic: experts come to the node of what they have in common with. For
+// coactivation these are the experts that tokens choose beside them, so that a token sent once per node
+// travels to fewer nodes; for kmeans and genetic the sequences that were chosen for the node's ranks
+// (LayerView::sources), so that tokens stay there; where no sequences were chosen, theirs are pairs too. They
+// differ in how they deal experts to nodes; SplitPack packs each node. All need a sample and several nodes;
+// without, they keep what is there.
 //
 // kmeans and genetic stand in for ScaleMoE's clustering of experts and topology-aware remapping, of which
 // only the paper's description is public.
@@ -9,6 +12,7 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "coordinator/planner/layer/affinity.h"
 #include "coordinator/planner/layer/bounds.h"
 #include "coordinator/planner/layer/layer_strategy.h"
 #include "coordinator/planner/layer/node_labels.h"
@@ -17,8 +21,8 @@
 namespace ballast {
 namespace {
 
-// A new placement must bring so many more of the pairs together, or so much better a balance.
-constexpr double kMinPairs = 0.01;
+// A new placement must bring so much more of the affinity inside nodes, or so much better a balance.
+constexpr double kMinAffinity = 0.01;
 constexpr double kMinBalance = 0.05;
 
 constexpr int kRounds = 12;         // of k-means
@@ -30,26 +34,30 @@ class CoactivationBase : public LayerStrategy {
  public:
   std::optional<LayerChoice> Choose(const LayerView& view) const final {
     const LayerTask& task = view.task;
-    if (!view.together || view.together->experts != task.experts() || task.nodes() < 2 ||
-        task.total_load() == 0) {
-      return std::nullopt;
-    }
-    const SlotTable table = PackNodes(task, Deal(view));
+    const bool by_sequences = follows_sequences() && view.sources != nullptr;
+    if (!by_sequences && (!view.together || view.together->experts != task.experts())) return std::nullopt;
+    if (task.nodes() < 2 || task.total_load() == 0) return std::nullopt;
+    const Affinity affinity = by_sequences ? Affinity::OfSources(*view.sources, task.node_of_rank)
+                                           : Affinity::OfPairs(*view.together);
+    SlotTable table = PackNodes(task, Deal(view, affinity));
+    if (by_sequences) table = NearestRows(task, *view.sources, table);
     if (!CheckTable(task, view.current).ok()) return LayerChoice{table, {}};
-    const double pairs_now = PairsInside(*view.together, LabelsOf(task, view.current));
-    const double pairs = PairsInside(*view.together, LabelsOf(task, table));
+    const double inside_now = affinity.Inside(LabelsOf(task, view.current));
+    const double inside = affinity.Inside(LabelsOf(task, table));
     const double now = PlacedBound(task, view.current);
     const double next = PlacedBound(task, table);
-    const bool closer =
-        pairs >= pairs_now + kMinPairs && next <= std::max(now, kNodeLoadCap * SlotBound(task)) * (1 + 1e-9);
+    const bool closer = inside >= inside_now + kMinAffinity &&
+                        next <= std::max(now, kNodeLoadCap * SlotBound(task)) * (1 + 1e-9);
     if (!closer && next > (1 - kMinBalance) * now) return std::nullopt;
+    if (by_sequences) return LayerChoice{KeepIndices(view.current, table), {}};
     return LayerChoice{Relabel(task, view.current, table, true), {}};
   }
 
  private:
+  virtual bool follows_sequences() const { return true; }
   // Places hold, and no node's load is above the cap or (where single experts are too large) above that of
   // dealing by load.
-  virtual NodeLabels Deal(const LayerView& view) const = 0;
+  virtual NodeLabels Deal(const LayerView& view, const Affinity& affinity) const = 0;
 };
 
 NodeLabels BalancedStart(const LayerTask& task) {
@@ -63,15 +71,18 @@ double CapOf(const LayerTask& task, const NodeLabels& start) {
   return std::max(kNodeLoadCap, NodeOverload(task, start) * (1 + 1e-9));
 }
 
-NodeLabels DealByExchange(const LayerView& view) {
+NodeLabels DealByExchange(const LayerView& view, const Affinity& affinity) {
   NodeLabels labels = BalancedStart(view.task);
   int64_t evaluations = view.evaluations_max * 64;
-  ExchangeForPairs(view.task, *view.together, CapOf(view.task, labels), evaluations, labels);
+  ExchangeForAffinity(view.task, affinity, CapOf(view.task, labels), evaluations, labels);
   return labels;
 }
 
 class CoactivationStrategy final : public CoactivationBase {
-  NodeLabels Deal(const LayerView& view) const override { return DealByExchange(view); }
+  bool follows_sequences() const override { return false; }
+  NodeLabels Deal(const LayerView& view, const Affinity& affinity) const override {
+    return DealByExchange(view, affinity);
+  }
 };
 
 using Vector = std::vector<double>;
@@ -87,19 +98,52 @@ void Normalise(Vector& v) {
   for (double& x : v) x = length > 0 ? x / length : 0;
 }
 
-// Spherical k-means over the rows of the co-activation matrix. Experts choose in the order of falling load
+// With sequences that were clustered for nodes, experts go where most of their tokens are. With pairs alone,
+// spherical k-means over the rows of the co-activation matrix. Experts choose in the order of falling load
 // among nodes with a place and load left; that can overrun the cap, so exchanges restore it.
 class KmeansStrategy final : public CoactivationBase {
-  NodeLabels Deal(const LayerView& view) const override {
+ public:
+  static NodeLabels DealByClusters(const LayerView& view, const Affinity& affinity) {
     const LayerTask& task = view.task;
+    const NodeLabels start = BalancedStart(task);
+    NodeLabels labels =
+        view.sources ? DealToSources(task, affinity) : ClusterPairs(task, *view.together, start);
+    const double cap = CapOf(task, start);
+    RepairNodeLoads(task, cap, labels);
+    if (NodeOverload(task, labels) > cap) labels = start;
+    int64_t evaluations = view.evaluations_max * 64;
+    ExchangeForAffinity(task, affinity, cap, evaluations, labels);
+    return labels;
+  }
+
+ private:
+  NodeLabels Deal(const LayerView& view, const Affinity& affinity) const override {
+    return DealByClusters(view, affinity);
+  }
+
+  // The sequences of a node are its cluster, and what they choose of an expert is how like the expert is to
+  // it.
+  static NodeLabels DealToSources(const LayerTask& task, const Affinity& affinity) {
+    const auto nodes = static_cast<size_t>(task.nodes());
+    std::vector<Vector> rows, centroids(nodes, Vector(nodes, 0));
+    for (size_t n = 0; n < nodes; ++n) centroids[n][n] = 1;
+    for (int e = 0; e < task.experts(); ++e) {
+      rows.emplace_back();
+      for (size_t n = 0; n < nodes; ++n)
+        rows.back().push_back(static_cast<double>(affinity.to_node(e, static_cast<int>(n))));
+      Normalise(rows.back());
+    }
+    return Assign(task, rows, centroids);
+  }
+
+  static NodeLabels ClusterPairs(const LayerTask& task, const CoactivationMatrix& together,
+                                 const NodeLabels& start) {
     std::vector<Vector> rows;
     for (int e = 0; e < task.experts(); ++e) {
       rows.emplace_back();
-      for (int f = 0; f < task.experts(); ++f)
-        rows.back().push_back(static_cast<double>(view.together->at(e, f)));
+      for (int f = 0; f < task.experts(); ++f) rows.back().push_back(static_cast<double>(together.at(e, f)));
       Normalise(rows.back());
     }
-    const NodeLabels start = BalancedStart(task);
     NodeLabels labels = start;
     std::vector<Vector> centroids = FarthestRows(task, rows);
     for (int round = 0; round < kRounds; ++round) {
@@ -113,11 +157,6 @@ class KmeansStrategy final : public CoactivationBase {
       }
       for (Vector& centroid : centroids) Normalise(centroid);
     }
-    const double cap = CapOf(task, start);
-    RepairNodeLoads(task, cap, labels);
-    if (NodeOverload(task, labels) > cap) labels = start;
-    int64_t evaluations = view.evaluations_max * 64;
-    ExchangeForPairs(task, *view.together, cap, evaluations, labels);
     return labels;
   }
 
@@ -174,32 +213,35 @@ class KmeansStrategy final : public CoactivationBase {
   }
 };
 
-// A memetic search: node labels as chromosomes, seeded with dealing by load, the exchange's answer and the
-// current placement. An individual above the cap or without places is worth less than any other; the best
-// ever seen survives, so the answer is never worse than the seeds.
+// A memetic search: node labels as chromosomes, seeded with dealing by load, the exchange's answer, kmeans'
+// answer and the current placement. An individual above the cap or without places is worth less than any
+// other; the best ever seen survives, so the answer is never worse than the seeds.
 class GeneticStrategy final : public CoactivationBase {
   struct Individual {
     NodeLabels labels;
     double fitness = 0;
   };
 
-  NodeLabels Deal(const LayerView& view) const override {
+  NodeLabels Deal(const LayerView& view, const Affinity& affinity) const override {
     const LayerTask& task = view.task;
     const NodeLabels start = BalancedStart(task);
     const double cap = CapOf(task, start);
     auto fitness = [&](const NodeLabels& labels) {
       const double overload = NodeOverload(task, labels);
       if (!PlacesHold(task, labels)) return -1e9;
-      return overload > cap ? -overload : PairsInside(*view.together, labels);
+      return overload > cap ? -overload : affinity.Inside(labels);
     };
     std::vector<Individual> population;
-    for (const NodeLabels& seed : {DealByExchange(view), start, LabelsOf(task, view.current)}) {
+    for (const NodeLabels& seed :
+         {DealByExchange(view, affinity), KmeansStrategy::DealByClusters(view, affinity), start,
+          LabelsOf(task, view.current)}) {
       population.push_back({seed, fitness(seed)});
     }
+    const size_t seeds = population.size();
     Rng rng(view.seed);
     int64_t evaluations = view.evaluations_max;
     while (population.size() < kPopulation) {
-      NodeLabels labels = population[population.size() % 3].labels;
+      NodeLabels labels = population[population.size() % seeds].labels;
       for (int i = 0; i < 8; ++i) Mutate(rng, labels);
       population.push_back({labels, fitness(labels)});
       --evaluations;

@@ -14,6 +14,7 @@
 #include "coordinator/planner/layer/coactivation_matrix.h"
 #include "coordinator/planner/layer/layer_task.h"
 #include "coordinator/planner/layer/objective.h"
+#include "plan/balance.h"
 
 namespace ballast {
 
@@ -29,6 +30,9 @@ struct LayerView {
   uint64_t seed = 0;
   PortCosts ports = {};  // for strategies that weigh traffic between nodes by themselves
   const CoactivationMatrix* together = nullptr;  // null: nothing is known
+  // [rank][expert] tokens of the sequences that were chosen for each rank (sequence_choice.h); null: any rank
+  // may get any sequence.
+  const CountMatrix* sources = nullptr;
   // A candidate is weighed on so many of the newest `recent` loads as well as on the forecast.
   size_t weighed_on_recent = 0;
   // Gets what was weighed, for people; null: nobody asks.

@@ -100,17 +100,6 @@ bool PlacesHold(const LayerTask& task, const NodeLabels& labels) {
   return true;
 }
 
-double PairsInside(const CoactivationMatrix& together, const NodeLabels& labels) {
-  int64_t inside = 0, all = 0;
-  for (int a = 0; a < together.experts; ++a) {
-    for (int b = 0; b < a; ++b) {
-      all += together.at(a, b);
-      if (labels[a] == labels[b]) inside += together.at(a, b);
-    }
-  }
-  return all > 0 ? static_cast<double>(inside) / static_cast<double>(all) : 1;
-}
-
 void RepairNodeLoads(const LayerTask& task, double cap, NodeLabels& labels) {
   Nodes nodes(task, labels);
   const double allowed = cap * PerfectBound(task);
@@ -157,19 +146,20 @@ void RepairNodeLoads(const LayerTask& task, double cap, NodeLabels& labels) {
   }
 }
 
-void ExchangeForPairs(const LayerTask& task, const CoactivationMatrix& together, double cap,
-                      int64_t& evaluations, NodeLabels& labels) {
+void ExchangeForAffinity(const LayerTask& task, const Affinity& affinity, double cap, int64_t& evaluations,
+                         NodeLabels& labels) {
   Nodes nodes(task, labels);
   const double allowed = cap * PerfectBound(task);
   const size_t count = static_cast<size_t>(nodes.count());
-  // near[e * nodes + n]: pairs of e with experts on node n.
+  // near[e * nodes + n]: what e has in common with node n, and with the experts there.
   std::vector<int64_t> near(task.load.size() * count, 0);
   auto at = [&](int e, int n) -> int64_t& {
     return near[static_cast<size_t>(e) * count + static_cast<size_t>(n)];
   };
   for (int e = 0; e < task.experts(); ++e) {
+    for (int n = 0; n < nodes.count(); ++n) at(e, n) = affinity.to_node(e, n);
     for (int f = 0; f < task.experts(); ++f) {
-      if (e != f) at(e, labels[f]) += together.at(e, f);
+      if (e != f) at(e, labels[f]) += affinity.between(e, f);
     }
   }
   auto move = [&](int e, int to) {
@@ -178,8 +168,8 @@ void ExchangeForPairs(const LayerTask& task, const CoactivationMatrix& together,
     labels[e] = to;
     for (int f = 0; f < task.experts(); ++f) {
       if (f == e) continue;
-      at(f, from) -= together.at(e, f);
-      at(f, to) += together.at(e, f);
+      at(f, from) -= affinity.between(e, f);
+      at(f, to) += affinity.between(e, f);
     }
   };
   auto fits = [&](int node, double change) { return change <= 0 || nodes.pace(node, change) <= allowed; };
@@ -201,7 +191,7 @@ void ExchangeForPairs(const LayerTask& task, const CoactivationMatrix& together,
         const int b = labels[f];
         if (a == b) continue;
         --evaluations;
-        const int64_t gain = at(e, b) - at(e, a) + at(f, a) - at(f, b) - 2 * together.at(e, f);
+        const int64_t gain = at(e, b) - at(e, a) + at(f, a) - at(f, b) - 2 * affinity.between(e, f);
         if (gain <= best) continue;
         const double change = load - static_cast<double>(task.load[f]);
         if (!fits(b, change) || !fits(a, -change)) continue;

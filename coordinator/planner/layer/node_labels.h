@@ -4,13 +4,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "coordinator/planner/layer/coactivation_matrix.h"
+#include "coordinator/planner/layer/affinity.h"
 #include "coordinator/planner/layer/layer_task.h"
 
 namespace ballast {
-
-// [expert] -> node.
-using NodeLabels = std::vector<int>;
 
 // A node's load may lie this far above its share of the mean.
 inline constexpr double kNodeLoadCap = 1.05;
@@ -30,17 +27,14 @@ double NodeOverload(const LayerTask& task, const NodeLabels& labels);
 // No more experts on a node than it has places.
 bool PlacesHold(const LayerTask& task, const NodeLabels& labels);
 
-// Share of the pairs of experts chosen by one token that lie on one node; 1 when there are none.
-double PairsInside(const CoactivationMatrix& together, const NodeLabels& labels);
-
 // Moves and exchanges experts from the most loaded node until NodeOverload is within `cap` or nothing helps.
 void RepairNodeLoads(const LayerTask& task, double cap, NodeLabels& labels);
 
 // Kernighan and Lin's exchange (1970), steepest first, also of an expert with a free place: as long as more
-// pairs come to lie on one node and no node's load exceeds `cap`. O(experts^2) per exchange. Counts looked-at
-// exchanges against `evaluations`.
-void ExchangeForPairs(const LayerTask& task, const CoactivationMatrix& together, double cap,
-                      int64_t& evaluations, NodeLabels& labels);
+// of the affinity comes to lie inside nodes and no node's load exceeds `cap`. O(experts^2) per exchange.
+// Counts looked-at exchanges against `evaluations`.
+void ExchangeForAffinity(const LayerTask& task, const Affinity& affinity, double cap, int64_t& evaluations,
+                         NodeLabels& labels);
 
 // SplitPack inside each node. Requires that places hold.
 SlotTable PackNodes(const LayerTask& task, const NodeLabels& labels);

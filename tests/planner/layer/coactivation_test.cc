@@ -134,7 +134,7 @@ TEST(Coactivation, ExchangeReachesWhatAllDealsReachOnSmallCases) {
     const LayerTask task = UniformTask(std::vector<int64_t>(8, 100), 2, 4, 1);
     NodeLabels labels = LabelsByLoad(task);
     int64_t evaluations = 1'000'000;
-    ExchangeForPairs(task, together, kNodeLoadCap, evaluations, labels);
+    ExchangeForAffinity(task, Affinity::OfPairs(together), kNodeLoadCap, evaluations, labels);
     double best = 0;
     for (int deal = 0; deal < 256; ++deal) {
       if (__builtin_popcount(static_cast<unsigned>(deal)) != 4) continue;

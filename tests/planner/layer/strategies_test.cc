@@ -27,6 +27,15 @@ CoactivationMatrix RandomPairs(Rng& rng, int experts) {
   return CountPairs(choices, experts).value();
 }
 
+// What each rank's sequences choose.
+CountMatrix RandomSources(Rng& rng, const LayerTask& task) {
+  CountMatrix sources(static_cast<size_t>(task.ranks()));
+  for (std::vector<int64_t>& row : sources) {
+    for (int e = 0; e < task.experts(); ++e) row.push_back(rng.Chance(0.3) ? rng.Between(0, 1000) : 0);
+  }
+  return sources;
+}
+
 // Random cases of one strategy: its plans are valid, keep indices, and do not depend on anything hidden.
 void CheckStrategy(const std::string& name, int cases) {
   const uint64_t seed = 51;
@@ -48,6 +57,8 @@ void CheckStrategy(const std::string& name, int cases) {
     view.evaluations_max = 300;
     view.seed = rng.Next();
     if (rng.Chance(0.5)) view.together = &together;
+    const CountMatrix sources = RandomSources(rng, task);
+    if (rng.Chance(0.5)) view.sources = &sources;
     const std::optional<LayerChoice> choice = strategy->Choose(view);
     if (!choice) continue;
     ++proposals;
@@ -96,6 +107,7 @@ TEST(Strategies, PlansAreTheSameOnAnyNumberOfThreads) {
     LayerTask task;
     SlotTable current;
     CoactivationMatrix together;
+    CountMatrix sources;
     std::vector<std::vector<int64_t>> recent;
   };
   Rng rng(seed);
@@ -105,6 +117,7 @@ TEST(Strategies, PlansAreTheSameOnAnyNumberOfThreads) {
     c.task = RandomTask(rng, 24, 8, 2);
     c.current = RandomTable(rng, c.task);
     c.together = RandomPairs(rng, c.task.experts());
+    c.sources = RandomSources(rng, c.task);
     c.recent = {c.task.load};
     cases.push_back(std::move(c));
   }
@@ -114,6 +127,7 @@ TEST(Strategies, PlansAreTheSameOnAnyNumberOfThreads) {
     view.evaluations_max = 300;
     view.seed = i;
     view.together = &c.together;
+    if (i % 2) view.sources = &c.sources;
     const std::optional<LayerChoice> choice = LayerStrategies().Find(name).value()->Choose(view);
     return choice ? std::make_pair(choice->table, choice->fractions)
                   : std::make_pair(SlotTable(), std::vector<std::vector<uint32_t>>());
