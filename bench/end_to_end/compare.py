@@ -113,8 +113,18 @@ def train(arguments, work):
         watched = cluster.ctl("job", "watch", name, "-o", "json", timeout=DEADLINE_S)
         steps = [json.loads(line) for line in watched.splitlines() if '"loss"' in line]
         plans = cluster.ctl("plan", "list", name, "-o", "json")
+        ranks = json.loads(cluster.ctl("top", name, "--once", "-o", "json"))["ranks"]
         needs = [line for line in (work / "worker-w0.log").read_text().splitlines() if "needs" in line]
-    return steps, plans, needs
+    return steps, plans, needs, slowest_phases(ranks)
+
+
+def slowest_phases(ranks):
+    """Milliseconds of each phase of the last step, of the rank that took longest for it."""
+    found = {}
+    for rank in ranks:
+        for phase in rank["phases"]:
+            found[phase["phase"]] = max(found.get(phase["phase"], 0), phase["seconds"] * 1e3)
+    return found
 
 
 def main():
@@ -130,12 +140,13 @@ def main():
     os.environ["NCCL_NVLS_ENABLE"] = "0"  # multicast can put GPUs that are shared with others out of service
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
-        steps, plans, needs = train(arguments, work)
+        steps, plans, needs, phases = train(arguments, work)
         tokens = statistics.median(step["tokens_per_s"] for step in steps[len(steps) // 2 :])
         print("\n".join(needs))
         print(f"{len(steps)} steps, loss {steps[0]['loss']:.4f} -> {steps[-1]['loss']:.4f}, {tokens:.0f} tokens/s")
         active = plans.count('"ACTIVE"') - 1  # the first one is the job's own
         print(f"plans that became active: {active}")
+        print("ms of the last step:", ", ".join(f"{name} {ms:.1f}" for name, ms in phases.items()))
         if arguments.ranks > 1 and active < 1:
             sys.exit("no plan became active while it trained")
         if arguments.device == "cpu" or arguments.ranks > gpus():
@@ -155,7 +166,9 @@ def main():
             f"commit {record.commit}. Baseline: bench/baselines/torch_mixtral.py. Ratio: ours / baseline.\n\n"
             "| steps | loss | tokens/s | PyTorch | ratio | plans that became active |\n| --- | --- | --- | --- | --- | --- |\n"
             f"| {len(steps)} | {steps[0]['loss']:.4f} to {steps[-1]['loss']:.4f} | {tokens:.0f} | "
-            f"{'-' if other is None else format(other, '.0f')} | {'-' if ratio is None else format(ratio, '.2f')} | {active} |\n"))
+            f"{'-' if other is None else format(other, '.0f')} | {'-' if ratio is None else format(ratio, '.2f')} | {active} |\n\n"
+            "Milliseconds of the last step by phase, of the slowest rank:\n\n| phase | ms |\n| --- | --- |\n"
+            + "".join(f"| {name} | {ms:.1f} |\n" for name, ms in phases.items())))
 
 
 if __name__ == "__main__":

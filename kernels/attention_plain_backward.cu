@@ -1,35 +1,16 @@
 // Attention backward: probabilities are worked out again from the kept log-sum-exp (Dao et al., arXiv
 // 2205.14135), once by a block per tile of queries (dq) and once by a block per tile of keys (dk, dv). Each
-// block owns what it writes, and the heads of a group add up in head order.
+// block owns what it writes, and the heads of a group add up in head order. Products in float, on the plain
+// cores.
 //
 // With p = exp(s - lse), dp = dout v^T, delta = <dout, out>: ds = p (dp - delta); dv = p^T dout,
 // dq = ds k * scale, dk = ds^T q * scale.
-#include "kernels/attention.h"
-#include "kernels/attention_tile.cuh"
+#include "kernels/attention_paths.h"
+#include "kernels/attention_plain_tile.cuh"
 #include "kernels/check.h"
 
-namespace ballast::kernels {
+namespace ballast::kernels::plain {
 namespace {
-
-constexpr int kDeltaThreads = 128;
-
-// A warp per query of a head. delta [sequences * heads, length].
-template <class T>
-__global__ void DeltaKernel(const AttentionSizes sizes, const T* __restrict__ out,
-                            const T* __restrict__ out_gradient, float* __restrict__ delta) {
-  const int64_t at = GridIndex() / kWarp;
-  if (at >= sizes.sequences * sizes.heads * sizes.length) return;
-  const int64_t position = at % sizes.length;
-  const int64_t head = at / sizes.length % sizes.heads;
-  const int64_t sequence = at / sizes.length / sizes.heads;
-  const int64_t begin = ((sequence * sizes.length + position) * sizes.heads + head) * sizes.head_size;
-  float sum = 0;
-  for (int d = threadIdx.x % kWarp; d < sizes.head_size; d += kWarp) {
-    sum += ToFloat(out[begin + d]) * ToFloat(out_gradient[begin + d]);
-  }
-  sum = WarpSum(sum);
-  if (threadIdx.x % kWarp == 0) delta[at] = sum;
-}
 
 // What both kernels work on, in shared memory.
 template <int kColumns>
@@ -161,19 +142,9 @@ __global__ void __launch_bounds__(kTileThreads)
 
 }  // namespace
 
-size_t AttentionBackwardScratchBytes(const AttentionSizes& sizes) {
-  return static_cast<size_t>(sizes.queries()) * sizeof(float);
-}
-
 template <class T>
-void AttentionBackward(const AttentionSizes& sizes, const AttentionInputs<T>& in, T* q_gradient,
-                       T* k_gradient, T* v_gradient, void* scratch, Stream stream) {
-  if (sizes.queries() == 0) return;
-  const Launch launch("attention_backward");
-  auto* delta = static_cast<float*>(scratch);
-  constexpr int kWarpsPerBlock = kDeltaThreads / kWarp;
-  DeltaKernel<<<(sizes.queries() + kWarpsPerBlock - 1) / kWarpsPerBlock, kDeltaThreads, 0, stream>>>(
-      sizes, in.out, in.out_gradient, delta);
+void AttentionBackward(const AttentionSizes& sizes, const AttentionInputs<T>& in, const float* delta,
+                       T* q_gradient, T* k_gradient, T* v_gradient, Stream stream) {
   ForHeadSize(sizes.head_size, [&]<int kColumns>() {
     const int bytes = static_cast<int>(sizeof(float)) * Tiles<kColumns>::kFloats;
     const auto of_queries = QueryGradientKernel<T, kColumns>;
@@ -185,12 +156,11 @@ void AttentionBackward(const AttentionSizes& sizes, const AttentionInputs<T>& in
     of_keys<<<TileBlocks(sizes, sizes.key_value_heads), kTileThreads, bytes, stream>>>(
         sizes, SoftmaxScale(sizes), in, delta, k_gradient, v_gradient);
   });
-  launch.Check();
 }
 
-template void AttentionBackward(const AttentionSizes&, const AttentionInputs<float>&, float*, float*, float*,
-                                void*, Stream);
-template void AttentionBackward(const AttentionSizes&, const AttentionInputs<BFloat16>&, BFloat16*, BFloat16*,
-                                BFloat16*, void*, Stream);
+template void AttentionBackward(const AttentionSizes&, const AttentionInputs<float>&, const float*, float*,
+                                float*, float*, Stream);
+template void AttentionBackward(const AttentionSizes&, const AttentionInputs<BFloat16>&, const float*,
+                                BFloat16*, BFloat16*, BFloat16*, Stream);
 
-}  // namespace ballast::kernels
+}  // namespace ballast::kernels::plain

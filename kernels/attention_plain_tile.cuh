@@ -1,13 +1,13 @@
-// Tiles of the attention kernels: kTile queries or keys of one head in shared memory as float.
+// Tiles of the plain attention kernels: kTile queries or keys of one head in shared memory as float.
 //
 // A block has 4 threads per row of a tile. A thread of row r and quarter c owns the keys c, c + 4, ... of a
 // row of scores and the columns c, c + 4, ... of a row of output, so a row's sums stay within one warp.
 #pragma once
 
-#include "kernels/attention.h"
+#include "kernels/attention_paths.h"
 #include "kernels/device.cuh"
 
-namespace ballast::kernels {
+namespace ballast::kernels::plain {
 
 constexpr int kTile = 32;
 constexpr int kQuarters = 4;
@@ -88,10 +88,6 @@ inline int64_t TileBlocks(const AttentionSizes& sizes, int heads) {
   return sizes.sequences * heads * ((sizes.length + kTile - 1) / kTile);
 }
 
-inline float SoftmaxScale(const AttentionSizes& sizes) {
-  return static_cast<float>(1.0 / sqrt(static_cast<double>(sizes.head_size)));
-}
-
 // Calls function.operator()<kColumns>() with the smallest compiled size that holds the head.
 template <class Function>
 void ForHeadSize(int head_size, const Function& function) {
@@ -106,4 +102,4 @@ void ForHeadSize(int head_size, const Function& function) {
   }
 }
 
-}  // namespace ballast::kernels
+}  // namespace ballast::kernels::plain

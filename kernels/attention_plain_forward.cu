@@ -1,10 +1,11 @@
 // Attention forward: softmax kept up while the keys pass by in tiles (Milakov and Gimelshein, arXiv
-// 1805.02867; Dao et al., arXiv 2205.14135). A block has 32 queries of one head; products on the plain cores.
-#include "kernels/attention.h"
-#include "kernels/attention_tile.cuh"
+// 1805.02867; Dao et al., arXiv 2205.14135). A block has 32 queries of one head; products in float,
+// on the plain cores.
+#include "kernels/attention_paths.h"
+#include "kernels/attention_plain_tile.cuh"
 #include "kernels/check.h"
 
-namespace ballast::kernels {
+namespace ballast::kernels::plain {
 namespace {
 
 template <class T, int kColumns>
@@ -83,8 +84,6 @@ __global__ void __launch_bounds__(kTileThreads)
 template <class T>
 void AttentionForward(const AttentionSizes& sizes, const T* q, const T* k, const T* v, T* out,
                       float* log_sum_exp, Stream stream) {
-  if (sizes.queries() == 0) return;
-  const Launch launch("attention_forward");
   ForHeadSize(sizes.head_size, [&]<int kColumns>() {
     const int bytes = static_cast<int>(sizeof(float)) * (3 * Tile<kColumns>::kFloats + kTile * kScoreStride);
     const auto kernel = ForwardKernel<T, kColumns>;
@@ -92,7 +91,6 @@ void AttentionForward(const AttentionSizes& sizes, const T* q, const T* k, const
     kernel<<<TileBlocks(sizes, sizes.heads), kTileThreads, bytes, stream>>>(sizes, SoftmaxScale(sizes), q, k,
                                                                             v, out, log_sum_exp);
   });
-  launch.Check();
 }
 
 template void AttentionForward(const AttentionSizes&, const float*, const float*, const float*, float*,
@@ -100,4 +98,4 @@ template void AttentionForward(const AttentionSizes&, const float*, const float*
 template void AttentionForward(const AttentionSizes&, const BFloat16*, const BFloat16*, const BFloat16*,
                                BFloat16*, float*, Stream);
 
-}  // namespace ballast::kernels
+}  // namespace ballast::kernels::plain
