@@ -224,9 +224,8 @@ void GoOn(Env& env, JobTable& jobs, JobEntry& job) {
             /*warning=*/true);
   }
   const std::optional<CheckpointRef> checkpoint = CheckpointToLoad(job);
-  const absl::StatusOr<RollForward> forward =
-      DecideRollForward(job.generation, freeze.frozen, checkpoint.has_value() ? checkpoint->step : Step(0),
-                        Step(job.config().training.steps), env.options.bugs);
+  const absl::StatusOr<RollForward> forward = DecideRollForward(
+      job.generation, freeze.frozen, checkpoint.has_value() ? checkpoint->step : Step(0), env.options.bugs);
   // With that bug a drain goes on from its checkpoint, whatever there is of it.
   const bool parts =
       Planted(env.options.bugs, PlantedBug::kUnpublishedLoaded) && job.drained_step.value() > 0;

@@ -26,7 +26,7 @@ const Frozen::RankProgress* ProgressOf(const Member& member, const std::map<Work
 
 absl::StatusOr<RollForward> DecideRollForward(const GenerationRecord& generation,
                                               const std::map<WorkerId, Frozen>& frozen, Step checkpoint,
-                                              Step last, const PlantedBugs& bugs) {
+                                              const PlantedBugs& bugs) {
   Step highest, lowest;
   PlanVersion plan;
   for (const Member& member : generation.members) {
@@ -53,7 +53,6 @@ absl::StatusOr<RollForward> DecideRollForward(const GenerationRecord& generation
     return No("it has completed no step");
   if (highest <= checkpoint)
     return No(absl::StrCat("the checkpoint after step ", checkpoint.value(), " is as new"));
-  if (highest >= last) return No("its ranks are through with the job's last step");
   if (Planted(bugs, PlantedBug::kRolledToLowest)) highest = lowest;
   return RollForward{highest, plan};
 }

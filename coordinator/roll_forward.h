@@ -23,10 +23,11 @@ struct RollForward {
 };
 
 // `frozen` has the answers of members of `generation`, by worker; those of other processes do not count.
-// `checkpoint` is the step that the newest complete checkpoint was taken after (0 = none), `last` the job's
-// last one. An error says in words why the next generation has to begin from the checkpoint.
+// `checkpoint` is the step that the newest complete checkpoint was taken after (0 = none). An error says in
+// words why the next generation has to begin from the checkpoint. Behind the job's last step the next
+// generation has nothing to train, but what comes behind it to do: own updates, evaluation, checkpoint.
 absl::StatusOr<RollForward> DecideRollForward(const GenerationRecord& generation,
                                               const std::map<WorkerId, Frozen>& frozen, Step checkpoint,
-                                              Step last, const PlantedBugs& bugs = {});
+                                              const PlantedBugs& bugs = {});
 
 }  // namespace ballast

@@ -41,7 +41,7 @@ class RollForwardTest : public testing::Test {
     }
   }
   absl::StatusOr<RollForward> Decide() {
-    return DecideRollForward(generation_, frozen_, checkpoint_, Step(100), bugs_);
+    return DecideRollForward(generation_, frozen_, checkpoint_, bugs_);
   }
   std::string WhyNot() {
     const absl::StatusOr<RollForward> forward = Decide();
@@ -114,13 +114,6 @@ TEST_F(RollForwardTest, AgainBeforeItsFirstStepIsDone) {
   checkpoint_ = Step(4);
   At({10, 10, 10});
   EXPECT_EQ(*Decide(), To(10));
-}
-
-TEST_F(RollForwardTest, NotBehindTheLastStep) {
-  At({100, 99, 99});
-  EXPECT_THAT(WhyNot(), HasSubstr("last step"));
-  At({99, 98, 98});
-  EXPECT_EQ(*Decide(), To(99));
 }
 
 TEST_F(RollForwardTest, ThePlantedBugGoesToTheLowest) {

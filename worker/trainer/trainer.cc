@@ -74,7 +74,7 @@ TrainResult Trainer::Run() {
     // All ranks end here, at the same step.
     absl::Status farewell = Farewell(parts_.communicator, *stream_, Deadline());
     if (result.status.ok()) result.status = farewell;
-    result.resumable = result.drained;
+    result.resumable = result.drained || (!farewell.ok() && !failed_together_);
   } else {
     result.resumable = true;
     parts_.communicator.Abort(absl::StrCat("rank ", self_.value(), ": ", result.status.ToString()));
@@ -97,9 +97,10 @@ absl::Status Trainer::RunSteps(TrainResult& result) {
     // The end of the generation may have come before these were made. Who has them ignores them.
     reporter_ = ReporterOf(resumed_.headers);
     if (self_ == reporter_ && step_.step.Next() == options_.start_step) Report(step_, resumed_);
-    if (EvaluationIsDue(options_.start_step.Plus(-1), /*last=*/false)) {
+    if (EvaluationIsDue(options_.start_step.Plus(-1), options_.start_step > last)) {
       BALLAST_RETURN_IF_ERROR(EvaluateAfter(options_.start_step.Plus(-1), options_.plan->body));
     }
+    if (options_.start_step > last && checkpoints_ != nullptr) BALLAST_RETURN_IF_ERROR(TakeLastCheckpoint());
   }
   for (Step step = options_.start_step; step <= last; step = step.Next()) {
     bool stop = false;
@@ -116,6 +117,17 @@ absl::Status Trainer::RunSteps(TrainResult& result) {
       break;
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::TakeLastCheckpoint() {
+  const Step completed = options_.start_step.Plus(-1);
+  if (!checkpoints_->Choose(completed, resumed_.headers, /*last=*/true, self_ == reporter_))
+    return absl::OkStatus();
+  checkpoints_->CopyStates(completed, *options_.plan, *options_.plan);
+  checkpoints_->CopyModel();
+  BALLAST_RETURN_IF_ERROR(parts_.backend.Synchronize(*stream_));
+  checkpoints_->Begin();
   return absl::OkStatus();
 }
 

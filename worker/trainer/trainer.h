@@ -70,6 +70,8 @@ class Trainer {
  private:
   Trainer(const TrainerOptions& options, const TrainerParts& parts);
   absl::Status RunSteps(TrainResult& result);
+  // The checkpoint after the job's last step, when the generation before ended behind that step without it.
+  absl::Status TakeLastCheckpoint();
   // A failure that every rank finds at the same point of the same step.
   absl::Status FailTogether(const std::string& cause);
   // One whole step; true in `stop` when this was the step to stop after.

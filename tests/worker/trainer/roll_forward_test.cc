@@ -4,12 +4,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "protocol/checkpoint.h"
+#include "tests/base/temp_dir.h"
+#include "tests/worker/checkpoint/independent_reader.h"
 #include "tests/worker/trainer/moving_plans.h"
 #include "tests/worker/trainer/training_run.h"
 
@@ -81,7 +85,7 @@ absl::StatusOr<RollForward> Decide(const RunSpec& spec, const RunOutcome& outcom
                                      : Frozen::RankProgress{Rank(r), spec.start_step.Plus(-1), PlanVersion(1),
                                                             /*holds=*/true});
   }
-  return DecideRollForward(generation, frozen, Step(0), Step(spec.job.training.steps));
+  return DecideRollForward(generation, frozen, Step(0));
 }
 
 // The next generation of the same ranks.
@@ -210,6 +214,93 @@ TEST(RollForward, TheNextGenerationMayEndTheSameWay) {
     ExpectAllOf(points, undisturbed, rest.results[0].last_step);
   }
   EXPECT_GT(again, 2) << "cut before the first step was done";
+}
+
+// Every tensor of the checkpoint after `step`, whoever wrote it.
+std::map<std::string, std::vector<float>> Saved(const RunSpec& spec, const RunOutcome& outcome, Step step) {
+  std::map<std::string, std::vector<float>> tensors;
+  const auto ranks = outcome.checkpoints.find(step);
+  if (ranks == outcome.checkpoints.end()) return tensors;
+  EXPECT_EQ(ranks->second.size(), static_cast<size_t>(spec.ranks)) << "every rank has written its part";
+  for (const auto& [rank, written] : ranks->second) {
+    for (const CheckpointFile& file : written.files) {
+      if (!file.name.ends_with(".safetensors")) continue;
+      const std::string path = CheckpointFolder(spec.job.checkpoint.path, spec.job.name) + "/" +
+                               CheckpointName(step, Generation(1)) + "/" + file.name;
+      for (auto& [name, tensor] : ReadTensorFile(path))
+        EXPECT_TRUE(tensors.emplace(name, std::move(tensor.values)).second) << name << " is written twice";
+    }
+  }
+  return tensors;
+}
+
+// There is nothing more to train then; what is missing is an update of some ranks, a report, the evaluation
+// or the last checkpoint.
+TEST(RollForward, BehindTheJobsLastStep) {
+  constexpr int64_t kSteps = 12;
+  const Step last(kSteps);
+  RunSpec spec = Spec();
+  spec.job.training.steps = kSteps;
+  spec.job.training.evaluation_sequences = 2;
+  // Version 3 moves homes a few steps before the end.
+  const PlanScript script = MakePlans(spec.job, kRanks, 2, /*replicate=*/false, /*seed=*/4);
+  spec.plans = script.plans;
+  TempDir undisturbed_dir;
+  spec.job.checkpoint.path = undisturbed_dir.path();
+  const Interrupted whole = RunUntil(spec, Rank(1), 0);
+  ASSERT_EQ(whole.outcome.active.count(PlanVersion(3)), 1u) << "too late to say anything of moved homes";
+  std::map<Step, Point> undisturbed;
+  Collect(whole.outcome, undisturbed);
+  const auto saved = Saved(spec, whole.outcome, last);
+  ASSERT_FALSE(saved.empty());
+  const double evaluated = whole.outcome.evaluations.back().loss;
+  int rolled = 0, behind = 0, unsaved = 0, ended = 0;
+  // From the last step's reduction to the first round of the farewell.
+  for (const Rank leaver : {Rank(0), Rank(2)}) {
+    for (int64_t wait = whole.waits * (kSteps - 1) / kSteps; wait < whole.waits; ++wait) {
+      SCOPED_TRACE(testing::Message() << "rank " << leaver.value() << " leaves at wait " << wait);
+      TempDir dir, next_dir;
+      RunSpec cut = spec;
+      cut.job.checkpoint.path = dir.path();
+      const RunOutcome first = RunUntil(cut, leaver, wait).outcome;
+      const bool some_ended = std::any_of(first.results.begin(), first.results.end(),
+                                          [](const TrainResult& result) { return result.status.ok(); });
+      if (some_ended) {
+        // It holds nothing any more, and need not: everybody's part is on disk.
+        ++ended;
+        EXPECT_EQ(Saved(cut, first, last), saved);
+        continue;
+      }
+      const absl::StatusOr<RollForward> forward = Decide(cut, first);
+      ASSERT_TRUE(forward.ok()) << forward.status();
+      if (forward->step < last) continue;
+      ++rolled;
+      for (const auto& [rank, applied] : first.applied) behind += applied.step < last;
+      unsaved += first.checkpoints.count(last) == 0;
+      std::map<Step, Point> points;
+      Collect(first, points);
+      RunSpec next = GoOn(cut, first, *forward, script.plans);
+      next.job.checkpoint.path = next_dir.path();
+      const RunOutcome rest = RunTraining(next);
+      for (const TrainResult& result : rest.results) {
+        ASSERT_TRUE(result.status.ok()) << result.status;
+        EXPECT_EQ(result.last_step, last);
+      }
+      EXPECT_TRUE(rest.applied.empty()) << "a step was trained again";
+      Collect(rest, points);
+      ExpectAllOf(points, undisturbed, last);
+      EXPECT_EQ(Saved(next, rest, last), saved);
+      ASSERT_FALSE(rest.evaluations.empty());
+      EXPECT_EQ(rest.evaluations.back().step, last);
+      EXPECT_EQ(rest.evaluations.back().loss, evaluated);
+    }
+  }
+  std::printf(
+      "%d went on behind the last step, %d ranks without its update, %d runs without its checkpoint; "
+      "in %d some rank had ended\n",
+      rolled, behind, unsaved, ended);
+  EXPECT_GT(behind, 0);
+  EXPECT_GT(unsaved, 0);
 }
 
 // A rank that goes on without its own update spoils the run: the comparison above can fail.
