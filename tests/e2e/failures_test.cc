@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "ctl/certs.h"
 #include "plan/contiguous.h"
+#include "protocol/checkpoint.h"
 #include "protocol/version.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/plan_edits.h"
@@ -71,6 +72,71 @@ TEST(WorkerFailure, StoppedItSaysSoAndExitsWithZero) {
   EXPECT_TRUE(absl::StrContains(job.reason(), "worker w3 was stopped")) << job.reason();
   EXPECT_EQ(cluster.worker(3).Wait(10), 0);
   EXPECT_TRUE(cluster.WaitForWorkers(3, 10));
+}
+
+// Kills a member of the job when it trains in `generation`, and starts that worker again. A third worker
+// takes its place meanwhile.
+void LoseAMember(Cluster& cluster, int64_t generation) {
+  ASSERT_TRUE(cluster.WaitForWorkers(3, 20));
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, [&](const v1::JobStatus& job) {
+    return job.generation() == generation && job.state() == v1::JOB_STATE_RUNNING;
+  }));
+  const int64_t step = cluster.Job("demo")->step();
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(step + 3)));
+  const std::string name = cluster.Job("demo")->workers(1);
+  ASSERT_EQ(name.size(), 2u) << name;
+  cluster.worker(name[1] - '0').Kill();
+  ASSERT_TRUE(cluster.WaitForJob(
+      "demo", 30, [&](const v1::JobStatus& job) { return job.generation() > generation || IsFinal(job); }));
+  cluster.StartWorker(name[1] - '0');
+}
+
+TEST(WorkerFailure, LostAgainAndAgainWithoutProgressTheJobFailsAndSaysSo) {
+  Cluster cluster;
+  cluster.StartCoordinator();
+  cluster.StartWorkers(3);
+  JobConfig config = SmallJob("demo", 2, 1'000'000);
+  config.placement.ranks_min = 2;
+  config.checkpoint.path = cluster.dir() / "checkpoints";  // on request
+  config.recovery.max_recoveries = 2;
+  ASSERT_TRUE(cluster.Submit(config).ok());
+  ASSERT_NO_FATAL_FAILURE(LoseAMember(cluster, 1));
+
+  // This is progress: the first loss counts no more.
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, [](const v1::JobStatus& job) {
+    return job.generation() == 2 && job.state() == v1::JOB_STATE_RUNNING;
+  }));
+  v1::CheckpointJobRequest request;
+  v1::CheckpointJobResponse response;
+  request.set_name("demo");
+  ASSERT_TRUE(cluster.control().CheckpointJob(Cluster::Within(10).get(), request, &response).ok());
+  ASSERT_TRUE(
+      cluster.WaitForJob("demo", 60, [](const v1::JobStatus& job) { return job.checkpoint_step() > 0; }));
+  const int64_t from = cluster.Job("demo")->checkpoint_step();
+
+  ASSERT_NO_FATAL_FAILURE(LoseAMember(cluster, 2));
+  EXPECT_EQ(cluster.Job("demo")->generation(), 3);
+  ASSERT_NO_FATAL_FAILURE(LoseAMember(cluster, 3));
+  EXPECT_EQ(cluster.Job("demo")->generation(), 4);
+  ASSERT_NO_FATAL_FAILURE(LoseAMember(cluster, 4));
+  const v1::JobStatus job = cluster.Job("demo").value();
+  EXPECT_EQ(job.state(), v1::JOB_STATE_FAILED);
+  EXPECT_EQ(job.generation(), 4) << "it is not tried again";
+  std::printf("%s\n", job.reason().c_str());
+  EXPECT_TRUE(absl::StrContains(job.reason(),
+                                absl::StrCat("; it has recovered 2 times from step ", from,
+                                             " in the last 600 s (recovery.max_recoveries): generation 2: ")))
+      << job.reason();
+  EXPECT_TRUE(absl::StrContains(job.reason(), "; generation 3: ")) << job.reason();
+  EXPECT_FALSE(absl::StrContains(job.reason(), "generation 1: ")) << job.reason();
+  // Its workers are free for other work, its checkpoint stays.
+  ASSERT_TRUE(cluster.WaitForWorkers(3, 20));
+  ASSERT_TRUE(cluster.Submit(SmallJob("again", 3, 3)).ok());
+  EXPECT_TRUE(cluster.WaitForJob("again", 60, IsFinal));
+  EXPECT_EQ(cluster.Job("again")->state(), v1::JOB_STATE_SUCCEEDED) << cluster.Job("again")->reason();
+  EXPECT_TRUE(std::filesystem::exists(cluster.dir() / absl::StrCat("checkpoints/demo/",
+                                                                   CheckpointName(Step(from), Generation(2)),
+                                                                   "/", kManifestFile)));
 }
 
 TEST(JobLifecycle, AJobWaitsForWorkersAndCanBeStoppedAtAStep) {
