@@ -50,7 +50,7 @@ def port_line():
 
 
 def port_ratio():
-    return float(port_line().rsplit("ports both ways max/mean ", 1)[1])
+    return float(port_line().rsplit("ports both ways max/mean ", 1)[1].split()[0])  # on rails, which stand last
 
 
 def port_text():
@@ -103,7 +103,7 @@ for costs in ("ring", "home"):
         *hours, total("contiguous 16 x 3, %s costs" % costs)), max(hours) <= 0.66)
 tested("P10", "slow GPU x0.6 flagged <= 8 steps, time <= 1.05 of the ideal; slow link x1.4 <= 10 samples; <= 1 false alarm in 60,000")
 tested("P11 share", "off-node share <= .30 (16 x 3, 2 nodes) at max/mean <= 1.15, busiest NIC <= 1.1 times what a share of .30 would be if it were even")
-demand("P11 ports", "busiest NIC <= 1.1 of the NICs' mean", port_text(), port_ratio() <= 1.1)
+demand("P11 ports", "busiest NIC <= 1.1 of the NICs' mean, by the better all-to-all", port_text(), port_ratio() <= 1.1)
 tested("P12", ">= 15 % fewer distinct nodes a token than load-only at node load <= 1.05; kmeans and genetic too")
 with open(os.path.join(folder, "P12 sequences.log")) as file:
     planted = "; ".join(line.strip() for line in file if line.startswith("planted sequences"))

@@ -25,6 +25,7 @@ v1::ListStrategiesResponse ListStrategies() {
   // Workers run these; a test compares the names with those that a plan may carry (LimitsFor in
   // plan/validate.h).
   Add(response, "all-to-all", "direct", "every rank sends to every rank");
+  Add(response, "all-to-all", "rails", "to the other node on the source's rail, handed on there: even ports");
   Add(response, "all-to-all", "two_level",
       "gathers in the node, one message per pair of nodes, scatters there");
   Add(response, "compressor", "none", "rows as they are");

@@ -150,7 +150,7 @@ double MedianOfSlowest(const std::vector<std::vector<double>>& samples) {  // [r
 void Run(World& world) {
   const CaseOptions& options = world.options;
   std::barrier together(options.ranks);
-  const std::vector<std::string> names = {"direct", "two_level"};
+  const std::vector<std::string> names = {"direct", "rails", "two_level"};
   std::vector<std::vector<std::vector<double>>> dispatch(names.size()), combine(names.size());
   for (size_t a = 0; a < names.size(); ++a) {
     dispatch[a].resize(static_cast<size_t>(options.ranks));

@@ -49,7 +49,7 @@ void Resize(std::vector<T>& values, Input& input) {
 }
 
 void ChangeLayer(LayerPlan& layer, Input& input) {
-  const char* const names[] = {"direct", "two_level", "none", "bf16", "grouped", "", "?"};
+  const char* const names[] = {"direct", "rails", "two_level", "none", "bf16", "grouped", "", "?"};
   switch (input.Byte() % 12) {
     case 0:
       Resize(layer.slots, input);

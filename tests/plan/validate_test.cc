@@ -91,7 +91,7 @@ TEST(Validate, RefusesEveryKindOfBadPlan) {
        },
        "those of expert 0 sum to 65535, allowed is 65536"},
       {[](Good& g) { g.plan.layers[0].schedule.all_to_all = "ring"; },
-       "layers[0].schedule.all_to_all: found \"ring\", allowed: direct, two_level"},
+       "layers[0].schedule.all_to_all: found \"ring\", allowed: direct, rails, two_level"},
       {[](Good& g) { g.plan.layers[0].schedule.task_order = ""; },
        "layers[0].schedule.task_order: found \"\", allowed: grouped"},
       {[](Good& g) { g.plan.layers[0].schedule.dispatch_compressor = "zip"; },

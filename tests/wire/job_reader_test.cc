@@ -256,7 +256,7 @@ TEST(JobReader, EveryRange) {
       {"slots_per_rank: 2", "slots_per_rank: 2\ncheckpoint:\n  path: /c\n  every_steps: -1",
        "j.yaml:25:3: checkpoint.every_steps: found -1, allowed 0..1000000000"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nschedule:\n  all_to_all: warp",
-       "j.yaml:24:3: schedule.all_to_all: found warp, allowed direct, two_level"},
+       "j.yaml:24:3: schedule.all_to_all: found warp, allowed direct, rails, two_level"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nschedule:\n  chunks: 0",
        "j.yaml:24:3: schedule.chunks: found 0, allowed 1..1048576"},
       {"slots_per_rank: 2", "slots_per_rank: 2\nschedule:\n  dispatch_compressor: zip",

@@ -145,7 +145,7 @@ TEST(PlanFile, WhatIsRefused) {
       {"layers:\n  - layer: 0\n    hosts: [[0], [1], [2]]\n",
        "p.yaml:4:5: layers[0].hosts: found no slot for expert 3, allowed at least one for each"},
       {"layers:\n  - layer: 0\n    schedule: {all_to_all: warp}\n",
-       "p.yaml:4:16: layers[0].schedule.all_to_all: found warp, allowed direct, two_level"},
+       "p.yaml:4:16: layers[0].schedule.all_to_all: found warp, allowed direct, rails, two_level"},
       {"layers:\n  - layer: 0\n    schedule: {chunks: 0}\n",
        "p.yaml:4:16: layers[0].schedule.chunks: found 0, allowed 1..8"},
       {"layers:\n  - layer: 0\n    schedule: {combine_compressor: zip}\n",

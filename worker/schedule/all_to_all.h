@@ -44,7 +44,7 @@ class AllToAll {
 
 using AllToAllPtr = std::shared_ptr<const AllToAll>;
 
-// "direct", "two_level".
+// "direct", "rails", "two_level".
 const Registry<AllToAllPtr>& AllToAlls();
 
 }  // namespace ballast

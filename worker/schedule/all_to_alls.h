@@ -6,6 +6,7 @@
 namespace ballast {
 
 AllToAllPtr MakeDirect();
+AllToAllPtr MakeRails();
 AllToAllPtr MakeTwoLevel();
 
 }  // namespace ballast

@@ -59,6 +59,36 @@ double Direct(const TrafficMatrix& bytes, const Topology& topology, const Networ
   return stage.Seconds(network);
 }
 
+double OnRails(const TrafficMatrix& bytes, const Topology& topology, const Network& network) {
+  std::vector<std::vector<Rank>> ranks;
+  for (int n = 0; n < topology.nodes(); ++n) ranks.push_back(topology.RanksOf(NodeId(n)));
+  std::vector<size_t> place(bytes.size());
+  for (const std::vector<Rank>& node : ranks) {
+    for (size_t i = 0; i < node.size(); ++i) place[node[i].index()] = i;
+  }
+  TrafficMatrix first(bytes.size(), std::vector<double>(bytes.size(), 0)), last = first;
+  for (size_t s = 0; s < bytes.size(); ++s) {
+    for (size_t h = 0; h < bytes.size(); ++h) {
+      if (topology.node_of_rank[s] == topology.node_of_rank[h]) {
+        first[s][h] += bytes[s][h];
+        continue;
+      }
+      const std::vector<Rank>& there = ranks[topology.node_of_rank[h].index()];
+      const size_t on_rail = there[place[s] % there.size()].index();
+      first[s][on_rail] += bytes[s][h];
+      last[on_rail][h] += bytes[s][h];
+    }
+  }
+  Stage cross(topology), inside(topology);
+  for (size_t s = 0; s < bytes.size(); ++s) {
+    for (size_t h = 0; h < bytes.size(); ++h) {
+      cross.Send(s, h, first[s][h]);
+      inside.Send(s, h, last[s][h]);
+    }
+  }
+  return cross.Seconds(network) + inside.Seconds(network);
+}
+
 double TwoLevel(const TrafficMatrix& bytes, const Topology& topology, const Network& network) {
   std::vector<std::vector<Rank>> ranks;
   for (int n = 0; n < topology.nodes(); ++n) ranks.push_back(topology.RanksOf(NodeId(n)));
@@ -135,6 +165,7 @@ std::optional<Network> NetworkOf(const Topology& topology) {
 std::optional<double> AllToAllSeconds(const std::string& algorithm, const TrafficMatrix& bytes,
                                       const Topology& topology, const Network& network) {
   if (algorithm == "direct") return Direct(bytes, topology, network);
+  if (algorithm == "rails") return OnRails(bytes, topology, network);
   if (algorithm == "two_level") return TwoLevel(bytes, topology, network);
   return std::nullopt;
 }

@@ -32,8 +32,9 @@ using TrafficMatrix = std::vector<std::vector<double>>;
 inline constexpr double kInsideFaster = 4;
 std::optional<Network> NetworkOf(const Topology& topology);
 
-// Seconds of one dispatch, by "direct" (a message from each rank to each) or "two_level" (gathered at a
-// leader of the node, one message per ordered pair of nodes, scattered by a leader). Nothing for other names.
+// Seconds of one dispatch, by "direct" (a message from each rank to each), "rails" (to the rank of the other
+// node that has the source's place there, which hands on inside) or "two_level" (gathered at a leader of the
+// node, one message per ordered pair of nodes, scattered by a leader). Nothing for other names.
 std::optional<double> AllToAllSeconds(const std::string& algorithm, const TrafficMatrix& bytes,
                                       const Topology& topology, const Network& network);
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "worker/schedule/rails.h"
 #include "worker/schedule/two_level.h"
 
 namespace ballast {
@@ -45,10 +46,17 @@ TEST(AllToAllTime, DirectByHand) {
 }
 
 // The stages as the workers run them: messages and bytes by rank pair, from the stops of every run.
-TEST(AllToAllTime, TwoLevelGoesByTheWorkersStops) {
+TEST(AllToAllTime, AlgorithmsOfManyStagesGoByTheWorkersStops) {
   Rng rng(111);
-  for (int i = 0; i < 50; ++i) {
-    const Topology topology = Nodes(static_cast<int>(rng.Between(1, 4)), static_cast<int>(rng.Between(1, 4)));
+  for (int i = 0; i < 100; ++i) {
+    const std::string algorithm = i % 2 ? "rails" : "two_level";
+    // Ranks lie on nodes of unequal size.
+    std::vector<std::string> names;
+    const int nodes = static_cast<int>(rng.Between(1, 4));
+    for (int64_t r = rng.Between(1, 12); r > 0; --r)
+      names.push_back("n" + std::to_string(rng.Below(static_cast<uint64_t>(nodes))));
+    const Topology topology = Topology::FromNodeNames(names);
+    const Rails rails(topology);
     const Network network = Uniform(topology);
     TrafficMatrix bytes = Even(topology, 0);
     std::vector<std::map<std::pair<size_t, size_t>, double>> stages(3);
@@ -60,7 +68,8 @@ TEST(AllToAllTime, TwoLevelGoesByTheWorkersStops) {
         run.from = Rank(static_cast<int32_t>(s));
         run.to = Rank(static_cast<int32_t>(h));
         size_t at = s;
-        const std::vector<Rank> stops = TwoLevelStops(topology, run);
+        const std::vector<Rank> stops =
+            i % 2 ? rails.Stops(run, Direction::kDispatch) : TwoLevelStops(topology, run);
         for (size_t k = 0; k < stops.size(); ++k) {
           if (stops[k].index() != at) stages[k][{at, stops[k].index()}] += bytes[s][h];
           at = stops[k].index();
@@ -85,8 +94,18 @@ TEST(AllToAllTime, TwoLevelGoesByTheWorkersStops) {
       }
       seconds += most;
     }
-    EXPECT_NEAR(*AllToAllSeconds("two_level", bytes, topology, network), seconds, 1e-12) << "case " << i;
+    EXPECT_NEAR(*AllToAllSeconds(algorithm, bytes, topology, network), seconds, 1e-12) << "case " << i;
   }
+}
+
+// One rank's experts are what its node alone has: its port is the bottleneck, and rails spread it.
+TEST(AllToAllTime, AHotPortTakesRails) {
+  const Topology topology = Nodes(2, 8);
+  TrafficMatrix bytes = Even(topology, 1e5);
+  for (size_t s = 8; s < 16; ++s) bytes[s][0] = 2e7;
+  const std::vector<std::string> names = {"direct", "rails", "two_level"};
+  EXPECT_EQ(ChooseAllToAll(names, "direct", bytes, topology, Uniform(topology)), "rails");
+  EXPECT_EQ(ChooseAllToAll(names, "rails", Even(topology, 1e7), topology, Uniform(topology)), "direct");
 }
 
 TEST(AllToAllTime, SmallMessagesGoInTwoLevelsAndLargeOnesDirectly) {

@@ -51,17 +51,19 @@ TEST_P(EveryType, MovingSlotsChangesNoBit) {
   }
 }
 
-TEST_P(EveryType, TwoLevelEqualsDirectBitForBit) {
+TEST_P(EveryType, EveryAllToAllEqualsDirectBitForBit) {
   for (const Hosts& hosts : {kContiguous, Hosts{{0, 1, 5}, {2, 5}, {3, 4, 5}, {5, 0}}}) {
     for (const std::vector<std::string>& nodes : {kThreeAndOne, std::vector<std::string>{"a", "a", "b", "b"},
                                                   std::vector<std::string>{"a", "b", "a", "c"}}) {
       for (const char* compressor : {"none", "bf16"}) {
         const LayerSchedule direct{
             .all_to_all = "direct", .dispatch_compressor = compressor, .combine_compressor = compressor};
-        LayerSchedule two_level = direct;
-        two_level.all_to_all = "two_level";
-        ExpectSameBits(MustRun(JobOf(hosts, nodes, GetParam(), two_level)),
-                       MustRun(JobOf(hosts, nodes, GetParam(), direct)));
+        const ClusterResult base = MustRun(JobOf(hosts, nodes, GetParam(), direct));
+        for (const char* all_to_all : {"rails", "two_level"}) {
+          LayerSchedule other = direct;
+          other.all_to_all = all_to_all;
+          ExpectSameBits(MustRun(JobOf(hosts, nodes, GetParam(), other)), base);
+        }
       }
     }
   }

@@ -11,6 +11,7 @@
 #include "tests/worker/schedule/random_route.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/comm/thread_communicator.h"
+#include "worker/schedule/rails.h"
 #include "worker/schedule/two_level.h"
 
 namespace ballast {
@@ -135,6 +136,9 @@ TEST(AllToAll, EveryAlgorithmMovesEveryRowBothWays) {
             if (algorithm == "direct") {
               EXPECT_EQ(outcome.operations, 1);
             }
+            if (algorithm == "rails") {
+              EXPECT_EQ(outcome.operations, 2);
+            }
             if (algorithm == "two_level") {
               EXPECT_EQ(outcome.operations, 3);
             }
@@ -188,6 +192,55 @@ TEST(AllToAll, TwoLevelSendsOneMessagePerOrderedPairOfNodes) {
   }
 }
 
+// On the network a rank sends one message to each other node, of what its own rows (back: its own hosts'
+// answers) need there, and the bytes are those of direct.
+TEST(AllToAll, RailsSendOneMessagePerRankAndOtherNode) {
+  Rng rng(5);
+  const Topology topology = NodesOf({0, 1, 0, 1, 2, 2});
+  const RandomRoute full = FullRoute(topology.ranks());
+  for (Direction direction : {Direction::kDispatch, Direction::kCombine}) {
+    const auto in =
+        RandomRows(rng, direction == Direction::kDispatch ? full.route.source_rows : full.route.host_rows);
+    const Outcome direct = Move("direct", "none", topology, full, direction, in),
+                  rails = Move("rails", "none", topology, full, direction, in);
+    const bool back = direction == Direction::kCombine;
+    for (int rank = 0; rank < topology.ranks(); ++rank) {
+      for (int node = 0; node < topology.nodes(); ++node) {
+        if (topology.node(Rank(rank)) == NodeId(node)) continue;
+        const auto pair = [&](const Outcome& outcome, Rank other) {
+          return back ? outcome.pairs[other.index()][static_cast<size_t>(rank)]
+                      : outcome.pairs[static_cast<size_t>(rank)][other.index()];
+        };
+        int64_t bytes = 0;
+        for (Rank other : topology.RanksOf(NodeId(node))) bytes += pair(direct, other).bytes_sent;
+        for (Rank other : topology.RanksOf(NodeId(node))) {
+          const bool on_rail = Rails(topology).On(Rank(rank), NodeId(node)) == other;
+          EXPECT_EQ(pair(rails, other).messages_sent, on_rail ? 1 : 0) << rank << " and " << other;
+          EXPECT_EQ(pair(rails, other).bytes_sent, on_rail ? bytes : 0) << rank << " and " << other;
+        }
+      }
+    }
+  }
+}
+
+TEST(AllToAll, RailsOfUnequalNodesWrap) {
+  const Topology topology = NodesOf({0, 0, 0, 1, 1, 2});
+  const Rails rails(topology);
+  EXPECT_EQ(rails.On(Rank(0), NodeId(1)), Rank(3));
+  EXPECT_EQ(rails.On(Rank(2), NodeId(1)), Rank(3));
+  EXPECT_EQ(rails.On(Rank(4), NodeId(0)), Rank(1));
+  EXPECT_EQ(rails.On(Rank(4), NodeId(2)), Rank(5));
+  EXPECT_EQ(rails.Stops({.from = Rank(1), .to = Rank(3)}, Direction::kDispatch),
+            (std::vector<Rank>{Rank(4), Rank(3)}));
+  EXPECT_EQ(rails.Stops({.from = Rank(3), .to = Rank(1)}, Direction::kCombine),
+            (std::vector<Rank>{Rank(4), Rank(1)}))
+      << "back by the way it came";
+  EXPECT_EQ(rails.Stops({.from = Rank(1), .to = Rank(2)}, Direction::kDispatch),
+            (std::vector<Rank>{Rank(2), Rank(2)}));
+  EXPECT_EQ(AllToAlls().Find("rails").value()->Wanted(topology, Rank(3)),
+            (std::vector<char>{1, 0, 1, 1, 0, 1}));
+}
+
 TEST(AllToAll, LeadersAreSpreadOverTheNode) {
   Topology topology = NodesOf({0, 0, 1, 1, 2, 2, 3, 3});
   std::set<Rank> leaders;
@@ -203,7 +256,7 @@ TEST(AllToAll, Bf16HalvesThePayloadAndRoundsLocalRowsToo) {
   auto expected = Moved(random.route, Direction::kDispatch, in);
   const double bound = Compressors().Find("bf16").value()->RelativeErrorBound();
   EXPECT_EQ(Compressors().Find("none").value()->RelativeErrorBound(), 0);
-  for (std::string algorithm : {"direct", "two_level"}) {
+  for (std::string algorithm : {"direct", "rails", "two_level"}) {
     Outcome none = Move(algorithm, "none", topology, random, Direction::kDispatch, in);
     Outcome bf16 = Move(algorithm, "bf16", topology, random, Direction::kDispatch, in);
     int64_t total = 0;
@@ -239,7 +292,7 @@ TEST(AllToAll, Bf16HalvesThePayloadAndRoundsLocalRowsToo) {
 TEST(AllToAll, UnknownNamesAreRefusedWithWhatThereIs) {
   absl::Status status = AllToAlls().Find("ring").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_NE(std::string(status.message()).find("direct, two_level"), std::string::npos) << status;
+  EXPECT_NE(std::string(status.message()).find("direct, rails, two_level"), std::string::npos) << status;
   EXPECT_NE(std::string(Compressors().Find("zip").status().message()).find("bf16, none"), std::string::npos);
 }
 
@@ -253,7 +306,7 @@ TEST(AllToAll, LostPeerEndsTheExchange) {
   auto stream = backend->NewStream();
   AllToAllScratch scratch(*backend);
   std::vector<float> in(full.route.source_rows[0] * kColumns), out(full.route.host_rows[0] * kColumns);
-  for (std::string algorithm : {"direct", "two_level"}) {
+  for (std::string algorithm : {"direct", "rails", "two_level"}) {
     absl::Status status = AllToAlls().Find(algorithm).value()->Exchange(
         {*communicator, *backend, *stream, topology, After(60), scratch}, full.route, Direction::kDispatch,
         *Compressors().Find("none").value(), {in.data(), full.route.source_rows[0], kColumns},
