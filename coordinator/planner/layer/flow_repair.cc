@@ -22,22 +22,33 @@ constexpr double kRetries[] = {1, 2, 4};
 // Helpful writes whose flows are compared.
 constexpr int kCompared = 4;
 
+bool HasShape(const LayerTask& task, const SlotTable& table) {
+  for (int g = 0; g < task.ranks(); ++g) {
+    if (table[g].size() != static_cast<size_t>(task.slots[g])) return false;
+  }
+  return true;
+}
+
 // Rows cut or lengthened to the shape of the task.
 SlotTable Shaped(const LayerTask& task, SlotTable table) {
   for (int g = 0; g < task.ranks(); ++g) table[g].resize(static_cast<size_t>(task.slots[g]), kNoExpert);
   return table;
 }
 
-// `table` with every expert held somewhere.
-SlotTable Complete(const LayerTask& task, SlotTable table) {
+std::vector<int> Homeless(const std::vector<int>& copies) {
+  std::vector<int> homeless;
+  for (size_t e = 0; e < copies.size(); ++e) {
+    if (copies[e] == 0) homeless.push_back(static_cast<int>(e));
+  }
+  return homeless;
+}
+
+// `table` with every expert held somewhere. `homeless`: those that are not.
+SlotTable Complete(const LayerTask& task, SlotTable table, std::vector<int> homeless) {
   std::vector<int> copies = CopiesOf(table, task.experts());
   std::vector<int64_t> load(table.size(), 0);
   for (size_t g = 0; g < table.size(); ++g) {
     for (int e : table[g]) load[g] += e == kNoExpert ? 0 : task.load[e] / copies[e];
-  }
-  std::vector<int> homeless;
-  for (int e = 0; e < task.experts(); ++e) {
-    if (copies[e] == 0) homeless.push_back(e);
   }
   std::stable_sort(homeless.begin(), homeless.end(),
                    [&](int a, int b) { return task.load[a] > task.load[b]; });
@@ -73,25 +84,31 @@ SlotTable Complete(const LayerTask& task, SlotTable table) {
 
 class Repairer {
  public:
-  Repairer(const LayerTask& task, SlotFlow flow) : task_(task), flow_(std::move(flow)) {}
+  // Writes to `flow`.
+  Repairer(const LayerTask& task, SlotFlow& flow) : task_(task), flow_(flow) {}
 
-  // At most writes_max writes, until at most `enough` is unrouted. Returns the number of writes.
+  // At most writes_max writes, until at most `enough` is unrouted. Returns the number of writes. All of them
+  // can be undone.
   int Run(int writes_max, int64_t enough) {
     int writes = 0;
     while (writes < writes_max && flow_.unrouted() > enough) {
       const int used = WriteOne(writes_max - writes);
       if (used == 0) break;
       writes += used;
-      flow_.Keep();
     }
     return writes;
   }
 
-  const SlotFlow& flow() const { return flow_; }
-
  private:
   struct Choice {
     int64_t gain = 0;
+    int rank = 0;
+    int index = 0;
+  };
+
+  struct Redundant {
+    int64_t room = 0;   // of its rank when it is overwritten
+    int64_t freed = 0;  // of that, what it gives up
     int rank = 0;
     int index = 0;
   };
@@ -104,6 +121,12 @@ class Repairer {
     }
     std::stable_sort(experts.begin(), experts.end(),
                      [&](int a, int b) { return flow_.left(a) > flow_.left(b); });
+    // What is tried in vain is undone, so this holds until the write.
+    open_.clear();
+    for (int g = 0; g < task_.ranks(); ++g) {
+      if (flow_.spare(g) > 0) open_.push_back(g);
+    }
+    redundant_known_ = false;
     for (int e : experts) {
       if (TryOneWrite(e)) return 1;
       if (writes_max >= 2 && TryTwoWrites(e)) return 2;
@@ -132,9 +155,9 @@ class Repairer {
     };
     MarkHosts(e);
     const int64_t wanted = flow_.left(e);
-    for (int g = 0; g < task_.ranks(); ++g) {
+    for (int g : open_) {  // no gain is larger than the room
+      if (hosts_[g]) continue;
       const int64_t spare = flow_.spare(g);
-      if (spare == 0 || hosts_[g]) continue;  // no gain is larger than that
       Choice best;
       for (int i = 0; i < flow_.slots(g); ++i) {
         const int64_t freed = Freed(g, i);
@@ -194,9 +217,15 @@ class Repairer {
       }
       if (coldest.load >= 0) evictions.push_back(coldest);
     }
-    std::stable_sort(evictions.begin(), evictions.end(),
-                     [](const Eviction& a, const Eviction& b) { return a.room - a.load > b.room - b.load; });
-    if (evictions.size() > kEvictionRanks) evictions.resize(kEvictionRanks);
+    const auto roomier = [](const Eviction& a, const Eviction& b) {
+      return a.room - a.load != b.room - b.load ? a.room - a.load > b.room - b.load : a.rank < b.rank;
+    };
+    const size_t kept = std::min(evictions.size(), kEvictionRanks);
+    std::partial_sort(evictions.begin(), evictions.begin() + static_cast<ptrdiff_t>(kept), evictions.end(),
+                      roomier);
+    evictions.resize(kept);
+    if (evictions.empty()) return false;
+    ListRedundant();
 
     struct Move {
       int64_t gain = 0;
@@ -207,14 +236,10 @@ class Repairer {
     for (const Eviction& eviction : evictions) {
       const int64_t here = std::min(eviction.room, flow_.left(e)) - eviction.load;
       Move best;
-      for (int h = 0; h < task_.ranks(); ++h) {
-        if (h == eviction.rank) continue;
-        for (int j = 0; j < flow_.slots(h); ++j) {
-          const int64_t freed = Freed(h, j);
-          if (freed < 0) continue;
-          const int64_t gain = here + std::min(flow_.spare(h) + freed, eviction.load) - freed;
-          if (gain > best.gain) best = {gain, eviction, h, j};
-        }
+      for (const Redundant& slot : redundant_) {
+        if (slot.rank == eviction.rank) continue;
+        const int64_t gain = here + std::min(slot.room, eviction.load) - slot.freed;
+        if (gain > best.gain) best = {gain, eviction, slot.rank, slot.index};
       }
       if (best.gain > 0) moves.push_back(best);
     }
@@ -234,6 +259,19 @@ class Repairer {
     return true;
   }
 
+  // Slots that may be overwritten: empty ones and those whose expert has other copies.
+  void ListRedundant() {
+    if (redundant_known_) return;
+    redundant_known_ = true;
+    redundant_.clear();
+    for (int g = 0; g < task_.ranks(); ++g) {
+      for (int i = 0; i < flow_.slots(g); ++i) {
+        const int64_t freed = Freed(g, i);
+        if (freed >= 0) redundant_.push_back({flow_.spare(g) + freed, freed, g, i});
+      }
+    }
+  }
+
   // `e` into the first slot, what that held into the second.
   void Apply(int rank, int index, int e, int to_rank, int to_index) {
     const int evicted = flow_.held(rank, index);
@@ -242,7 +280,10 @@ class Repairer {
   }
 
   const LayerTask& task_;
-  SlotFlow flow_;
+  SlotFlow& flow_;
+  std::vector<int> open_;             // ranks with room, of the write at hand
+  std::vector<Redundant> redundant_;  // likewise, once asked for
+  bool redundant_known_ = false;
   std::vector<Choice> choices_;               // of the expert at hand
   std::vector<char> hosts_;                   // [rank] holds the expert at hand
   std::set<std::tuple<int, int, int>> tabu_;  // (expert, rank, what the slot held) that did not help
@@ -251,57 +292,62 @@ class Repairer {
 }  // namespace
 
 Repair FlowRepair(const LayerTask& task, const SlotTable& current, const RepairOptions& options) {
+  // Tables of many ranks are dear to make: none is made before it is needed.
+  SlotTable shaped, completed;
+  if (!HasShape(task, current)) shaped = Shaped(task, current);
+  const SlotTable& base = shaped.empty() ? current : shaped;
+  std::vector<int> homeless = Homeless(CopiesOf(base, task.experts()));
+  if (!homeless.empty()) completed = Complete(task, base, std::move(homeless));
+  const SlotTable& start = completed.empty() ? base : completed;
   Repair result;
-  const SlotTable base = Shaped(task, current);
-  result.table = Complete(task, base);
-  result.writes = CountWrites(current, result.table);
-  if (task.total_load() == 0) return result;
+  const auto finish = [&](const SlotTable& table) {
+    // An expert that left and came back is where it was.
+    result.table = KeepIndices(base, table);
+    result.writes = CountWrites(current, result.table);
+    return std::move(result);
+  };
+  if (task.total_load() == 0) return finish(start);
   const double average =
       static_cast<double>(task.total_load()) /
       static_cast<double>(std::count_if(task.slots.begin(), task.slots.end(), [](int s) { return s > 0; }));
+  const int writes_left = std::max(0, options.writes_max - CountWrites(current, start));
   if (task.spare_slots() == 0) {
     ExchangeOptions exchange;
-    exchange.writes_max = std::max(0, options.writes_max - result.writes);
+    exchange.writes_max = writes_left;
     exchange.min_gain = 0.005;
-    result.table = KeepIndices(base, Exchange(task, result.table, exchange));
-    result.writes = CountWrites(current, result.table);
-    return result;
+    return finish(Exchange(task, start, exchange));
   }
-  SlotTable best = KeepIndices(base, result.table);
-  const int writes_left = std::max(0, options.writes_max - result.writes);
-  std::optional<double> least;  // of `best`; the exact bound of a placement is dear, and often not asked for
+  SlotTable best;               // empty: nothing is better than the start
+  std::optional<double> least;  // bound of `best`; it is dear, and often not asked for
   const double slot_bound = SlotBound(task);
-  SlotFlow start(task, result.table, (1 + kRetries[0] * (options.headroom - 1)) * slot_bound);
+  SlotFlow flow(task, start, (1 + kRetries[0] * (options.headroom - 1)) * slot_bound);
   for (const double factor : kRetries) {
     const double headroom = 1 + factor * (options.headroom - 1);
-    if (factor > kRetries[0]) start.Raise(task, headroom * slot_bound);
-    Repairer repairer(task, start);
-    const int64_t left_before = repairer.flow().unrouted();
-    const bool changed = repairer.Run(writes_left, static_cast<int64_t>(options.tolerance * average)) > 0;
-    const int64_t left = repairer.flow().unrouted();
+    if (factor > kRetries[0]) flow.Raise(task, headroom * slot_bound);
+    const int64_t left_before = flow.unrouted();
+    const bool changed =
+        Repairer(task, flow).Run(writes_left, static_cast<int64_t>(options.tolerance * average)) > 0;
+    const int64_t left = flow.unrouted();
     const double unrouted = static_cast<double>(left) / average;
     if (factor == kRetries[0]) result.unrouted = static_cast<double>(left_before) / average;
     if (changed) {
-      SlotTable table = repairer.flow().table();
       // Everything fits under what did not hold everything before.
       bool better = left == 0 && factor == kRetries[0];
       if (!better) {
-        if (!least) least = PlacedBound(task, result.table);
-        const double bound = PlacedBound(task, table);
+        if (!least) least = PlacedBound(task, start);
+        const double bound = PlacedBound(task, flow.hosts());
         better = bound < *least;
         if (better) least = bound;
       }
       if (better) {
-        // An expert that left and came back is where it was.
-        best = KeepIndices(base, table);
+        best = flow.table();
         result.unrouted = unrouted;
       }
     }
     if (unrouted <= options.tolerance) break;
+    flow.Undo(0);
   }
-  result.table = std::move(best);
-  result.writes = CountWrites(current, result.table);
-  return result;
+  return finish(best.empty() ? start : best);
 }
 
 }  // namespace ballast

@@ -191,6 +191,7 @@ int CountWrites(const SlotTable& from, const SlotTable& to) {
 SlotTable KeepIndices(const SlotTable& current, const SlotTable& wanted) {
   BALLAST_CHECK(current.size() == wanted.size()) << current.size() << " ranks, " << wanted.size();
   SlotTable next;
+  next.reserve(wanted.size());
   for (size_t g = 0; g < wanted.size(); ++g) {
     BALLAST_CHECK(current[g].size() == wanted[g].size()) << "slots of rank " << g;
     std::vector<int> row(wanted[g].size(), kNoExpert);
@@ -209,9 +210,12 @@ SlotTable KeepIndices(const SlotTable& current, const SlotTable& wanted) {
 }
 
 double PlacedBound(const LayerTask& task, const SlotTable& table) {
-  const Copies copies = CopiesIn(table, task.experts());
+  return PlacedBound(task, CopiesIn(table, task.experts()));
+}
+
+double PlacedBound(const LayerTask& task, const Copies& copies) {
   const std::vector<int64_t> quotas = BalanceCopies(task.load, copies, task.speeds, nullptr);
-  std::vector<int64_t> tokens(table.size(), 0);
+  std::vector<int64_t> tokens(task.slots.size(), 0);
   for (size_t c = 0; c < quotas.size(); ++c) tokens[copies.rank[c]] += quotas[c];
   double most = 0;
   for (size_t g = 0; g < tokens.size(); ++g) {

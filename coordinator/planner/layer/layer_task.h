@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "base/ids.h"
+#include "plan/copies.h"
 #include "plan/plan.h"
 
 namespace ballast {
@@ -76,6 +77,7 @@ SlotTable KeepIndices(const SlotTable& current, const SlotTable& wanted);
 
 // Load per unit of speed of the busiest rank under the best split: B3, the bound of a placement.
 double PlacedBound(const LayerTask& task, const SlotTable& table);
+double PlacedBound(const LayerTask& task, const Copies& copies);
 
 // Shares of a fixed split: [rank][index] parts per 2^16 of the slot's expert, in proportion to
 // weights[expert][i] of its i-th host (rising rank), or even where all weights are 0. Those of an expert sum

@@ -36,7 +36,7 @@ void SlotFlow::Raise(const LayerTask& task, double bound) {
     capacity_[g] = capacity;
   }
   RouteAll();
-  Keep();
+  journal_.clear();
 }
 
 SlotTable SlotFlow::table() const {
@@ -44,6 +44,17 @@ SlotTable SlotFlow::table() const {
   for (size_t g = 0; g < spare_.size(); ++g)
     table.emplace_back(held_.begin() + begin_[g], held_.begin() + begin_[g + 1]);
   return table;
+}
+
+Copies SlotFlow::hosts() const {
+  Copies copies;
+  copies.begin.push_back(0);
+  copies.rank.reserve(held_.size());
+  for (const std::vector<int>& slots : hosts_) {
+    for (int slot : slots) copies.rank.push_back(rank_of_slot_[slot]);
+    copies.begin.push_back(static_cast<int32_t>(copies.rank.size()));
+  }
+  return copies;
 }
 
 void SlotFlow::Set(Kind kind, int index, int64_t value) {

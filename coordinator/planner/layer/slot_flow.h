@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "coordinator/planner/layer/layer_task.h"
+#include "plan/copies.h"
 
 namespace ballast {
 
@@ -19,20 +20,21 @@ class SlotFlow {
   // outlive this.
   SlotFlow(const LayerTask& task, const SlotTable& table, double bound);
 
-  // The same under a bound that is no lower: what is routed stays.
+  // The same under a bound that is no lower: what is routed stays. Forgets the states of before.
   void Raise(const LayerTask& task, double bound);
 
   // Replaces what the slot holds (kNoExpert empties it) and routes again. An expert that loses its last slot
   // is unrouted until it gets another. The rank must not hold the expert yet.
   void Write(int rank, int index, int expert);
 
-  // The state of now, and back to it. States are given back in reverse order; Keep forgets all of them (the
-  // journal grows until then).
+  // The state of now, and back to it. States are given back in reverse order; 0 is the state since the last
+  // Raise (the journal grows until the next).
   size_t Mark() const { return journal_.size(); }
   void Undo(size_t mark);
-  void Keep() { journal_.clear(); }
 
   SlotTable table() const;
+  // The same turned around.
+  Copies hosts() const;
   int slots(int rank) const { return begin_[rank + 1] - begin_[rank]; }
   int held(int rank, int index) const { return held_[begin_[rank] + index]; }
   // `visit`(rank) for every host of the expert, by rising rank.
