@@ -60,6 +60,16 @@ bool AllAttached(const Env& env, const JobEntry& job) {
   });
 }
 
+Abort AbortOf(const Env& env, const JobEntry& job, const std::string& reason) {
+  const GenerationRecord& generation = job.generation;
+  Abort abort{env.StampOf(job), reason, generation.retained, {}, {}};
+  if (generation.retained.value() > 0) {
+    abort.start_step = generation.start_step;
+    abort.plan = generation.plan;
+  }
+  return abort;
+}
+
 const auto kName = [](std::string* out, const WorkerId& name) { out->append(name.value()); };
 
 // Durable, then sent: the generation is over.
@@ -81,7 +91,7 @@ void FreezeAll(Env& env, JobEntry& job, const std::string& cause) {
     if (worker != nullptr && worker->attached() && worker->hello.incarnation != incarnation)
       job.freeze->gone.insert(name);
   }
-  env.SendToMembers(job, Abort{env.StampOf(job), cause});
+  env.SendToMembers(job, AbortOf(env, job, cause));
   TellState(env, job);
 }
 
@@ -188,7 +198,7 @@ void OnMemberAttached(Env& env, JobEntry& job, const WorkerEntry& worker) {
   } else if (job.freeze->frozen.count(name) == 0 &&
              (worker.hello.job != job.name() || worker.hello.generation != job.record.generation)) {
     // It may not have heard of the generation yet, or of its end. One that is in it was told with the rest.
-    env.Send(worker.stream, Abort{env.StampOf(job), job.generation.reason});
+    env.Send(worker.stream, AbortOf(env, job, job.generation.reason));
   }
 }
 

@@ -147,7 +147,12 @@ struct Printer {
     return absl::StrCat("StepRequest{", Text(m.stamp), " ", Text(m.kind), " id ", m.id.value(), "}");
   }
   std::string operator()(const Abort& m) const {
-    return absl::StrCat("Abort{", Text(m.stamp), ": ", m.reason, "}");
+    return absl::StrCat("Abort{", Text(m.stamp),
+                        m.retained.value() > 0
+                            ? absl::StrCat(" v", m.plan.value(), " from step ", m.start_step.value(),
+                                           " as gen ", m.retained.value(), " left it")
+                            : "",
+                        ": ", m.reason, "}");
   }
   std::string operator()(const PublishCheckpoint& m) const {
     return absl::StrCat("PublishCheckpoint{", Text(m.stamp), " step ", m.step.value(), "}");

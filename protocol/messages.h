@@ -282,6 +282,11 @@ struct StepRequest {
 struct Abort {
   Stamp stamp;
   std::string reason;
+  // What its Assign said, where it was to go on from what its ranks hold (`retained` > 0): a worker that hears
+  // of the generation only now holds it still, as if it had been in there.
+  Generation retained = {};
+  Step start_step = {};
+  PlanVersion plan = {};
 };
 
 // Every worker has written its part of the checkpoint after `step`: put the manifest in place, which makes it

@@ -161,7 +161,7 @@ void WorkerModel::EndRun() {
       kept_ = {assign, assign.stamp.generation, {}};
       for (RankModel& rank : ranks_)
         kept_.ranks[rank.rank] = {rank.done, std::move(rank.homes), std::move(rank.moved)};
-    } else if (assign.retained == kept_.generation) {
+    } else if (run_->kept_in == kept_.generation) {
       kept_.generation = assign.stamp.generation;
     } else {
       kept_ = Left();
@@ -259,7 +259,7 @@ void WorkerModel::Load(RankModel& rank, const Assign& assign) {
 
 void WorkerModel::Resume(RankModel& rank, const Assign& assign) {
   const auto left = kept_.ranks.find(rank.rank);
-  if (kept_.generation != assign.retained || left == kept_.ranks.end()) {
+  if (kept_.generation != run_->kept_in || left == kept_.ranks.end()) {
     throw Violation("load", absl::StrCat("rank ", rank.rank.value(), " has nothing of generation ",
                                          assign.retained.value()));
   }

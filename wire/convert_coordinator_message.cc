@@ -86,8 +86,12 @@ absl::StatusOr<CoordinatorMessage> Read(const v1::CoordinatorMessage& message, I
       return StepRequest{ids.GetStamp(in.stamp()), ids.Get<RequestId>("id", in.id()),
                          static_cast<RequestKind>(in.kind())};
     }
-    case v1::CoordinatorMessage::kAbort:
-      return Abort{ids.GetStamp(message.abort().stamp()), message.abort().reason()};
+    case v1::CoordinatorMessage::kAbort: {
+      const v1::Abort& in = message.abort();
+      return Abort{ids.GetStamp(in.stamp()), in.reason(), ids.Get<Generation>("retained", in.retained()),
+                   ids.Get<Step>("start_step", in.start_step()),
+                   ids.Get<PlanVersion>("plan_version", in.plan_version())};
+    }
     case v1::CoordinatorMessage::kPublishCheckpoint: {
       const v1::PublishCheckpoint& in = message.publish_checkpoint();
       return PublishCheckpoint{ids.GetStamp(in.stamp()), ids.Get<Step>("step", in.step()), in.manifest()};
@@ -204,6 +208,9 @@ v1::CoordinatorMessage ToProto(const CoordinatorMessage& message) {
                  [&](const Abort& m) {
                    SetStamp(m.stamp, out.mutable_abort()->mutable_stamp());
                    out.mutable_abort()->set_reason(m.reason);
+                   out.mutable_abort()->set_retained(m.retained.value());
+                   out.mutable_abort()->set_start_step(m.start_step.value());
+                   out.mutable_abort()->set_plan_version(m.plan.value());
                  },
                  [&](const PublishCheckpoint& m) {
                    v1::PublishCheckpoint* to = out.mutable_publish_checkpoint();

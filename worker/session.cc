@@ -168,7 +168,8 @@ SessionActions Session::OnAssign(const Assign& assign) {
     state.active = state.applied_plan = active_->stamp.version;
     state.switch_step = assign.start_step;
   }
-  actions.start = StartGeneration{assign, local_ranks_};
+  actions.start = StartGeneration{assign, local_ranks_, {}};
+  if (assign.retained.value() > 0) actions.start->kept_in = left_.at(run.job).kept_in;
   return actions;
 }
 
@@ -257,12 +258,15 @@ SessionActions Session::OnAbort(const Abort& abort) {
   const RunId run{abort.stamp.job, abort.stamp.generation};
   // Also for a generation that this worker has not heard of: its Assign may still be on its way.
   Generation& newest = newest_[run.job];
+  const bool unheard = run.generation > newest;
   newest = std::max(newest, run.generation);
   SessionActions actions;
   if (run == run_) {
     actions.abort = AbortGeneration{run, abort.reason};
-    frozen_[run.job] = Freeze();
+    left_[run.job] = {Freeze(), run.generation};
     Clear();
+  } else if (unheard && abort.retained.value() > 0) {
+    Inherit(abort);
   }
   actions.send.push_back(FrozenIn(abort.stamp));
   return actions;
@@ -270,12 +274,30 @@ SessionActions Session::OnAbort(const Abort& abort) {
 
 // Whatever this process did in that generation before, it does nothing in it any more.
 Frozen Session::FrozenIn(const Stamp& stamp) const {
-  auto known = frozen_.find(stamp.job);
+  auto known = left_.find(stamp.job);
   Frozen frozen;
-  if (known != frozen_.end() && known->second.stamp.generation == stamp.generation) frozen = known->second;
+  if (known != left_.end() && known->second.frozen.stamp.generation == stamp.generation)
+    frozen = known->second.frozen;
   frozen.stamp = stamp;
   frozen.incarnation = options_.identity.incarnation;
   return frozen;
+}
+
+void Session::Inherit(const Abort& abort) {
+  const auto known = left_.find(abort.stamp.job);
+  if (known == left_.end()) return;
+  const Frozen& before = known->second.frozen;
+  if (before.stamp.generation != abort.retained) return;
+  Frozen frozen;
+  frozen.stamp = abort.stamp;
+  frozen.step = abort.start_step.Plus(-1);
+  frozen.plan = abort.plan;
+  for (Frozen::RankProgress progress : before.ranks) {
+    progress.step = frozen.step;
+    progress.plan = frozen.plan;
+    frozen.ranks.push_back(progress);
+  }
+  known->second.frozen = std::move(frozen);
 }
 
 Frozen Session::Freeze() const {

@@ -41,6 +41,9 @@ struct RunId {
 struct StartGeneration {
   Assign assign;
   std::vector<Rank> local_ranks;  // by local_rank: local_ranks[i] runs on device i of this daemon
+  // The generation whose end left here what the ranks go on with, where the assignment says `retained`: an
+  // earlier one than that when this worker never heard of that one while it ran.
+  Generation kept_in;
 };
 // Leave every collective and end the rank threads of this generation. Comes before a StartGeneration of the
 // same answer.
@@ -157,6 +160,8 @@ class Session {
   Frozen Freeze() const;
   // The answer to who says that a generation is over, or does not know that it is.
   Frozen FrozenIn(const Stamp& stamp) const;
+  // `abort` is the first that is heard of a generation that was to go on from what is held here.
+  void Inherit(const Abort& abort);
 
   // Learn the message's term and compare its generation; an explanation when the message must be ignored.
   std::optional<std::string> ObeyTerm(Term term);
@@ -179,8 +184,12 @@ class Session {
   // Highest generation accepted or aborted, of every job this process has worked for: those up to it are
   // over.
   std::map<JobId, Generation> newest_;
-  // The answer to the newest Abort that ended a run here, of every job; given again when it is said again.
-  std::map<JobId, Frozen> frozen_;
+  // What the newest generation that is over left here, of every job.
+  struct Left {
+    Frozen frozen;       // the answer to its Abort; given again when that is said again
+    Generation kept_in;  // StartGeneration's
+  };
+  std::map<JobId, Left> left_;
   std::string leaving_;  // why this process wants to end; empty = it does not
   // The generation.
   RunId run_;

@@ -29,9 +29,9 @@ absl::StatusOr<std::vector<Rank>> Session::CheckAssign(const Assign& assign, Par
                                                    " (the step before start_step)"));
   }
   if (assign.retained.value() > 0) {
-    const auto left = frozen_.find(assign.stamp.job);
-    if (assign.checkpoint.has_value() || left == frozen_.end() ||
-        left->second.stamp.generation != assign.retained) {
+    const auto left = left_.find(assign.stamp.job);
+    if (assign.checkpoint.has_value() || left == left_.end() ||
+        left->second.frozen.stamp.generation != assign.retained) {
       return absl::FailedPreconditionError(absl::StrCat("retained: found generation ",
                                                         assign.retained.value(),
                                                         ", which is not the one that this worker left last"));

@@ -172,5 +172,37 @@ TEST_F(Generations, WhatRanksLeaveIsThereForTheNextGenerationAlone) {
   EXPECT_EQ(taken, 4) << "the second and the third";
 }
 
+// The second generation is aborted while the first one is still leaving; what that left is there for the
+// third.
+TEST_F(Generations, AGenerationThatIsOverInTheQueueLeavesWhatItWasToGoOnWith) {
+  std::atomic<bool> leaving{false}, may_leave{false};
+  std::atomic<int> taken{0};
+  Begin([&](RankContext& context, Communicator& communicator) -> absl::StatusOr<RankResult> {
+    if (context.retained != nullptr && context.assign->stamp.generation == Generation(3)) ++taken;
+    absl::Status status = WaitForOther(context, communicator);
+    if (context.assign->stamp.generation == Generation(1)) {
+      leaving = true;
+      while (!may_leave) std::this_thread::yield();
+      context.retained = std::make_shared<RetainedRank>();
+    }
+    return status;
+  });
+  ASSERT_TRUE(AwaitOutgoing<Started>(host_).has_value());
+  const auto abort = [&](int64_t generation) {
+    ASSERT_TRUE(host_.OnMessage(Abort{{Term(1), JobId("demo"), Generation(generation)}, "over"}));
+    ASSERT_TRUE(AwaitOutgoing<Frozen>(host_).has_value());
+  };
+  abort(1);
+  while (!leaving) std::this_thread::yield();
+  Assign(Generation(2), Generation(1));
+  abort(2);
+  Assign(Generation(3), Generation(2));
+  may_leave = true;
+  ASSERT_TRUE(AwaitOutgoing<Started>(host_).has_value());
+  abort(3);
+  manager_->Shutdown("the test is over");
+  EXPECT_EQ(taken, 2);
+}
+
 }  // namespace
 }  // namespace ballast

@@ -306,7 +306,7 @@ CoordinatorMessage RandomCoordinatorMessage(Rng& rng, size_t kind) {
     case 7:
       return StepRequest{stamp, RequestId(Small(rng)), static_cast<RequestKind>(rng.Below(4))};
     case 8:
-      return Abort{stamp, text};
+      return Abort{stamp, text, Generation(Small(rng)), Step(Small(rng)), version};
     case 9:
       return PublishCheckpoint{stamp, Step(Small(rng)), text};
     default:

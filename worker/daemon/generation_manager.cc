@@ -62,11 +62,20 @@ void GenerationManager::Abort(const RunId& run, const std::string& reason) {
     MutexLock lock(mutex_);
     if (queued_.has_value()) {
       const Stamp& stamp = queued_->start.assign.stamp;
-      if (RunId{stamp.job, stamp.generation} == run) queued_.reset();
+      if (RunId{stamp.job, stamp.generation} == run) {
+        // It was over before it began, so what it was given lies there still.
+        passed_by_ = {run, KeptIn(queued_->start)};
+        queued_.reset();
+      }
     }
     if (current_ != nullptr && current_->id() == run) current = current_;
   }
   if (current != nullptr) current->Abort(reason);
+}
+
+RunId GenerationManager::KeptIn(const StartGeneration& start) const {
+  const RunId left{start.assign.stamp.job, start.kept_in};
+  return left == passed_by_.run ? passed_by_.kept_in : left;
 }
 
 void GenerationManager::Shutdown(const std::string& reason) {
@@ -98,8 +107,7 @@ void GenerationManager::Loop() {
       if (ending_) return;
       Queued next = *std::move(queued_);
       queued_.reset();
-      const Assign& assign = next.start.assign;
-      if (kept.run != RunId{assign.stamp.job, assign.retained}) kept.ranks.clear();
+      if (kept.run != KeptIn(next.start)) kept.ranks.clear();
       run = std::make_shared<GenerationRun>(std::move(next.start), std::move(next.rendezvous), parts_,
                                             std::exchange(kept.ranks, {}), host_);
       current_ = run;

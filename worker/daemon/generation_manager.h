@@ -43,6 +43,8 @@ class GenerationManager final : public Ranks {
     RetainedRanks ranks;
     Time until;
   };
+  // The run whose end left here what `start` goes on with.
+  RunId KeptIn(const StartGeneration& start) const REQUIRES(mutex_);
   void Loop();
   void RunOne(const std::shared_ptr<GenerationRun>& run);
 
@@ -55,6 +57,12 @@ class GenerationManager final : public Ranks {
   Mutex mutex_;
   CondVar changed_;
   std::optional<Queued> queued_ GUARDED_BY(mutex_);  // at most one: an Assign replaces the one before
+  // The last run that was aborted in the queue, and what it would have gone on with.
+  struct PassedBy {
+    RunId run;
+    RunId kept_in;
+  };
+  PassedBy passed_by_ GUARDED_BY(mutex_);
   std::shared_ptr<GenerationRun> current_ GUARDED_BY(mutex_);
   bool ending_ GUARDED_BY(mutex_) = false;
 

@@ -311,6 +311,41 @@ TEST_F(SessionTest, GoesOnOnlyWithWhatItLeftLast) {
               ElementsAre(AllOf(HasSubstr("may be tried again"), HasSubstr("retained: found generation 1"))));
 }
 
+TEST_F(SessionTest, AGenerationThatIsOverBeforeItIsHeardOfLeavesWhatWasHeld) {
+  Assigned();
+  EXPECT_TRUE(session_.OnApplying(run_, Rank(0), Step(7), PlanVersion(1)));
+  EXPECT_TRUE(session_.OnApplying(run_, Rank(1), Step(6), PlanVersion(1)));
+  session_.OnReleased(run_, Rank(1));
+  session_.OnMessage(Abort{StampAt(1), "over"});
+  // Generations 2 and 3 went on from it; their Aborts overtake their Assigns.
+  const Abort second{StampAt(1, 2), "over", Generation(1), Step(8), PlanVersion(4)};
+  const std::string answer = "Frozen{term 1 job demo gen 2 step 7 v4 rank 0 at 7 v4 rank 1 at 7 v4 not held}";
+  EXPECT_THAT(Said(session_.OnMessage(second)), ElementsAre(answer));
+  EXPECT_THAT(Said(session_.OnMessage(second)), ElementsAre(answer));
+  EXPECT_THAT(Said(session_.OnMessage(Abort{StampAt(1, 3), "over", Generation(2), Step(8), PlanVersion(5)})),
+              ElementsAre("Frozen{term 1 job demo gen 3 step 7 v5 rank 0 at 7 v5 rank 1 at 7 v5 not held}"));
+  Assign assign = MakeAssign();
+  assign.stamp.generation = Generation(4);
+  auto plan = SmallPlan(3, 6, 0);
+  plan->stamp.generation = Generation(4);
+  assign.plan = plan;
+  assign.start_step = Step(8);
+  assign.retained = Generation(3);
+  const SessionActions actions = session_.OnMessage(assign);
+  ASSERT_TRUE(actions.start.has_value());
+  EXPECT_EQ(actions.start->kept_in, Generation(1)) << "what is kept here lies there under that name";
+}
+
+TEST_F(SessionTest, AGenerationThatBeganElsewhereLeavesNothingHere) {
+  Assigned();
+  session_.OnMessage(Abort{StampAt(1), "over"});
+  // From a checkpoint, and from what another generation left.
+  EXPECT_THAT(Said(session_.OnMessage(Abort{StampAt(1, 2), "over"})),
+              ElementsAre("Frozen{term 1 job demo gen 2 step 0 v0}"));
+  EXPECT_THAT(Said(session_.OnMessage(Abort{StampAt(1, 4), "over", Generation(3), Step(8), PlanVersion(5)})),
+              ElementsAre("Frozen{term 1 job demo gen 4 step 0 v0}"));
+}
+
 TEST_F(SessionTest, APlanThatCannotBeReadIsRejectedUnlessItsMessageIsStale) {
   Assigned();
   const UnreadableStage stage{StampAt(2), PlanVersion(2), PlanDigest(0xabc), "homes[3]: found -1"};
