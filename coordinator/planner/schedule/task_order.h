@@ -4,7 +4,8 @@
 // A and X run on the communication stream, the others on the compute stream; a chunk's tasks follow each
 // other, tasks of a stream do not overlap. Order ("grouped"): all C, then all B, then all F; beside them all
 // A, then all X. Exhaustive search over every feasible order, chunks in order within a kind, finds none that
-// is shorter.
+// is shorter where compression takes less than half an exchange; best_order.h finds those that are where it
+// takes more.
 #pragma once
 
 namespace ballast {
@@ -28,7 +29,8 @@ double GroupedTime(const LayerTasks& tasks, int chunks, bool overlap);
 // come before the first and after the last of it.
 double ScheduleBound(const LayerTasks& tasks, int chunks);
 
-// Of 1..chunks_max, the fewest chunks that take at most 1 % more than the best number.
+// Of 1..chunks_max, the fewest chunks that take at most 1 % more than the best number, under the grouped order:
+// what plans name and ranks run.
 int ChooseChunks(const LayerTasks& tasks, int chunks_max, bool overlap);
 
 }  // namespace ballast
