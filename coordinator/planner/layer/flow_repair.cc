@@ -106,6 +106,8 @@ class Repairer {
     int index = 0;
   };
 
+  static constexpr int kNotAsked = -1;  // index of a choice whose gain is a bound
+
   struct Redundant {
     int64_t room = 0;   // of its rank when it is overwritten
     int64_t freed = 0;  // of that, what it gives up
@@ -146,6 +148,20 @@ class Repairer {
     flow_.ForHosts(e, [&](int rank) { hosts_[rank] = 1; });
   }
 
+  // The slot of rank `g` that gains most for `e`, of those that have not been tried in vain; its gain is 0
+  // when there is none.
+  Choice BestSlot(int e, int g, int64_t wanted) const {
+    const int64_t spare = flow_.spare(g);
+    Choice best;
+    for (int i = 0; i < flow_.slots(g); ++i) {
+      const int64_t freed = Freed(g, i);
+      if (freed < 0) continue;
+      const int64_t gain = std::min(spare + freed, wanted) - freed;
+      if (gain > best.gain && !tabu_.count({e, g, flow_.held(g, i)})) best = {gain, g, i};
+    }
+    return best;
+  }
+
   bool TryOneWrite(int e) {
     // A heap: few of them are looked at.
     std::vector<Choice>& choices = choices_;
@@ -155,17 +171,9 @@ class Repairer {
     };
     MarkHosts(e);
     const int64_t wanted = flow_.left(e);
-    for (int g : open_) {  // no gain is larger than the room
-      if (hosts_[g]) continue;
-      const int64_t spare = flow_.spare(g);
-      Choice best;
-      for (int i = 0; i < flow_.slots(g); ++i) {
-        const int64_t freed = Freed(g, i);
-        if (freed < 0) continue;
-        const int64_t gain = std::min(spare + freed, wanted) - freed;
-        if (gain > best.gain && !tabu_.count({e, g, flow_.held(g, i)})) best = {gain, g, i};
-      }
-      if (best.gain > 0) choices.push_back(best);
+    // No gain is larger than the room or what is wanted; which it is turns out when a rank's turn has come.
+    for (int g : open_) {
+      if (!hosts_[g]) choices.push_back({std::min(flow_.spare(g), wanted), g, kNotAsked});
     }
     std::make_heap(choices.begin(), choices.end(), later);
     // The gain above ignores what can be routed around; the first few are compared by a real flow.
@@ -176,6 +184,13 @@ class Repairer {
       std::pop_heap(choices.begin(), choices.end(), later);
       const Choice choice = choices.back();
       choices.pop_back();
+      if (choice.index == kNotAsked) {
+        const Choice asked = BestSlot(e, choice.rank, wanted);
+        if (asked.gain == 0) continue;
+        choices.push_back(asked);
+        std::push_heap(choices.begin(), choices.end(), later);
+        continue;
+      }
       const size_t mark = flow_.Mark();
       const int64_t before = flow_.unrouted();
       const int held = flow_.held(choice.rank, choice.index);
