@@ -31,6 +31,7 @@ inline constexpr int kRanksMax = 1 << 14;
 struct TokenSources {
   const CountMatrix& counts;
   const Topology& topology;
+  const std::vector<int64_t>* of_node = nullptr;  // [node][expert] sums of `counts`; null: the solver sums
 };
 
 // `tokens` by expert, `hosts` by expert (rising ranks), `speeds` by rank. The optimum over whole tokens, not

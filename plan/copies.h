@@ -22,6 +22,8 @@ struct Copies {
 
   // Requires slots that hold experts of 0..experts - 1.
   static Copies Of(const LayerPlan& layer, int experts);
+  // The same in place, for loops that must not allocate.
+  void Set(const LayerPlan& layer, int experts);
   // From the ranks of each expert, rising.
   static Copies OfHosts(const std::vector<std::vector<Rank>>& hosts);
 };

@@ -5,223 +5,249 @@
 #include "plan/apportion.h"
 
 namespace ballast {
-namespace {
 
 // Deals one expert at a time into two tables: the wanted sources' rows and the wanted hosts' columns. What a
-// row gets of a column follows from the sum of the rows before it, so rows nobody asks for are only summed.
-class Dealer {
- public:
-  Dealer(const CountMatrix& counts, const Copies& copies, const std::vector<int64_t>& quotas,
-         const Topology& topology, const std::vector<char>& wanted)
-      : counts_(counts),
-        copies_(copies),
-        quotas_(quotas),
-        topology_(topology),
-        wanted_(wanted),
-        ranks_of_node_(static_cast<size_t>(topology.nodes())),
-        row_of_rank_(counts.size(), -1),
-        column_of_copy_(static_cast<size_t>(copies.size()), -1) {
-    for (int r = 0; r < static_cast<int>(counts.size()); ++r) {
-      ranks_of_node_[topology.node(Rank(r)).index()].push_back(r);
-      all_.push_back(r);
-      if (!wanted[r]) continue;
-      row_of_rank_[r] = static_cast<int>(rows_wanted_.size());
-      rows_wanted_.push_back(r);
+// row gets of a column follows from the sum of the rows before it, so rows nobody asks for are only summed,
+// and for most experts by whole nodes.
+void ShareDealer::Deal(const TokenSources& sources, const Copies& copies, const std::vector<int64_t>& quotas,
+                       const std::vector<char>& wanted) {
+  counts_ = &sources.counts;
+  of_node_ = sources.of_node;
+  copies_ = &copies;
+  quotas_ = &quotas;
+  ranks_ = static_cast<int>(sources.counts.size());
+  node_of_rank_.resize(sources.counts.size());
+  nodes_.assign(static_cast<size_t>(sources.topology.nodes()), Node());
+  for (int r = 0; r < ranks_; ++r) node_of_rank_[r] = sources.topology.node_of_rank[r].value();
+  Prepare(wanted);
+  for (int e = 0; e < copies.experts(); ++e) {
+    const int hosts = copies.of(static_cast<size_t>(e));
+    if (hosts == 1) {
+      GiveAll(e, copies.begin[e]);
+    } else if (hosts > 1) {
+      DealExpert(e);
     }
-    for (int c = 0; c < copies.size(); ++c) {
-      if (!wanted[copies.rank[c]]) continue;
+  }
+  SumRows();
+}
+
+void ShareDealer::Prepare(const std::vector<char>& wanted) {
+  rows_wanted_.clear();
+  row_of_rank_.assign(static_cast<size_t>(ranks_), -1);
+  next_of_node_.assign(static_cast<size_t>(ranks_), -1);
+  for (int r = 0; r < ranks_; ++r) {
+    Node& node = nodes_[node_of_rank_[r]];
+    (node.first < 0 ? node.first : next_of_node_[node.last]) = r;
+    node.last = r;
+    if (!wanted[r]) continue;
+    row_of_rank_[r] = static_cast<int>(rows_wanted_.size());
+    rows_wanted_.push_back(r);
+  }
+  for (Node& node : nodes_) {
+    const auto inside = std::lower_bound(rows_wanted_.begin(), rows_wanted_.end(), node.first);
+    node.closed = inside == rows_wanted_.end() || *inside > node.last;
+  }
+  order_.clear();
+  for (int r = 0; r < ranks_; ++r) {
+    const Node& node = nodes_[node_of_rank_[r]];
+    if (!node.closed) {
+      order_.push_back(r);
+    } else if (node.last == r) {
+      order_.push_back(~node_of_rank_[r]);
+    }
+  }
+
+  columns_wanted_.clear();
+  column_of_copy_.assign(static_cast<size_t>(copies_->size()), -1);
+  expert_has_column_.assign(static_cast<size_t>(copies_->experts()), 0);
+  expert_of_copy_.resize(static_cast<size_t>(copies_->size()));
+  for (int e = 0; e < copies_->experts(); ++e) {
+    for (int c = copies_->begin[e]; c < copies_->begin[e + 1]; ++c) {
+      expert_of_copy_[c] = e;
+      if (row_of_rank_[copies_->rank[c]] < 0) continue;
       column_of_copy_[c] = static_cast<int>(columns_wanted_.size());
       columns_wanted_.push_back(c);
+      expert_has_column_[e] = 1;
     }
-    row_cells_.assign(rows_wanted_.size() * static_cast<size_t>(copies.size()), 0);
-    column_cells_.assign(columns_wanted_.size() * counts.size(), 0);
-    left_.resize(counts.size());
-    dealt_to_.assign(static_cast<size_t>(topology.nodes()), -1);
   }
+  row_cells_.assign(rows_wanted_.size() * static_cast<size_t>(copies_->size()), 0);
+  column_cells_.assign(columns_wanted_.size() * static_cast<size_t>(ranks_), 0);
+  left_.resize(static_cast<size_t>(ranks_));
+}
 
-  std::vector<Share> Deal() {
-    for (int e = 0; e < copies_.experts(); ++e) {
-      const int hosts = copies_.of(static_cast<size_t>(e));
-      if (hosts == 1) {
-        GiveAll(e, copies_.begin[e]);
-      } else if (hosts > 1) {
-        DealExpert(e);
-      }
+void ShareDealer::GiveAll(int expert, int copy) {
+  for (size_t i = 0; i < rows_wanted_.size(); ++i)
+    RowOf(static_cast<int>(i))[copy] = Count(rows_wanted_[i], expert);
+  const int column = column_of_copy_[copy];
+  if (column < 0) return;
+  for (int row = 0; row < ranks_; ++row) ColumnsOf(row)[column] = Count(row, expert);
+}
+
+void ShareDealer::LookUp(int expert) {
+  in_full_ = expert_has_column_[expert] != 0;
+  if (in_full_) {
+    for (int row = 0; row < ranks_; ++row) left_[row] = Count(row, expert);
+    return;
+  }
+  const int64_t* const of_node = of_node_->data() + expert;
+  for (int item : order_) {
+    if (item >= 0) {
+      left_[item] = Count(item, expert);
+    } else {
+      nodes_[~item].left = of_node[static_cast<size_t>(~item) * static_cast<size_t>(copies_->experts())];
     }
-    return Shares();
   }
+}
 
- private:
-  int NodeOf(int copy) const { return topology_.node(Rank(copies_.rank[copy])).value(); }
-  int64_t* RowOf(int rank) {
-    return row_cells_.data() + static_cast<size_t>(row_of_rank_[rank]) * static_cast<size_t>(copies_.size());
+void ShareDealer::DealExpert(int expert) {
+  const int first = copies_->begin[expert], last = copies_->begin[expert + 1];
+  first_ = first;
+  LookUp(expert);
+  open_.assign(quotas_->begin() + first, quotas_->begin() + last);
+  for (int c = first; c < last; ++c) {
+    const int own = copies_->rank[c];
+    Node& node = nodes_[node_of_rank_[own]];
+    const bool sum = node.closed && !in_full_;
+    int64_t& open = open_[c - first];
+    // Of one expert, a rank has one copy: nobody else has touched what starts here.
+    const int64_t amount = std::min(sum ? Count(own, expert) : left_[own], open);
+    open -= amount;
+    (sum ? node.left : left_[own]) -= amount;
+    if (row_of_rank_[own] >= 0) RowOf(row_of_rank_[own])[c] = amount;
   }
-  int64_t* ColumnOf(int copy) {
-    return column_cells_.data() + static_cast<size_t>(column_of_copy_[copy]) * counts_.size();
-  }
-
-  void Put(int row, int copy, int64_t amount) {
-    if (wanted_[row]) RowOf(row)[copy] += amount;
-    if (column_of_copy_[copy] >= 0) ColumnOf(copy)[row] += amount;
-  }
-
-  void GiveAll(int expert, int copy) {
-    for (int row : column_of_copy_[copy] >= 0 ? all_ : rows_wanted_) Put(row, copy, counts_[row][expert]);
-  }
-
-  void DealExpert(int expert) {
-    const int first = copies_.begin[expert], last = copies_.begin[expert + 1];
-    for (size_t row = 0; row < counts_.size(); ++row) left_[row] = counts_[row][expert];
-    open_.assign(quotas_.begin() + first, quotas_.begin() + last);
-    first_ = first;
-    for (int c = first; c < last; ++c) {
-      const int own = copies_.rank[c];
-      const int64_t amount = std::min(left_[own], open_[c - first]);
-      left_[own] -= amount;
-      open_[c - first] -= amount;
-      Put(own, c, amount);
-    }
-    for (int c = first; c < last; ++c) {
-      const int node = NodeOf(c);
-      if (dealt_to_[node] == expert) continue;
-      dealt_to_[node] = expert;
-      chosen_.clear();
-      for (int i = c; i < last; ++i) {
-        if (open_[i - first] > 0 && NodeOf(i) == node) chosen_.push_back(i);
-      }
-      if (!chosen_.empty()) DealInNode(ranks_of_node_[node]);
-    }
+  for (int c = first; c < last; ++c) {
+    const int node = node_of_rank_[copies_->rank[c]];
+    if (nodes_[node].dealt_to == expert) continue;
+    nodes_[node].dealt_to = expert;
     chosen_.clear();
-    for (int c = first; c < last; ++c) {
-      if (open_[c - first] > 0) chosen_.push_back(c);
+    for (int i = c; i < last; ++i) {
+      if (open_[i - first] > 0 && node_of_rank_[copies_->rank[i]] == node) chosen_.push_back(i);
     }
-    if (!chosen_.empty()) DealRest();
+    if (!chosen_.empty()) DealInNode(node);
   }
-
-  // From a node's rows to the chosen copies as much as both sides have, in proportion to what each row and
-  // copy has.
-  void DealInNode(const std::vector<int>& rows) {
-    int64_t supplied = 0, demanded = 0;
-    for (int row : rows) supplied += left_[row];
-    for (int c : chosen_) demanded += open_[c - first_];
-    const int64_t amount = std::min(supplied, demanded);
-    if (amount == 0) return;
-    DivideOverChosen(amount, demanded);
-    RunningShare supply(amount, supplied);
-    int64_t before = 0;
-    for (int row : rows) {
-      const int64_t take = supply.Next(left_[row]);
-      left_[row] -= take;
-      if (take > 0 && (wanted_[row] || last_wanted_ > 0)) GiveRow(row, before, take);
-      before += take;
-    }
+  chosen_.clear();
+  for (int c = first; c < last; ++c) {
+    if (open_[c - first] > 0) chosen_.push_back(c);
   }
+  if (!chosen_.empty()) DealRest();
+}
 
-  // What all rows still have to the chosen copies, which take just that.
-  void DealRest() {
-    int64_t amount = 0;
-    for (int c : chosen_) amount += open_[c - first_];
-    DivideOverChosen(amount, amount);
-    int64_t before = 0;
-    int summed = 0;
-    for (int row : last_wanted_ > 0 ? all_ : rows_wanted_) {
-      for (; summed < row; ++summed) before += left_[summed];
-      if (left_[row] > 0) GiveRow(row, before, left_[row]);
-    }
+// From a node's rows to the chosen copies as much as both sides have, in proportion to what each row and
+// copy has.
+void ShareDealer::DealInNode(int index) {
+  Node& node = nodes_[index];
+  const bool sum = node.closed && !in_full_;
+  int64_t supplied = 0, demanded = 0;
+  if (sum) {
+    supplied = node.left;
+  } else {
+    for (int row = node.first; row >= 0; row = next_of_node_[row]) supplied += left_[row];
   }
-
-  // What each chosen copy gets of `amount`, as a ratio of what those before it leave.
-  void DivideOverChosen(int64_t amount, int64_t demanded) {
-    ratios_.clear();
-    last_wanted_ = 0;
-    for (int c : chosen_) {
-      int64_t& open = open_[c - first_];
-      const int64_t part = ProportionalPart(amount, open, demanded);
-      ratios_.push_back(RunningShare::Ratio(part, amount));
-      if (column_of_copy_[c] >= 0) last_wanted_ = ratios_.size();
-      demanded -= open;
-      open -= part;
-      amount -= part;
-      if (amount == 0) break;
-    }
+  for (int c : chosen_) demanded += open_[c - first_];
+  const int64_t amount = std::min(supplied, demanded);
+  if (amount == 0) return;
+  DivideOverChosen(amount, demanded, /*ratios=*/!sum);
+  if (sum) {
+    node.left -= amount;
+    return;
   }
-
-  // `take` tokens of a row, behind `before` tokens of the rows before it.
-  void GiveRow(int row, int64_t before, int64_t take) {
-    const size_t columns = wanted_[row] ? ratios_.size() : last_wanted_;
-    for (size_t i = 0; i < columns; ++i) {
-      const int64_t given_before = RunningShare::Due(before, ratios_[i]);
-      const int64_t given = RunningShare::Due(before + take, ratios_[i]) - given_before;
-      Put(row, chosen_[i], given);
-      before -= given_before;
-      take -= given;
-    }
+  RunningShare supply(amount, supplied);
+  int64_t before = 0;
+  for (int row = node.first; row >= 0; row = next_of_node_[row]) {
+    const int64_t take = supply.Next(left_[row]);
+    left_[row] -= take;
+    if (take > 0 && (row_of_rank_[row] >= 0 || last_wanted_ > 0)) GiveRow(row, before, take);
+    before += take;
   }
+}
 
-  std::vector<Share> Shares() const {
-    std::vector<Share> shares(row_cells_.size() + column_cells_.size());
-    Share* next = shares.data();
-    const auto add = [&](int source, int expert, int copy, int64_t count) {
-      // Written anyhow, kept unless it is 0: which ones are cannot be foretold.
-      *next = {.source = Rank(source),
-               .expert = ExpertId(expert),
-               .host = Rank(copies_.rank[copy]),
-               .slot = copies_.slot[copy],
-               .count = count};
-      next += count != 0;
-    };
-    std::vector<int> expert_of_column;
-    for (int e = 0; e < copies_.experts(); ++e) {
-      for (int c = copies_.begin[e]; c < copies_.begin[e + 1]; ++c) {
-        if (column_of_copy_[c] >= 0) expert_of_column.push_back(e);
-      }
+// What all rows still have to the chosen copies, which take just that.
+void ShareDealer::DealRest() {
+  if (!in_full_ &&
+      std::all_of(rows_wanted_.begin(), rows_wanted_.end(), [this](int row) { return left_[row] == 0; }))
+    return;
+  int64_t amount = 0;
+  for (int c : chosen_) amount += open_[c - first_];
+  DivideOverChosen(amount, amount, /*ratios=*/true);
+  int64_t before = 0;
+  if (in_full_) {
+    for (int row = 0; row < ranks_; ++row) {
+      if (left_[row] > 0 && (row_of_rank_[row] >= 0 || last_wanted_ > 0)) GiveRow(row, before, left_[row]);
+      before += left_[row];
     }
-    for (int source : all_) {
-      if (wanted_[source]) {
-        const int64_t* const row = row_cells_.data() + static_cast<size_t>(row_of_rank_[source]) *
-                                                           static_cast<size_t>(copies_.size());
-        for (int e = 0; e < copies_.experts(); ++e) {
-          for (int c = copies_.begin[e]; c < copies_.begin[e + 1]; ++c) add(source, e, c, row[c]);
-        }
-      } else {
-        for (size_t i = 0; i < columns_wanted_.size(); ++i)
-          add(source, expert_of_column[i], columns_wanted_[i], column_cells_[i * counts_.size() + source]);
-      }
-    }
-    shares.resize(static_cast<size_t>(next - shares.data()));
-    return shares;
+    return;
   }
+  for (int item : order_) {
+    if (item < 0) {
+      before += nodes_[~item].left;
+      continue;
+    }
+    if (left_[item] > 0 && row_of_rank_[item] >= 0) GiveRow(item, before, left_[item]);
+    if (item == rows_wanted_.back()) return;
+    before += left_[item];
+  }
+}
 
-  const CountMatrix& counts_;
-  const Copies& copies_;
-  const std::vector<int64_t>& quotas_;
-  const Topology& topology_;
-  const std::vector<char>& wanted_;
-  std::vector<std::vector<int>> ranks_of_node_;
-  std::vector<int> all_;
-  std::vector<int> rows_wanted_;       // ranks, rising
-  std::vector<int> row_of_rank_;       // [rank] index of a wanted source; -1
-  std::vector<int> column_of_copy_;    // [copy] index of a wanted host's copy; -1
-  std::vector<int> columns_wanted_;    // copies
-  std::vector<int64_t> row_cells_;     // [wanted source][copy]
-  std::vector<int64_t> column_cells_;  // [wanted copy][source]
-  // Of the expert at hand.
-  int first_ = 0;              // its first copy
-  std::vector<int64_t> left_;  // [source] tokens not dealt yet
-  std::vector<int64_t> open_;  // [host] tokens it still takes
-  std::vector<int> chosen_;    // copies that are dealt to
-  std::vector<int> dealt_to_;  // [node] the last expert whose tokens were dealt inside the node
-  // Of the dealing at hand.
-  std::vector<uint64_t> ratios_;  // of the chosen copies, until nothing is left
-  size_t last_wanted_ = 0;        // chosen copies up to here concern rows that are not wanted
-};
+// What each chosen copy gets of `amount`, as a ratio of what those before it leave.
+void ShareDealer::DivideOverChosen(int64_t amount, int64_t demanded, bool ratios) {
+  ratios_.clear();
+  last_wanted_ = 0;
+  for (int c : chosen_) {
+    int64_t& open = open_[c - first_];
+    // All that is demanded, or all that is left: no division is needed to see that.
+    const int64_t part = amount == demanded ? open
+                         : open == demanded ? amount
+                                            : ProportionalPart(amount, open, demanded);
+    if (ratios) ratios_.push_back(RunningShare::Ratio(part, amount));
+    if (column_of_copy_[c] >= 0) last_wanted_ = ratios_.size();
+    demanded -= open;
+    open -= part;
+    amount -= part;
+    if (amount == 0) break;
+  }
+}
 
-}  // namespace
+// `take` tokens of a row, behind `before` tokens of the rows before it.
+void ShareDealer::GiveRow(int row, int64_t before, int64_t take) {
+  const auto next = [&](uint64_t ratio) {
+    const int64_t given_before = RunningShare::Due(before, ratio);
+    const int64_t given = RunningShare::Due(before + take, ratio) - given_before;
+    before -= given_before;
+    take -= given;
+    return given;
+  };
+  if (row_of_rank_[row] >= 0) {
+    int64_t* const cells = RowOf(row_of_rank_[row]);
+    for (size_t i = 0; i < ratios_.size(); ++i) cells[chosen_[i]] += next(ratios_[i]);
+    return;
+  }
+  int64_t* const cells = ColumnsOf(row);
+  for (size_t i = 0; i < last_wanted_; ++i) {
+    const int64_t given = next(ratios_[i]);
+    const int column = column_of_copy_[chosen_[i]];
+    if (column >= 0) cells[column] += given;
+  }
+}
 
-std::vector<Share> DealShares(const CountMatrix& counts, const Copies& copies,
-                              const std::vector<int64_t>& quotas, const Topology& topology,
-                              const std::vector<char>& wanted) {
-  return Dealer(counts, copies, quotas, topology, wanted).Deal();
+void ShareDealer::SumRows() {
+  // All that a wanted host takes is dealt to it here; of another one, what wanted sources send.
+  rows_.assign(expert_of_copy_.size(), 0);
+  for (size_t i = 0; i < rows_wanted_.size(); ++i) {
+    const int64_t* const cells = RowOf(static_cast<int>(i));
+    for (size_t c = 0; c < rows_.size(); ++c) rows_[c] += cells[c];
+  }
+  for (int c : columns_wanted_) rows_[c] = (*quotas_)[c];
+}
+
+size_t ShareDealer::shares() const {
+  size_t found = 0;
+  for (int64_t count : row_cells_) found += count != 0;
+  for (int source = 0; source < ranks_; ++source) {
+    if (row_of_rank_[source] >= 0) continue;
+    const int64_t* const cells = column_cells_.data() + ColumnsAt(source);
+    for (size_t i = 0; i < columns_wanted_.size(); ++i) found += cells[i] != 0;
+  }
+  return found;
 }
 
 }  // namespace ballast

@@ -7,8 +7,7 @@
 #include "base/rng.h"
 #include "base/status_macros.h"
 #include "plan/apportion.h"
-#include "plan/copies.h"
-#include "plan/deal.h"
+#include "plan/split_workspace.h"
 
 namespace ballast {
 namespace {
@@ -43,64 +42,6 @@ absl::Status CheckSizes(const CountMatrix& counts, const LayerPlan& layer, int e
   return absl::OkStatus();
 }
 
-struct TokenSums {
-  std::vector<int64_t> of_expert;
-  uint64_t hash = 0;  // over all counts
-};
-
-// InvalidArgument for the first count of a row that cannot be; else adds the row to `total`.
-absl::Status CheckRow(const std::vector<int64_t>& row, size_t source, int64_t& total) {
-  for (size_t e = 0; e < row.size(); ++e) {
-    if (row[e] < 0 || row[e] > kTokensMax - total) {
-      return absl::InvalidArgumentError(absl::StrCat("counts[", source, "][", e, "]: found ", row[e],
-                                                     ", allowed 0.. and at most ", kTokensMax, " in all"));
-    }
-    total += row[e];
-  }
-  return absl::OkStatus();
-}
-
-// Tokens of each expert over all sources.
-absl::StatusOr<TokenSums> SumTokens(const CountMatrix& counts, int experts) {
-  TokenSums sums;
-  sums.of_expert.assign(static_cast<size_t>(experts), 0);
-  // Products of 32 bits, several of which the processor makes at once.
-  std::vector<uint32_t> keys(static_cast<size_t>(experts));
-  for (size_t e = 0; e < keys.size(); ++e) {
-    const uint64_t key = (e + 1) * 0x9e3779b97f4a7c15ull;
-    keys[e] = static_cast<uint32_t>((key ^ key >> 32) * 0xd6e8feb86659fd93ull >> 32) | 1;
-  }
-  int64_t total = 0;
-  for (size_t s = 0; s < counts.size(); ++s) {
-    const std::vector<int64_t>& row = counts[s];
-    if (row.size() != keys.size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("counts[", s, "]: found ", row.size(), " experts, allowed is ", experts));
-    }
-    // A row that could overflow, and only such a one, is looked at count by count before it is added.
-    uint64_t bits = 0, sum = 0;
-    for (int64_t count : row) {
-      bits |= static_cast<uint64_t>(count);
-      sum += static_cast<uint64_t>(count);
-    }
-    const bool small = bits >> 48 == 0 && row.size() <= 1 << 15;
-    if (small && static_cast<int64_t>(sum) <= kTokensMax - total) {
-      total += static_cast<int64_t>(sum);
-    } else {
-      BALLAST_RETURN_IF_ERROR(CheckRow(row, s, total));
-    }
-    uint64_t hash = 0;
-    for (size_t e = 0; e < row.size(); ++e) {
-      sums.of_expert[e] += row[e];
-      const uint32_t folded = static_cast<uint32_t>(row[e] ^ row[e] >> 32);
-      hash += static_cast<uint64_t>(folded) * keys[e];
-    }
-    sums.hash = (sums.hash ^ hash) * 0xd6e8feb86659fd93ull;
-    sums.hash ^= sums.hash >> 32;
-  }
-  return sums;
-}
-
 // Parts of 2^16 that the layer's table gives to each host.
 absl::StatusOr<std::vector<std::vector<int64_t>>> Fractions(const LayerPlan& layer, const Hosts& hosts) {
   std::vector<std::vector<int64_t>> weights(hosts.size());
@@ -132,17 +73,19 @@ uint64_t Hash(uint64_t counts, const Copies& copies, const std::vector<int64_t>&
   return HashSeed({hash});
 }
 
-// By copy.
-absl::StatusOr<std::vector<int64_t>> QuotasOf(const std::vector<int64_t>& tokens, const LayerPlan& layer,
-                                              const Copies& copies, const std::vector<uint32_t>& speeds,
-                                              const TokenSources& sources) {
-  if (layer.split.kind == SplitKind::kExact) return BalanceCopies(tokens, copies, speeds, &sources);
-  BALLAST_ASSIGN_OR_RETURN(const Quotas quotas,
-                           ComputeQuotas(tokens, layer, layer.Hosts(copies.experts()), speeds, &sources));
-  std::vector<int64_t> flat;
+absl::Status FindQuotas(const LayerPlan& layer, const std::vector<uint32_t>& speeds,
+                        const TokenSources& sources, SplitWorkspace& work) {
+  if (layer.split.kind == SplitKind::kExact) {
+    work.solver.Solve(work.sums.of_expert, work.copies, speeds, &sources, work.quotas);
+    return absl::OkStatus();
+  }
+  BALLAST_ASSIGN_OR_RETURN(
+      const Quotas quotas,
+      ComputeQuotas(work.sums.of_expert, layer, layer.Hosts(work.copies.experts()), speeds, &sources));
+  work.quotas.clear();
   for (const std::vector<int64_t>& of_expert : quotas)
-    flat.insert(flat.end(), of_expert.begin(), of_expert.end());
-  return flat;
+    work.quotas.insert(work.quotas.end(), of_expert.begin(), of_expert.end());
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -172,29 +115,47 @@ absl::StatusOr<Quotas> ComputeQuotas(const std::vector<int64_t>& tokens, const L
   return quotas;
 }
 
+absl::Status DivideTokens(const CountMatrix& counts, const LayerPlan& layer, int experts,
+                          const std::vector<uint32_t>& speeds, const Topology& topology,
+                          const std::vector<char>& wanted, SplitWorkspace& work, Split& split) {
+  BALLAST_RETURN_IF_ERROR(CheckSizes(counts, layer, experts, speeds, topology));
+  BALLAST_CHECK(wanted.empty() || wanted.size() == speeds.size()) << wanted.size() << " ranks";
+  BALLAST_RETURN_IF_ERROR(SumCounts(counts, experts, topology, work.sums));
+  work.copies.Set(layer, experts);
+  for (size_t e = 0; e < work.sums.of_expert.size(); ++e) {
+    if (work.sums.of_expert[e] > 0 && work.copies.of(e) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("expert ", e, " has ", work.sums.of_expert[e], " tokens and no slot"));
+    }
+  }
+  const TokenSources sources{counts, topology, &work.sums.of_node};
+  BALLAST_RETURN_IF_ERROR(FindQuotas(layer, speeds, sources, work));
+  if (wanted.empty()) work.all.assign(speeds.size(), 1);
+  work.dealer.Deal(sources, work.copies, work.quotas, wanted.empty() ? work.all : wanted);
+  split.shares.clear();
+  split.rank_tokens.assign(speeds.size(), 0);
+  for (size_t c = 0; c < work.quotas.size(); ++c) split.rank_tokens[work.copies.rank[c]] += work.quotas[c];
+  split.hash = Hash(work.sums.hash, work.copies, work.quotas);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Split> ComputeSplit(const CountMatrix& counts, const LayerPlan& layer, int experts,
                                    const std::vector<uint32_t>& speeds, const Topology& topology,
                                    const std::vector<char>& wanted) {
-  BALLAST_RETURN_IF_ERROR(CheckSizes(counts, layer, experts, speeds, topology));
-  BALLAST_CHECK(wanted.empty() || wanted.size() == speeds.size()) << wanted.size() << " ranks";
-  BALLAST_ASSIGN_OR_RETURN(const TokenSums sums, SumTokens(counts, experts));
-  const Copies copies = Copies::Of(layer, experts);
-  for (size_t e = 0; e < sums.of_expert.size(); ++e) {
-    if (sums.of_expert[e] > 0 && copies.of(e) == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("expert ", e, " has ", sums.of_expert[e], " tokens and no slot"));
-    }
-  }
-  const TokenSources sources{counts, topology};
-  BALLAST_ASSIGN_OR_RETURN(const std::vector<int64_t> quotas,
-                           QuotasOf(sums.of_expert, layer, copies, speeds, sources));
-
+  SplitWorkspace work;
   Split split;
-  split.shares = DealShares(counts, copies, quotas, topology,
-                            wanted.empty() ? std::vector<char>(speeds.size(), 1) : wanted);
-  split.rank_tokens.assign(speeds.size(), 0);
-  for (size_t c = 0; c < quotas.size(); ++c) split.rank_tokens[copies.rank[c]] += quotas[c];
-  split.hash = Hash(sums.hash, copies, quotas);
+  BALLAST_RETURN_IF_ERROR(DivideTokens(counts, layer, experts, speeds, topology, wanted, work, split));
+  split.shares.reserve(work.dealer.shares());
+  Rank source;
+  work.dealer.ForEach([&](int rank) { source = Rank(rank); },
+                      [&](int copy, int expert, int64_t count) {
+                        if (count == 0) return;
+                        split.shares.push_back({.source = source,
+                                                .expert = ExpertId(expert),
+                                                .host = Rank(work.copies.rank[copy]),
+                                                .slot = work.copies.slot[copy],
+                                                .count = count});
+                      });
   return split;
 }
 

@@ -56,4 +56,12 @@ absl::StatusOr<Split> ComputeSplit(const CountMatrix& counts, const LayerPlan& l
                                    const std::vector<uint32_t>& speeds, const Topology& topology,
                                    const std::vector<char>& wanted = {});
 
+struct SplitWorkspace;
+
+// The same for loops that must not allocate, and without the list: what is in `split.shares` otherwise is in
+// `work.dealer`, as long as `counts` and `topology` are there.
+absl::Status DivideTokens(const CountMatrix& counts, const LayerPlan& layer, int experts,
+                          const std::vector<uint32_t>& speeds, const Topology& topology,
+                          const std::vector<char>& wanted, SplitWorkspace& work, Split& split);
+
 }  // namespace ballast

@@ -107,11 +107,12 @@ void RouteChecker::OnRoute(const RunKey& run, Rank rank, Step step, const PlanBo
   for (size_t l = 0; l < layers.size(); ++l) {
     const LayerPlan& layer = routed.layers[l];
     const CountMatrix counts = Draw(step, l, ranks);
-    const absl::StatusOr<Split> split =
-        ComputeSplit(counts, layer, experts_, routed.speeds, topology, wanted);
-    if (!split.ok()) Fail(step, absl::StrCat("rank ", rank.value(), ": ", split.status().ToString()));
-    Route route = MakeRoute(*split, layer);
-    const absl::Status conserved = CheckConserved(route, *split, counts, ExpertTokens(counts), wanted);
+    Split split;
+    Route route;
+    const absl::Status made =
+        ComputeRoute(counts, layer, experts_, routed.speeds, topology, wanted, split_work_, split, route);
+    if (!made.ok()) Fail(step, absl::StrCat("rank ", rank.value(), ": ", made.ToString()));
+    const absl::Status conserved = CheckConserved(route, split, counts, ExpertTokens(counts), wanted);
     if (!conserved.ok()) Fail(step, conserved.ToString());
     CheckOwn(step, rank, route, counts[rank.index()], filled.layers[l].slots[rank.index()]);
 

@@ -56,6 +56,7 @@ class RouteChecker {
   const int64_t assignments_;
   // [layer], of steps that not all ranks have begun.
   std::map<RunKey, std::map<Step, std::vector<Routes>>> open_;
+  SplitWorkspace split_work_;
   RouteFigures figures_;
 };
 

@@ -41,9 +41,11 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
                            GatherCounts(context, own_counts, config_.experts, scratch_.counts, counts_));
   BALLAST_ASSIGN_OR_RETURN(const AllToAllPtr all_to_all, AllToAlls().Find(context.plan.schedule.all_to_all));
   const std::vector<char> wanted = all_to_all->Wanted(context.topology, self);
-  BALLAST_ASSIGN_OR_RETURN(const Split split, ComputeSplit(counts, context.plan, config_.experts,
-                                                           context.speeds, context.topology, wanted));
-  Route route = MakeRoute(split, context.plan);
+  const Split& split = scratch_.split;
+  Route route;
+  if (chunks_.size() == 1) route = std::move(chunks_[0]);  // of the last forward, for its memory
+  BALLAST_RETURN_IF_ERROR(ComputeRoute(counts, context.plan, config_.experts, context.speeds,
+                                       context.topology, wanted, scratch_.split_work, scratch_.split, route));
   std::vector<int64_t> expert_tokens = ExpertTokens(counts);
   BALLAST_CHECK_OK(CheckConserved(route, split, counts, expert_tokens, wanted));
   slot_rows_ = route.slot_rows[self.index()];

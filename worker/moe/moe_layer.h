@@ -50,6 +50,8 @@ struct MoeScratch {
   GrowingBuffer logits_gradient;  // rounded to the compute type
   GrowingBuffer own_counts, counts;
   ExpertScratch experts;
+  SplitWorkspace split_work;
+  Split split;  // without its shares
 };
 
 // Keeps what its backward needs from its last forward. One thread. `scratch` must outlive it.

@@ -1,8 +1,10 @@
 #include "worker/schedule/route.h"
 
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/status_macros.h"
 
 namespace ballast {
 namespace {
@@ -56,6 +58,62 @@ Route MakeRoute(const Split& split, const LayerPlan& layer) {
     offset += segment.rows;
   }
   return route;
+}
+
+absl::Status ComputeRoute(const CountMatrix& counts, const LayerPlan& layer, int experts,
+                          const std::vector<uint32_t>& speeds, const Topology& topology,
+                          const std::vector<char>& wanted, SplitWorkspace& work, Split& split, Route& route) {
+  BALLAST_RETURN_IF_ERROR(DivideTokens(counts, layer, experts, speeds, topology, wanted, work, split));
+  const Copies& copies = work.copies;
+  const std::vector<int64_t>& rows = work.dealer.rows();
+  const size_t ranks = layer.slots.size();
+  route.ranks = static_cast<int>(ranks);
+  route.hash = split.hash;
+  route.source_rows.assign(ranks, 0);
+  route.host_rows.assign(ranks, 0);
+  route.slot_rows.resize(ranks);
+  for (size_t r = 0; r < ranks; ++r) route.slot_rows[r].assign(layer.slots[r].size(), 0);
+  for (size_t c = 0; c < rows.size(); ++c) route.slot_rows[copies.rank[c]][copies.slot[c]] = rows[c];
+  // Where each copy's next segment begins on its host: at first where its slot does, for which the slots'
+  // rows make place for a moment.
+  for (size_t r = 0; r < ranks; ++r) {
+    for (size_t i = 0; i < layer.slots[r].size(); ++i) {
+      if (layer.slots[r][i]) route.host_rows[r] += std::exchange(route.slot_rows[r][i], route.host_rows[r]);
+    }
+  }
+  std::vector<int64_t>& next = work.next;
+  next.resize(rows.size());
+  for (size_t c = 0; c < rows.size(); ++c)
+    next[c] = std::exchange(route.slot_rows[copies.rank[c]][copies.slot[c]], rows[c]);
+
+  // Segments are many, so each is written once, at a place that the one before it decides: all of them
+  // anyhow, and those that are empty written over. Hence one more.
+  const size_t segments = work.dealer.shares();
+  route.segments.resize(segments + 1);
+  RouteSegment* segment = route.segments.data();
+  Rank source;
+  int64_t sent = 0;
+  work.dealer.ForEach(
+      [&](int rank) {
+        if (rank > 0) route.source_rows[source.index()] = sent;
+        source = Rank(rank);
+        sent = 0;
+      },
+      [&](int copy, int expert, int64_t count) {
+        *segment = {.source = source,
+                    .host = Rank(copies.rank[copy]),
+                    .slot = copies.slot[copy],
+                    .expert = ExpertId(expert),
+                    .rows = count,
+                    .source_offset = sent,
+                    .host_offset = next[copy]};
+        segment += count != 0;
+        sent += count;
+        next[copy] += count;
+      });
+  route.source_rows[source.index()] = sent;
+  route.segments.resize(segments);
+  return absl::OkStatus();
 }
 
 absl::Status CheckConserved(const Route& route, const Split& split, const CountMatrix& counts,

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "plan/plan.h"
 #include "plan/split.h"
+#include "plan/split_workspace.h"
 
 namespace ballast {
 
@@ -24,6 +25,7 @@ struct RouteSegment {
   int64_t rows = 0;
   int64_t source_offset = 0;  // first row in the source's send order; only where the source is wanted
   int64_t host_offset = 0;    // first row in the host's expert order; only where the host is wanted
+  friend bool operator==(const RouteSegment&, const RouteSegment&) = default;
 };
 
 // The exchange of one microbatch and layer, as far as the split was asked for. Pure data.
@@ -35,10 +37,17 @@ struct Route {
   std::vector<int64_t> host_rows;               // [rank] rows computed
   std::vector<std::vector<int64_t>> slot_rows;  // [rank][slot index]
   uint64_t hash = 0;                            // of the split
+  friend bool operator==(const Route&, const Route&) = default;
 };
 
 // From the split of the gathered counts. `slots` are the layer's.
 Route MakeRoute(const Split& split, const LayerPlan& layer);
+
+// The split and its route in one go, for each microbatch and layer: without a list of shares, and into what
+// the call before left of `work`, `split` and `route`. Arguments and errors are ComputeSplit's.
+absl::Status ComputeRoute(const CountMatrix& counts, const LayerPlan& layer, int experts,
+                          const std::vector<uint32_t>& speeds, const Topology& topology,
+                          const std::vector<char>& wanted, SplitWorkspace& work, Split& split, Route& route);
 
 // Routed = sent = received, for the `wanted` ranks: nothing is dropped. `expert_tokens` are the sums of
 // `counts` over the ranks. Internal when it is not so, which would be a mistake of this code.

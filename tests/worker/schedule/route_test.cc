@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <string>
 
 #include "tests/worker/schedule/random_route.h"
 #include "worker/schedule/two_level.h"
@@ -66,6 +67,57 @@ TEST(Route, EveryRowHasOnePlaceAndCanonicalOrder) {
       for (int hits : host_hits[r]) EXPECT_EQ(hits, 1);
     }
   }
+}
+
+// The route that is made without a list of shares, in memory that other splits have used, is that of the
+// list.
+TEST(Route, InOneGoIsTheRouteOfTheSplit) {
+  SplitWorkspace work;
+  Split kept;
+  Route route;
+  int own_part = 0, zero_counts = 0;
+  for (uint64_t seed = 1; seed <= 1000; ++seed) {
+    SCOPED_TRACE(seed);
+    Rng rng(seed);
+    const int ranks = static_cast<int>(rng.Between(1, 12));
+    const int experts = static_cast<int>(rng.Between(1, 20));
+    const RandomRoute random = MakeRandomRoute(rng, ranks, experts);
+    std::vector<std::string> nodes;
+    for (int r = 0; r < ranks; ++r) nodes.push_back(std::to_string(rng.Below(4)));
+    const Topology topology = Topology::FromNodeNames(nodes);
+    LayerPlan layer = random.layer;
+    if (rng.Chance(0.2)) layer.split.kind = SplitKind::kEven;
+    CountMatrix counts(static_cast<size_t>(ranks), std::vector<int64_t>(static_cast<size_t>(experts), 0));
+    for (std::vector<int64_t>& row : counts) {
+      for (int64_t& count : row) {
+        count = rng.Chance(0.3) ? 0 : rng.Between(1, rng.Chance(0.5) ? 9 : 100'000);
+        zero_counts += count == 0;
+      }
+    }
+    std::vector<uint32_t> speeds;
+    for (int r = 0; r < ranks; ++r)
+      speeds.push_back(rng.Chance(0.5) ? 1 << 16 : static_cast<uint32_t>(rng.Between(1, 1 << 17)));
+    std::vector<char> wanted;
+    if (rng.Chance(0.8)) {
+      ++own_part;
+      for (int r = 0; r < ranks; ++r) wanted.push_back(rng.Chance(0.25));
+    }
+    const auto split = ComputeSplit(counts, layer, experts, speeds, topology, wanted);
+    ASSERT_TRUE(split.ok()) << split.status();
+    const absl::Status made =
+        ComputeRoute(counts, layer, experts, speeds, topology, wanted, work, kept, route);
+    ASSERT_TRUE(made.ok()) << made;
+    ASSERT_EQ(route, MakeRoute(*split, layer));
+    EXPECT_EQ(kept.rank_tokens, split->rank_tokens);
+    EXPECT_EQ(kept.hash, split->hash);
+  }
+  EXPECT_GT(own_part, 500);
+  EXPECT_GT(zero_counts, 1000);
+  LayerPlan both;
+  both.slots = {{ExpertId(0), ExpertId(1)}};
+  const absl::Status refused =
+      ComputeRoute({{1, -1}}, both, 2, {1}, Topology::OneNode(1), {}, work, kept, route);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument) << refused;
 }
 
 TEST(Route, WhatIsNotConservedIsNamed) {
