@@ -137,7 +137,12 @@ class NcclCommunicator final : public Communicator {
   void Abort(const std::string& reason) override { handle_->Abort(reason); }
 
   CommStats stats() const override { return stats_; }
-  const std::vector<PeerStats>& peers() const override { return peers_; }
+  // With the exchanges that have ended by now.
+  const std::vector<PeerStats>& peers() const override {
+    UseCudaDevice(device_);
+    times_.Collect(peers_);
+    return peers_;
+  }
 
  private:
   // One byte to and from every other rank. NCCL connects two ranks, and loads its kernels, at their first
@@ -279,9 +284,9 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<NcclHandle> handle_;
   kernels::Stream copies_ = nullptr;  // from staging to the host
   StagingPool staging_;               // rank thread alone
-  ExchangeTimes times_;               // rank thread alone
+  mutable ExchangeTimes times_;       // rank thread alone; read out by peers()
   CommStats stats_;                   // rank thread alone
-  std::vector<PeerStats> peers_;      // rank thread alone
+  mutable std::vector<PeerStats> peers_;      // rank thread alone
 };
 
 // "<version> <id in hexadecimal>"
