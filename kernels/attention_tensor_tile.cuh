@@ -1,19 +1,15 @@
-// What the attention kernels on tensor cores share: tiles of bfloat16 rows in shared memory, and the
-// fragments that mma.sync.m16n8k16 multiplies (PTX ISA, "Matrix fragments for mma.m16n8k16").
+// What the attention kernels on tensor cores share: tiles of bfloat16 rows in shared memory.
 //
 // A block has 4 warps; each owns 16 rows of the block's 64 and all columns of what they are multiplied with,
-// so no sum leaves a warp. A thread of a warp is (g, t) = (lane / 4, lane % 4) and holds, of each 16 x 8 tile
-// of sums, the columns 2t and 2t + 1 of the rows g and g + 8.
+// so no sum leaves a warp.
 //
 // Probabilities and their gradients are float. They enter a product as two bfloat16 each, the rounded value
 // and the rounded rest, which together are exact to 2^-18: nothing is rounded to one bfloat16 that is not
 // stored.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include "kernels/attention_paths.h"
-#include "kernels/device.cuh"
+#include "kernels/tensor_core.cuh"
 
 namespace ballast::kernels::tensor {
 
@@ -23,29 +19,6 @@ constexpr int kRowsOfWarp = 16;
 constexpr int kRows = kWarps * kRowsOfWarp;  // rows of a block
 constexpr float kLog2E = 1.44269504088896340736f;
 constexpr float kLn2 = 0.69314718055994530942f;
-
-// The 16 x 16 left operand, and the 16 x 8 right one.
-struct Left {
-  uint32_t r[4];
-};
-struct Right {
-  uint32_t r[2];
-};
-// 16 x 8 sums: rows g, columns 2t and 2t + 1; then rows g + 8.
-struct Sums {
-  float v[4];
-};
-
-__device__ inline void MultiplyAdd(const Left& a, const Right& b, Sums& sums) {
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};"
-      : "+f"(sums.v[0]), "+f"(sums.v[1]), "+f"(sums.v[2]), "+f"(sums.v[3])
-      : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b.r[0]), "r"(b.r[1]));
-}
-
-__device__ inline uint32_t SharedAddress(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
 
 // `kHeight` rows of a head in shared memory, kColumns wide, zeros beyond the head and the sequence. Rows are
 // 16 bytes apart modulo 128, so that 8 rows at one column lie in different banks.
@@ -67,9 +40,7 @@ struct Tile {
       const __nv_bfloat16* source = from + (first + row) * row_stride + column;
       const int here = first + row < length ? min(max(head_size - column, 0), 8) : 0;
       if (vectors) {
-        // Of the 16 bytes written, those that are not read are zero.
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(SharedAddress(to)),
-                     "l"(here > 0 ? source : from), "r"(here * 2));
+        CopyVector(to, here > 0 ? source : from, here * 2);
       } else {
         for (int i = 0; i < 8; ++i) to[i] = i < here ? source[i] : __nv_bfloat16(0.0f);
       }
@@ -80,36 +51,24 @@ struct Tile {
   __device__ Left AsLeft(int row, int column) const {
     const int lane = threadIdx.x % kWarp;
     Left a;
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(a.r[0]), "=r"(a.r[1]), "=r"(a.r[2]), "=r"(a.r[3])
-                 : "r"(SharedAddress(data + (row + lane % 16) * kStride + column + lane / 16 * 8)));
+    LoadMatrices(data + (row + lane % 16) * kStride + column + lane / 16 * 8, a.r[0], a.r[1], a.r[2], a.r[3]);
     return a;
   }
   // The transpose of rows row..row + 16 and columns column..column + 16 as two right operands: for rows row..
   // and row + 8...
   __device__ void AsRightTransposed(int row, int column, Right (&b)[2]) const {
     const int lane = threadIdx.x % kWarp;
-    asm volatile(
-        "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-        : "=r"(b[0].r[0]), "=r"(b[0].r[1]), "=r"(b[1].r[0]), "=r"(b[1].r[1])
-        : "r"(SharedAddress(data + (row + lane % 8 + lane / 16 * 8) * kStride + column + lane / 8 % 2 * 8)));
+    LoadMatrices(data + (row + lane % 8 + lane / 16 * 8) * kStride + column + lane / 8 % 2 * 8, b[0].r[0],
+                 b[0].r[1], b[1].r[0], b[1].r[1]);
   }
   // Rows row..row + 16 and columns column..column + 16 as two right operands: for columns column.. and column
   // + 8...
   __device__ void AsRight(int row, int column, Right (&b)[2]) const {
     const int lane = threadIdx.x % kWarp;
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(b[0].r[0]), "=r"(b[0].r[1]), "=r"(b[1].r[0]), "=r"(b[1].r[1])
-                 : "r"(SharedAddress(data + (row + lane % 16) * kStride + column + lane / 16 * 8)));
+    LoadTransposedMatrices(data + (row + lane % 16) * kStride + column + lane / 16 * 8, b[0].r[0], b[0].r[1],
+                           b[1].r[0], b[1].r[1]);
   }
 };
-
-__device__ inline void CommitLoads() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-// Until at most kPending of the last committed groups are under way.
-template <int kPending>
-__device__ inline void WaitForLoads() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
-}
 
 // sums[n] += (16 rows of `left` from `row`) (rows 8n.. of `right`)^T, for kTiles * 8 rows of `right`.
 template <int kTiles, int kColumns, class LeftTile, class RightTile>
@@ -128,11 +87,6 @@ __device__ inline void Dots(const LeftTile& left, int row, const RightTile& righ
       MultiplyAdd(a, b[1], sums[n + 1]);
     }
   }
-}
-
-__device__ inline uint32_t Packed(__nv_bfloat16 low, __nv_bfloat16 high) {
-  return static_cast<uint32_t>(__bfloat16_as_ushort(low)) | static_cast<uint32_t>(__bfloat16_as_ushort(high))
-                                                                << 16;
 }
 
 // Two neighbouring 16 x 8 tiles of floats as a 16 x 16 left operand: the rounded values and the rounded

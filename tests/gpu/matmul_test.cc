@@ -55,11 +55,18 @@ TEST_P(Matmul, AgreesForEveryTransposition) {
   }
 }
 
-// Ragged groups, as of experts: products side by side have the bits that they have alone.
-TEST_P(Matmul, ABatchHasTheBitsOfItsProducts) {
-  const int64_t n = 72, k = 40;
-  const std::vector<int64_t> rows = {1, 33, 0, 300, 17, 64, 5, 129};
+// Ragged groups, as of experts: a product has the same bits in every batch, also as the only one of it.
+class Batches : public Matmul {
+ protected:
+  void ExpectSameBitsAlone(int64_t n, int64_t k, const std::vector<int64_t>& rows);
+};
+BALLAST_BOTH_TYPES(Batches);
+
+void Batches::ExpectSameBitsAlone(int64_t n, int64_t k, const std::vector<int64_t>& rows) {
+  Forget();
+  SCOPED_TRACE(absl::StrCat(n, " x ", k));
   std::vector<Tensor*> batched, alone;
+  std::vector<std::vector<double>> weights;  // before their gradients are added
   struct Group {
     Tensor &a, &b, &pull;
   };
@@ -71,6 +78,7 @@ TEST_P(Matmul, ABatchHasTheBitsOfItsProducts) {
       outs->push_back(&Poisoned(r, k));
       Tensor& gradient = Random(n, k);
       if (outs == &alone) gradient.values = batched[outs->size()]->values;
+      if (outs == &batched) weights.push_back(gradient.values);
       outs->push_back(&gradient);
     }
   }
@@ -81,16 +89,34 @@ TEST_P(Matmul, ABatchHasTheBitsOfItsProducts) {
       tasks.push_back({MatmulKind::kNT, side(a), side(b), side(*batched[3 * i])});
       tasks.push_back({MatmulKind::kNN, side(pull), side(b), side(*batched[3 * i + 1])});
       tasks.push_back({MatmulKind::kTN, side(pull), side(a), side(*batched[3 * i + 2]), true});
-      side.backend.MatmulNT(side.stream, side(a), side(b), side(*alone[3 * i]), false);
-      side.backend.MatmulNN(side.stream, side(pull), side(b), side(*alone[3 * i + 1]), false);
-      side.backend.MatmulTN(side.stream, side(pull), side(a), side(*alone[3 * i + 2]), true);
     }
     side.backend.MatmulBatch(side.stream, tasks);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      for (size_t j = 3 * i; j < 3 * i + 3; ++j) {
+        MatmulTask task = tasks[j];
+        task.c = side(*alone[j]);
+        side.backend.MatmulBatch(side.stream, {&task, 1});
+      }
+    }
   });
   for (size_t i = 0; i < batched.size(); ++i) {
     EXPECT_EQ(batched[i]->found, alone[i]->found) << "product " << i << ", seed " << seed_;
   }
-  for (size_t i = 0; i < batched.size(); i += 3) ExpectNear(*batched[i], 0, SumTolerance(k), "product");
+  for (size_t i = 0; i < batched.size(); i += 3) {
+    ExpectNear(*batched[i], 0, SumTolerance(k), "product");
+    ExpectNear(*batched[i + 1], 0, SumTolerance(n), "input gradient");
+    ExpectAccumulated(*batched[i + 2], weights[i / 3], rows[i / 3]);
+  }
+}
+
+TEST_P(Batches, HaveTheBitsOfTheirProducts) {
+  ExpectSameBitsAlone(72, 40, {1, 33, 0, 300, 17, 64, 5, 129});
+  ExpectSameBitsAlone(136, 264, {128, 0, 2, 127, 257});
+  ExpectSameBitsAlone(768, 512, {256, 100, 1, 0, 300});
+  // Widths that the launch for many does not take.
+  ExpectSameBitsAlone(36, 22, {5, 0, 70});
+  // More products than one launch holds.
+  ExpectSameBitsAlone(16, 8, std::vector<int64_t>(200, 9));
 }
 
 // Matrices lie inside larger buffers: at row offsets of odd widths, and beside parameters of odd sizes.

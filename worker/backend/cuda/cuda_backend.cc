@@ -95,7 +95,7 @@ class CudaBackend final : public Backend {
     for (const MatmulTask& task : tasks)
       products.push_back({ShapeOf(task), task.a.data, task.b.data, task.c.data});
     CudaStream& on = On(stream);
-    on.matmul().RunSideBySide(products, on.get());
+    on.matmul().RunBatch(products, on.get());
   }
 
   void EmbeddingForward(Stream& stream, const int32_t* ids, Matrix table, Matrix out) override {

@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/device_error.h"
 #include "kernels/check.h"
+#include "kernels/grouped_gemm.h"
 #include "worker/backend/backend.h"
 
 namespace ballast {
@@ -88,6 +90,19 @@ MatrixShape ShapeOfA(const MatmulShape& s) {
 }
 MatrixShape ShapeOfB(const MatmulShape& s) {
   return s.transpose_b ? MatrixShape{s.n, s.k} : MatrixShape{s.k, s.n};
+}
+
+// Multiplications of one product, up to which the host takes longer to launch it than the device to carry it
+// out.
+constexpr int64_t kTogetherMax = int64_t{1} << 30;
+
+// Whether a product of a batch is one of many in a launch: by its shape alone, as its bits depend on it. Not
+// those that sum over rows, as gradients of weights do: they have the more output the fewer rows they sum
+// over.
+bool TakenTogether(const MatmulShape& s) {
+  return s.dtype == DType::kBFloat16 && s.out_dtype == DType::kBFloat16 && !s.transpose_a && !s.accumulate &&
+         s.n % kernels::kGroupedMultiple == 0 && s.k % kernels::kGroupedMultiple == 0 &&
+         s.m * s.n * s.k <= kTogetherMax;
 }
 
 // The number of rows that the product goes over: of a and c, or of a and b when it sums over them.
@@ -228,6 +243,7 @@ struct MatmulRunner::State {
   }
 
   void Run(Lane& lane, const Product& product, kernels::Stream stream);
+  void RunSideBySide(std::span<const Product> products, kernels::Stream stream);
 
   CudaMemory& memory;
   cublasLtHandle_t handle = nullptr;
@@ -288,24 +304,45 @@ void MatmulRunner::Run(const Product& product, kernels::Stream stream) {
   state_->Run(state_->main, product, stream);
 }
 
-void MatmulRunner::RunSideBySide(std::span<const Product> products, kernels::Stream stream) {
-  State& state = *state_;
+void MatmulRunner::State::RunSideBySide(std::span<const Product> products, kernels::Stream stream) {
   if (products.size() < 2) {
-    for (const Product& product : products) state.Run(state.main, product, stream);
+    for (const Product& product : products) Run(main, product, stream);
     return;
   }
-  state.MakeSideLanes();
+  MakeSideLanes();
   const size_t lanes = std::min(kLanes, products.size());
-  BALLAST_CUDA_CHECK(cudaEventRecord(state.forked, stream));
-  for (size_t i = 0; i < lanes; ++i)
-    BALLAST_CUDA_CHECK(cudaStreamWaitEvent(state.side[i].stream, state.forked));
+  BALLAST_CUDA_CHECK(cudaEventRecord(forked, stream));
+  for (size_t i = 0; i < lanes; ++i) BALLAST_CUDA_CHECK(cudaStreamWaitEvent(side[i].stream, forked));
   for (size_t i = 0; i < products.size(); ++i) {
-    State::Lane& lane = state.side[i % lanes];
-    state.Run(lane, products[i], lane.stream);
+    Lane& lane = side[i % lanes];
+    Run(lane, products[i], lane.stream);
   }
   for (size_t i = 0; i < lanes; ++i) {
-    BALLAST_CUDA_CHECK(cudaEventRecord(state.side[i].done, state.side[i].stream));
-    BALLAST_CUDA_CHECK(cudaStreamWaitEvent(stream, state.side[i].done));
+    BALLAST_CUDA_CHECK(cudaEventRecord(side[i].done, side[i].stream));
+    BALLAST_CUDA_CHECK(cudaStreamWaitEvent(stream, side[i].done));
+  }
+}
+
+void MatmulRunner::RunBatch(std::span<const Product> products, kernels::Stream stream) {
+  std::vector<Product> others;
+  // What one launch has in common.
+  using Key = std::tuple<kernels::GroupedKind, int64_t, int64_t>;
+  std::map<Key, std::vector<kernels::GroupedTask>> launches;
+  for (const Product& product : products) {
+    const auto& [shape, a, b, c] = product;
+    if (!TakenTogether(shape)) {
+      others.push_back(product);
+      continue;
+    }
+    const auto kind = shape.transpose_b ? kernels::GroupedKind::kNT : kernels::GroupedKind::kNN;
+    launches[{kind, shape.n, shape.k}].push_back({static_cast<const kernels::BFloat16*>(a),
+                                                  static_cast<const kernels::BFloat16*>(b),
+                                                  static_cast<kernels::BFloat16*>(c), shape.m});
+  }
+  state_->RunSideBySide(others, stream);
+  for (const auto& [key, tasks] : launches) {
+    const auto& [kind, n, k] = key;
+    kernels::GroupedGemm(kind, n, k, tasks, stream);
   }
 }
 

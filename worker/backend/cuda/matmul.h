@@ -1,4 +1,4 @@
-// Matrix products of the CUDA backend: cuBLASLt.
+// Matrix products of the CUDA backend: cuBLASLt, and one launch for the many small products of a batch.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +44,10 @@ class MatmulRunner {
   ~MatmulRunner();
 
   void Run(const Product& product, kernels::Stream stream);
-  // Independent products, on several streams between what is before and behind them on `stream`.
-  void RunSideBySide(std::span<const Product> products, kernels::Stream stream);
+  // Independent products between what is before and behind them on `stream`: small ones in one launch
+  // (kernels/grouped_gemm.h), the others on several streams. A product has the same bits in every batch; by
+  // itself (Run) it may have others.
+  void RunBatch(std::span<const Product> products, kernels::Stream stream);
 
  private:
   struct State;
