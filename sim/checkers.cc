@@ -162,7 +162,11 @@ void Checkers::OnStoreSetBack() {
 void Checkers::OnStored(const Transaction& transaction) {
   for (const RecordWrite& write : transaction.writes) {
     if (const auto* generation = std::get_if<GenerationRecord>(&write)) {
-      if (generation->retained.value() > 0) rolled_forward_.insert(generation->generation);
+      if (generation->retained.value() > 0) {
+        rolled_forward_.insert(generation->generation);
+        if (generation->start_step.value() > config_.training.steps)
+          behind_last_.insert(generation->generation);
+      }
       const bool died = std::any_of(generation->members.begin(), generation->members.end(),
                                     [this](const Member& m) { return dead_.count(m.incarnation) > 0; });
       std::set<WorkerId>& members = members_[generation->generation];

@@ -68,6 +68,7 @@ class Checkers {
 
   // Generations that went on with what their ranks held, and ranks that had to finish a step first.
   int64_t rolled_forward() const { return static_cast<int64_t>(rolled_forward_.size()); }
+  int64_t behind_last() const { return static_cast<int64_t>(behind_last_.size()); }
   int64_t own_updates() const { return own_updates_; }
   void OnOwnUpdate() { ++own_updates_; }
 
@@ -106,6 +107,7 @@ class Checkers {
   std::set<Generation> losses_;
   std::map<Generation, Step> applied_;  // the highest, of any rank
   std::set<Generation> rolled_forward_;
+  std::set<Generation> behind_last_;  // of those, behind the job's last step
   int64_t own_updates_ = 0;
   std::map<Generation, std::set<WorkerId>> members_;  // as the store has them
   std::set<Incarnation> dead_;

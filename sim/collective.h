@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,10 @@ class Collective {
   void Send(Step step, BlockId block, Step state) { moving_[{step, block}] = state; }
   std::optional<Step> Take(Step step, BlockId block);
 
+  // The rank is through with all its steps.
+  void Leave(Rank rank) { left_.insert(rank); }
+  bool AllLeave() const { return static_cast<int>(left_.size()) == ranks_; }
+
  private:
   const int ranks_;
   const std::function<void(Step)> complete_;
@@ -44,6 +49,7 @@ class Collective {
   std::map<Step, std::vector<StepHeader>> tables_;
   std::map<Step, int> rows_;
   std::map<std::pair<Step, BlockId>, Step> moving_;
+  std::set<Rank> left_;
 };
 
 }  // namespace ballast::sim

@@ -54,10 +54,10 @@ std::string Summary(uint64_t seeds, uint64_t failed, const SimulationResult& sum
       ",\"step_us_mean\":", mean(figures.steps_us, figures.steps), ",\"switches\":", figures.switches,
       ",\"switch_step_us_mean\":", mean(figures.switches_us, figures.switches),
       ",\"switch_step_us_max\":", figures.switch_us_max, ",\"generations\":", sums.generations,
-      ",\"rolled_forward\":", sums.rolled_forward, ",\"own_updates\":", sums.own_updates,
-      ",\"resumed\":", sums.resumed, ",\"routed_layers\":", sums.routes.layers,
-      ",\"assignments\":", sums.routes.assignments, ",\"assignments_travelled\":", sums.routes.travelled,
-      ",\"recoveries\":", figures.recoveries,
+      ",\"rolled_forward\":", sums.rolled_forward, ",\"behind_last\":", sums.behind_last,
+      ",\"own_updates\":", sums.own_updates, ",\"resumed\":", sums.resumed,
+      ",\"routed_layers\":", sums.routes.layers, ",\"assignments\":", sums.routes.assignments,
+      ",\"assignments_travelled\":", sums.routes.travelled, ",\"recoveries\":", figures.recoveries,
       ",\"recovery_us_mean\":", mean(figures.recoveries_us, figures.recoveries),
       ",\"recovery_us_max\":", figures.recovery_us_max, "}\n");
 }
@@ -70,6 +70,7 @@ int RunSeeds(uint64_t first, uint64_t last, SimulationOptions options) {
     const SimulationResult result = Simulate(options);
     sums.generations += result.generations;
     sums.rolled_forward += result.rolled_forward;
+    sums.behind_last += result.behind_last;
     sums.own_updates += result.own_updates;
     sums.resumed += result.resumed;
     sums.routes.Add(result.routes);

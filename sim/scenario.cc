@@ -78,6 +78,8 @@ Scenario ScenarioOf(uint64_t seed) {
   Rng resumes(HashSeed({seed, 6}));
   s.resume = s.checkpoint_every > 0 && resumes.Chance(0.25);
   s.stop = s.stop || s.resume;
+  Rng ends(HashSeed({seed, 8}));
+  if (!s.stop && ends.Chance(s.hang_up_us > 0 ? 0.3 : 0.1)) s.steps = ends.Between(15, 60);
   return s;
 }
 
@@ -91,6 +93,7 @@ Scenario ResumedScenario(const Scenario& before, uint64_t seed) {
   s.faults_us = 3'000'000;
   s.older_store = 0;
   s.resume = false;
+  s.steps = 0;
   return s;
 }
 
@@ -109,7 +112,7 @@ std::shared_ptr<const JobConfig> JobOf(const Scenario& s) {
   job->data.sources = {DataSource{"text", "text"}};
   job->data.mixture = {MixturePhase{Step(1), {1.0}}};
   job->data.sequence_length = 8;
-  job->training.steps = 1'000'000;  // no run comes near
+  job->training.steps = s.steps > 0 ? s.steps : 1'000'000;
   job->training.global_batch_sequences = s.ranks();
   job->training.microbatch_sequences = 1;
   job->placement.ranks = s.ranks();
@@ -134,7 +137,8 @@ std::string Scenario::ToString() const {
       "duplicate %.3f, "
       "reset %.3f, crash %.3f, pause %.3f of %d us, unknown %.3f, refuse %.3f, staging %d us, restart %d us, "
       "push %d us, "
-      "not before %.1f, planner %d, stop %d, ranks min %d, checkpoint every %d (write %d us), trouble of a "
+      "not before %.1f, planner %d, stop %d, steps %d, ranks min %d, checkpoint every %d (write %d us), "
+      "trouble of a "
       "worker "
       "every %d us (kill %.2f, pause %.2f, cut off %.2f, partition %.2f), hang up every %d us, quiet %d, "
       "drain every %d us, "
@@ -142,7 +146,7 @@ std::string Scenario::ToString() const {
       "faults end at %d us",
       workers, ranks_per_worker, step_us_max, apply_us_max, latency_us_max, store_us_max, in_order, late,
       duplicate, reset, crash, pause, pause_us_max, unknown, refuse, staging_deadline_us, restart_us_max,
-      push_us_max, not_before, planner, stop, ranks_min, checkpoint_every, write_us_max, lose_us, kill,
+      push_us_max, not_before, planner, stop, steps, ranks_min, checkpoint_every, write_us_max, lose_us, kill,
       pause_worker, cut_off, partition, hang_up_us, quiet, drain_us, older_store, resume, faults_us);
 }
 

@@ -34,6 +34,7 @@ struct Scenario {
   double not_before = 0;            // share of pushes that set not_before_step
   bool planner = false;             // the planner is on as well
   bool stop = false;                // the operator stops the job in the end
+  int64_t steps = 0;                // of the job; 0 = more than any run comes near
   // Membership.
   int ranks_min = 2;
   int64_t checkpoint_every = 0;  // steps

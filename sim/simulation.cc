@@ -57,6 +57,7 @@ void RunOne(World& world, SimulationResult& result) {
       result.generations -= world.resume->highest.value();
   }
   result.rolled_forward += world.checkers.rolled_forward();
+  result.behind_last += world.checkers.behind_last();
   result.own_updates += world.checkers.own_updates();
   result.routes.Add(world.routes.figures());
   result.pauses.Add(world.pauses.Figures(world.store));

@@ -28,6 +28,7 @@ struct SimulationResult {
   int64_t plans_active = 0;  // that became ACTIVE, without the first of a generation
   int64_t generations = 0;
   int64_t rolled_forward = 0;  // generations that went on with what their ranks held
+  int64_t behind_last = 0;     // of those, behind the job's last step
   int64_t own_updates = 0;     // ranks that had to finish a step first
   int64_t resumed = 0;         // another cluster went on with the job, and made steps
   RouteFigures routes;

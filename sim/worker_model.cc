@@ -227,7 +227,14 @@ void WorkerModel::StartRanks() {
                                            assign.start_step, world_.bugs);
     model.applied = assign.start_step.Plus(-1);
     model.version = assign.plan->stamp.version;
+    model.stop_after = Step(world_.job->training.steps);
     assign.retained.value() > 0 ? Resume(model, assign) : Load(model, assign);
+    // The generation before has made the job's last step, and perhaps no checkpoint after it.
+    if (assign.retained.value() > 0 && assign.start_step > model.stop_after &&
+        !world_.job->checkpoint.path.empty()) {
+      Write(model, model.stop_after, RequestId(), model.version,
+            BlockStates(model.homes.begin(), model.homes.end()));
+    }
   }
   for (Rank rank : run_->local_ranks) CarryOut(session_->OnStarted(run, rank));
   for (size_t i = 0; epoch == epoch_ && i < ranks_.size(); ++i) MayBegin(ranks_[i]);

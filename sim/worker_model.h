@@ -65,18 +65,20 @@ class WorkerModel {
         : rank(r), fence(r, ranks, std::move(plan), start, bugs), step(start), done(start.Plus(-1)) {}
     Rank rank;
     Fence fence;
-    Step step;                      // in progress, or waiting to begin
-    bool computing = false;         // between the begin of `step` and its header
-    bool waiting = false;           // its header waits for the table before
-    Step applied;                   // the last table
-    Step done;                      // the last update and refresh
-    std::map<BlockId, Step> homes;  // state of the blocks that are at home here
-    std::map<BlockId, Step> moved;  // of those that have moved away behind `done`
-    std::set<Step> tables;          // ready to be applied, in order
-    PlanVersion version;            // of the step before
-    std::optional<Step> stop_after;
-    bool drain = false;                     // the stop is a drain
+    Step step;                              // in progress, or waiting to begin
+    bool computing = false;                 // between the begin of `step` and its header
+    bool waiting = false;                   // its header waits for the table before
+    Step applied;                           // the last table
+    Step done;                              // the last update and refresh
+    std::map<BlockId, Step> homes;          // state of the blocks that are at home here
+    std::map<BlockId, Step> moved;          // of those that have moved away behind `done`
+    std::set<Step> tables;                  // ready to be applied, in order
+    PlanVersion version;                    // of the step before
+    Step stop_after;                        // the job's last step, or one that was asked for
+    bool stopped = false;                   // by a request
+    bool drain = false;                     // the same, to go on elsewhere
     std::map<Step, RequestId> checkpoints;  // asked for after these steps
+    bool through = false;                   // with its steps
     bool finished = false;
   };
 
@@ -100,12 +102,15 @@ class WorkerModel {
   void LosePeer(Rank peer, const std::string& detail);
 
   void MayBegin(RankModel& rank);
+  void Finish(RankModel& rank);
   // Of the step that begins with `plan`.
   void CheckRoute(const RankModel& rank, const PlanPtr& plan);
   void PutHeader(RankModel& rank);
   void ApplyTables(RankModel& rank);
   // Everything of `step` that comes behind its table: update, refresh, and a checkpoint when one is due.
   void Complete(RankModel& rank, Step step);
+  // The rank's part of the checkpoint after `step`; a thread of its own writes it.
+  void Write(const RankModel& rank, Step step, RequestId request, PlanVersion plan, BlockStates blocks);
   void Publish(const PublishCheckpoint& message);
   void Report(const RankModel& rank);
   void Check() { world_.checkers.OnSession(WorkerId(name()), *session_); }

@@ -10,12 +10,15 @@ namespace ballast::sim {
 // A step begins when the table two steps before has been looked at: it says which plan the step has.
 void WorkerModel::MayBegin(RankModel& rank) {
   if (rank.computing || rank.finished || rank.applied < rank.step.Plus(-2)) return;
-  if (rank.stop_after.has_value() && rank.step > *rank.stop_after) {
-    if (rank.applied < *rank.stop_after) return;
-    rank.finished = true;
-    CarryOut(
-        session_->OnFinished(session_->run(), rank.rank, rank.applied, /*stopped=*/!rank.drain, rank.drain));
-    return;
+  if (rank.step > rank.stop_after) {
+    if (rank.applied < rank.stop_after || rank.through) return;
+    rank.through = true;
+    // An evaluation, and the last checkpoint.
+    return LaterInRun(1 + world_.UpTo(world_.scenario.step_us_max + world_.scenario.write_us_max),
+                      [this, &rank] {
+                        around_.collective(run_->assign).Leave(rank.rank);
+                        Finish(rank);
+                      });
   }
   const PlanPtr& plan = rank.fence.PlanFor(rank.step);
   world_.checkers.OnStep(KeyOf(run_->assign), rank.rank, rank.step, plan);
@@ -31,6 +34,17 @@ void WorkerModel::MayBegin(RankModel& rank) {
   rank.computing = true;
   const Micros most = world_.scenario.step_us_max;
   LaterInRun(most / 2 + world_.UpTo(most / 2), [this, &rank] { PutHeader(rank); });
+}
+
+// The ranks leave together: who has ended knows that all are through with their steps.
+void WorkerModel::Finish(RankModel& rank) {
+  if (!around_.collective(run_->assign).AllLeave()) {
+    return LaterInRun(1 + world_.UpTo(20'000), [this, &rank] { Finish(rank); });
+  }
+  rank.finished = true;
+  // Nothing is kept of a job that goes on nowhere.
+  if (!rank.drain) session_->OnReleased(session_->run(), rank.rank);
+  CarryOut(session_->OnFinished(session_->run(), rank.rank, rank.applied, rank.stopped, rank.drain));
 }
 
 void WorkerModel::CheckRoute(const RankModel& rank, const PlanPtr& plan) {
@@ -103,8 +117,11 @@ void WorkerModel::ApplyTables(RankModel& rank) {
       CarryOut(session_->OnDecided(session_->run(), rank.rank, *decision->decided, decision->switch_step));
     }
     if (decision->request_kind == RequestKind::kStop || decision->request_kind == RequestKind::kDrain) {
-      rank.stop_after = decision->request_step;
-      rank.drain = decision->request_kind == RequestKind::kDrain;
+      const Step last(world_.job->training.steps);
+      const bool drain = decision->request_kind == RequestKind::kDrain;
+      rank.stop_after = std::min(decision->request_step, last);
+      rank.stopped = !drain && decision->request_step <= last;
+      rank.drain = drain && decision->request_step < last;
     }
     if (decision->request_kind == RequestKind::kCheckpoint) {
       rank.checkpoints[decision->request_step] = decision->request;
@@ -150,14 +167,18 @@ void WorkerModel::Complete(RankModel& rank, Step step) {
   const bool last = rank.stop_after == step;
   if (config.path.empty() || !(due || last || asked != rank.checkpoints.end())) return;
   const RequestId request = asked == rank.checkpoints.end() ? RequestId() : asked->second;
-  // A thread of its own writes; what it writes was copied now.
+  Write(rank, step, request, rank.fence.PlanFor(step.Next())->stamp.version, std::move(updated));
+}
+
+// What is written was copied now.
+void WorkerModel::Write(const RankModel& rank, Step step, RequestId request, PlanVersion plan,
+                        BlockStates blocks) {
   const Generation generation = session_->run().generation;
-  const PlanVersion plan = rank.fence.PlanFor(step.Next())->stamp.version;
   Later(1 + world_.UpTo(world_.scenario.write_us_max),
         [this, run = session_->run(), generation, step, request, plan, self = rank.rank,
-         updated = std::move(updated)] {
+         blocks = std::move(blocks)] {
           StoredCheckpoint& stored = world_.disk.Of(generation, step);
-          stored.blocks.insert(updated.begin(), updated.end());
+          stored.blocks.insert(blocks.begin(), blocks.end());
           const CheckpointFile file{absl::StrCat("rank-", self.value()), 1, std::string(64, '0')};
           CarryOut(session_->OnCheckpointWritten(
               run, self, WrittenCheckpoint{.step = step, .plan = plan, .request = request, .files = {file}}));
