@@ -57,7 +57,8 @@ inline constexpr MetricInfo kPlanStates{
     .labels = {"ballast_job", "state"},
     .help =
         "Plans that reached a state since this coordinator runs: proposed, committed, active, aborted, "
-        "rejected (aborted because a worker refused it)."};
+        "rejected (aborted because a worker refused it), superseded (a newer one came, or its generation "
+        "ended)."};
 inline constexpr MetricInfo kPlanStaging{
     .name = "ballast_plan_staging_seconds",
     .type = MetricType::kHistogram,
