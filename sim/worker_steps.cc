@@ -42,8 +42,6 @@ void WorkerModel::Finish(RankModel& rank) {
     return LaterInRun(1 + world_.UpTo(20'000), [this, &rank] { Finish(rank); });
   }
   rank.finished = true;
-  // Nothing is kept of a job that goes on nowhere.
-  if (!rank.drain) session_->OnReleased(session_->run(), rank.rank);
   CarryOut(session_->OnFinished(session_->run(), rank.rank, rank.applied, rank.stopped, rank.drain));
 }
 

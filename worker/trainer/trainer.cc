@@ -74,7 +74,8 @@ TrainResult Trainer::Run() {
     // All ranks end here, at the same step.
     absl::Status farewell = Farewell(parts_.communicator, *stream_, Deadline());
     if (result.status.ok()) result.status = farewell;
-    result.resumable = result.drained || (!farewell.ok() && !failed_together_);
+    // Also when it has left in peace: another rank's farewell may have been torn.
+    result.resumable = !failed_together_;
   } else {
     result.resumable = true;
     parts_.communicator.Abort(absl::StrCat("rank ", self_.value(), ": ", result.status.ToString()));

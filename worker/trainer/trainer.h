@@ -47,7 +47,7 @@ struct TrainResult {
   Step last_step;  // last completed
   bool stopped = false;
   bool drained = false;  // ended by a drain: the job goes on elsewhere
-  // The job may go on from what this rank holds: it was drained, or others interrupted it.
+  // The job may go on from what this rank holds: always, but when a step failed on all ranks alike.
   bool resumable = false;
 };
 
