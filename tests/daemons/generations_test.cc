@@ -172,13 +172,13 @@ TEST_F(Generations, WhatRanksLeaveIsThereForTheNextGenerationAlone) {
   EXPECT_EQ(taken, 4) << "the second and the third";
 }
 
-// The second generation is aborted while the first one is still leaving; what that left is there for the
-// third.
+// The second generation and the third are aborted while the first one is still leaving; what that left is
+// there for the fourth.
 TEST_F(Generations, AGenerationThatIsOverInTheQueueLeavesWhatItWasToGoOnWith) {
   std::atomic<bool> leaving{false}, may_leave{false};
   std::atomic<int> taken{0};
   Begin([&](RankContext& context, Communicator& communicator) -> absl::StatusOr<RankResult> {
-    if (context.retained != nullptr && context.assign->stamp.generation == Generation(3)) ++taken;
+    if (context.retained != nullptr && context.assign->stamp.generation == Generation(4)) ++taken;
     absl::Status status = WaitForOther(context, communicator);
     if (context.assign->stamp.generation == Generation(1)) {
       leaving = true;
@@ -197,9 +197,13 @@ TEST_F(Generations, AGenerationThatIsOverInTheQueueLeavesWhatItWasToGoOnWith) {
   Assign(Generation(2), Generation(1));
   abort(2);
   Assign(Generation(3), Generation(2));
-  may_leave = true;
-  ASSERT_TRUE(AwaitOutgoing<Started>(host_).has_value());
   abort(3);
+  Assign(Generation(4), Generation(3));
+  may_leave = true;
+  const std::optional<Started> started = AwaitOutgoing<Started>(host_);
+  ASSERT_TRUE(started.has_value());
+  EXPECT_EQ(started->stamp.generation, Generation(4));
+  abort(4);
   manager_->Shutdown("the test is over");
   EXPECT_EQ(taken, 2);
 }
