@@ -1,11 +1,16 @@
-// The daemon of rank 0 loses the coordinator: the others are heard, and nothing that it had to say is lost.
+// The daemon of rank 0 loses the coordinator: it is shown as unobserved, the others are heard, and nothing
+// that it had to say is lost.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
+#include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/plan_edits.h"
@@ -15,8 +20,40 @@
 namespace ballast {
 namespace {
 
+using testing::ElementsAre;
+using testing::IsEmpty;
+
 auto AtStep(int64_t step) {
   return [step](const v1::JobStatus& job) { return job.step() >= step; };
+}
+
+// What the job's event log says of its members behind the first assignment, in the order of time.
+std::vector<std::string> MemberEvents(Cluster& cluster) {
+  v1::ListEventsRequest request;
+  v1::ListEventsResponse response;
+  request.set_job("demo");
+  EXPECT_TRUE(cluster.control().ListEvents(Cluster::Within(10).get(), request, &response).ok());
+  std::vector<std::string> texts;
+  for (const v1::LoggedEvent& event : response.events())
+    if (event.kind() == v1::EVENT_KIND_MEMBER && !absl::StartsWith(event.text(), "generation 1: "))
+      texts.push_back(event.text());
+  return texts;
+}
+
+// They are told when the coordinator looks at the members next, so up to some steps later.
+bool WaitForMemberEvents(Cluster& cluster, size_t count) {
+  return cluster.WaitForJob("demo", 10,
+                            [&](const v1::JobStatus&) { return MemberEvents(cluster).size() >= count; });
+}
+
+// The workers that are not attached, all of which still belong to the job.
+std::vector<std::string> Detached(Cluster& cluster) {
+  std::vector<std::string> names;
+  for (const v1::WorkerStatus& worker : cluster.Workers()) {
+    EXPECT_EQ(worker.job(), "demo") << worker.ShortDebugString();
+    if (!worker.attached()) names.push_back(worker.name());
+  }
+  return names;
 }
 
 // What `ballastctl job watch -o json` has shown so far: step -> loss; fails on a step that is shown twice.
@@ -52,9 +89,17 @@ TEST(DetachedWorker, WithoutRankZerosDaemonTheJobIsWatchedAndPlanned) {
   const int64_t cut = cluster.Job("demo")->step();
   ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(cut + kStepsCut)))
       << "without rank 0's daemon nobody says what happens";
-  const int64_t seen = cluster.Job("demo")->step();
+  ASSERT_TRUE(WaitForMemberEvents(cluster, 1));
+  const v1::JobStatus meanwhile = cluster.Job("demo").value();
+  const int64_t seen = meanwhile.step();
+  EXPECT_EQ(meanwhile.state(), v1::JOB_STATE_RUNNING) << meanwhile.reason();
+  EXPECT_EQ(meanwhile.workers_size(), 2) << "it is unobserved, not lost";
+  EXPECT_THAT(Detached(cluster), ElementsAre("w0"));
+  EXPECT_THAT(MemberEvents(cluster), ElementsAre("detached, unobserved from here on: w0"));
   proxy.Mend();
   ASSERT_TRUE(cluster.WaitForWorkers(2, 20));
+  EXPECT_THAT(Detached(cluster), IsEmpty());
+  ASSERT_TRUE(WaitForMemberEvents(cluster, 2));
 
   // The switch needs all daemons: it is decided after the mending, on steps that were reported meanwhile.
   absl::StatusOr<v1::PushPlanResponse> pushed =
@@ -68,6 +113,9 @@ TEST(DetachedWorker, WithoutRankZerosDaemonTheJobIsWatchedAndPlanned) {
   ASSERT_TRUE(cluster.WaitForJob("demo", 60, IsFinal));
   v1::JobStatus status = cluster.Job("demo").value();
   EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  EXPECT_EQ(status.generation(), 1);
+  EXPECT_THAT(MemberEvents(cluster),
+              ElementsAre("detached, unobserved from here on: w0", "attached again: w0"));
 
   EXPECT_EQ(watch.Wait(20), 0) << watch.Output();
   const std::map<int64_t, double> shown = Watched(watch);
