@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tests/e2e/ballastctl.h"
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/elastic_job.h"
@@ -24,14 +25,18 @@ int64_t UnixMs() {
       .count();
 }
 
-// Seconds from `since_unix_ms` to the coordinator's event that the generation is over.
-double NoticedAfter(Cluster& cluster, int64_t since_unix_ms) {
+std::vector<v1::LoggedEvent> Events(Cluster& cluster, int64_t since_unix_ms = 0) {
   v1::ListEventsRequest request;
   v1::ListEventsResponse response;
   request.set_job("demo");
   request.set_since_unix_ms(since_unix_ms);
   EXPECT_TRUE(cluster.control().ListEvents(Cluster::Within(10).get(), request, &response).ok());
-  for (const v1::LoggedEvent& event : response.events()) {
+  return {response.events().begin(), response.events().end()};
+}
+
+// Seconds from `since_unix_ms` to the coordinator's event that the generation is over.
+double NoticedAfter(Cluster& cluster, int64_t since_unix_ms) {
+  for (const v1::LoggedEvent& event : Events(cluster, since_unix_ms)) {
     if (event.kind() == v1::EVENT_KIND_RECOVERY)
       return 1e-3 * static_cast<double>(event.unix_ms() - since_unix_ms);
   }
@@ -221,8 +226,7 @@ TEST(Drain, AnAbortThatNobodyDiedOfCostsNoStep) {
   ASSERT_TRUE(noticed);
   ASSERT_TRUE(cluster.WaitForJob("demo", 30, InGeneration(3)));
   EXPECT_EQ(cluster.Job("demo")->workers_size(), 3) << "the drain was carried out";
-  const auto plans = cluster.Plan("demo", 2);
-  EXPECT_GT(plans->plan().not_before_step(), 20) << "on four workers, with what they held";
+  EXPECT_GT(cluster.Plan("demo", 2)->plan().not_before_step(), 20) << "on four workers, with what they held";
   ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
   const v1::JobStatus status = cluster.Job("demo").value();
   EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
@@ -234,15 +238,69 @@ TEST(Drain, AnAbortThatNobodyDiedOfCostsNoStep) {
 
 // The step that `generation` ended with, as the coordinator's event says; -1 when there is none.
 int64_t LastStepOf(Cluster& cluster, int64_t generation) {
-  v1::ListEventsRequest request;
-  v1::ListEventsResponse response;
-  request.set_job("demo");
-  EXPECT_TRUE(cluster.control().ListEvents(Cluster::Within(10).get(), request, &response).ok());
-  for (const v1::LoggedEvent& event : response.events()) {
+  for (const v1::LoggedEvent& event : Events(cluster)) {
     if (absl::StartsWith(event.text(), absl::StrCat("generation ", generation, " ends: ")))
       return event.step();
   }
   return -1;
+}
+
+// The texts of the job's events of requests and recoveries, in the order of time.
+std::vector<std::string> Changes(Cluster& cluster) {
+  std::vector<std::string> texts;
+  for (const v1::LoggedEvent& event : Events(cluster)) {
+    if (event.kind() == v1::EVENT_KIND_REQUEST || event.kind() == v1::EVENT_KIND_RECOVERY)
+      texts.push_back(event.text());
+  }
+  return texts;
+}
+
+// The same as of a drain for a worker that comes: more ranks were asked for before the Abort, and the
+// generation behind it, which goes on with what the three held, carries that out.
+TEST(ScaleOut, AnAbortThatNobodyDiedOfCostsNoStep) {
+  Cluster cluster;
+  cluster.StartCoordinator({"--scale-out-after", "0.1"});
+  cluster.StartWorkers(4);
+  v1::CordonWorkerRequest cordon;
+  v1::CordonWorkerResponse cordoned;
+  cordon.set_name("w3");
+  ASSERT_TRUE(cluster.control().CordonWorker(Cluster::Within(10).get(), cordon, &cordoned).ok());
+  JobConfig job = ElasticJob(cluster, 3, 4, kSteps);
+  job.checkpoint.every_steps = 0;  // a recovery would begin with step 1
+  ASSERT_TRUE(cluster.Submit(job).ok());
+  ASSERT_TRUE(cluster.WaitForJob("demo", 60, AtStep(20)));
+  ASSERT_EQ(cluster.Job("demo")->workers_size(), 3);
+  // No step ends from here on, so what is asked for now cannot be carried out before the Abort.
+  cluster.worker(1).Signal(SIGSTOP);
+  cordon.set_uncordon(true);
+  const grpc::Status asked = cluster.control().CordonWorker(Cluster::Within(10).get(), cordon, &cordoned);
+  const bool noticed = cluster.WaitForJob(
+      "demo", 15, [](const v1::JobStatus& status) { return status.state() == v1::JOB_STATE_RECOVERING; });
+  cluster.worker(1).Signal(SIGCONT);
+  ASSERT_TRUE(asked.ok()) << asked.error_message();
+  ASSERT_TRUE(noticed);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 30, InGeneration(3)));
+  EXPECT_EQ(cluster.Job("demo")->workers_size(), 4);
+  const std::vector<std::string> changes = Changes(cluster);
+  ASSERT_EQ(changes.size(), 3u) << absl::StrJoin(changes, "\n");
+  EXPECT_EQ(changes[0], "from 3 to 4 ranks, which are there now: the next generation follows");
+  EXPECT_TRUE(absl::StartsWith(changes[1], "generation 1 ends: ")) << changes[1];
+  EXPECT_TRUE(absl::StrContains(changes[1], " lost rank 1 of worker w1: ")) << changes[1];
+  EXPECT_TRUE(absl::StartsWith(changes[2], "generation 2 ends: all ranks have ended for a change"))
+      << changes[2];
+  // The Abort may come before the last step's report.
+  EXPECT_GT(cluster.Plan("demo", 2)->plan().not_before_step(), LastStepOf(cluster, 1));
+  const int64_t on_four = cluster.Plan("demo", 3)->plan().not_before_step();
+  EXPECT_EQ(on_four, LastStepOf(cluster, 2) + 1);
+  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  EXPECT_EQ(status.generation(), 3);
+  EXPECT_EQ(status.recent_steps_size(), kSteps);
+  ExpectUndisturbed(cluster, job, status);
+  // On three ranks the very same sums are made as by three that nothing happens to.
+  job.placement.ranks = 3;
+  ExpectSameBits(cluster, job, status, on_four - 1);
 }
 
 // What `change` does to the job: a generation that begins behind every step that was seen before. Its first
