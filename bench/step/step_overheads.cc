@@ -1,5 +1,6 @@
 // What a step pays for being watched and switched: the exchange of the step table (headers, losses, norms)
-// between two ranks on loopback, and what telemetry takes of the rank's thread and of the daemon's.
+// between two ranks on loopback, what telemetry takes of the rank's thread and of the daemon's, and steps of
+// a small model with and without link probes beside them.
 //
 //   build/bench/step_overheads
 #include <algorithm>
@@ -11,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "bench/step/probed_steps.h"
 #include "tests/worker/comm/communicator_fixture.h"
 #include "tests/worker/comm/memory_store.h"
 #include "wire/convert_session.h"
@@ -148,5 +150,6 @@ void Run() {
 
 int main() {
   ballast::Run();
+  ballast::PrintProbedSteps();
   return 0;
 }
