@@ -58,6 +58,7 @@ void Core::State::RefuseToLead(Env& env, const std::string& why) {
 
 void Core::State::On(Env& env, LeadershipWon& event) {
   term = env.term = event.term;
+  welcomed.clear();
   refusing.clear();
   jobs.clear();
   for (const JobRecord& record : event.contents.jobs) AddEntry(jobs, record, options);

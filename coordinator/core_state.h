@@ -2,7 +2,9 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "coordinator/core.h"
 #include "coordinator/env.h"
@@ -21,6 +23,7 @@ struct Core::State {
   bool ended = false;    // Exit was returned
   Term highest_seen;     // of any worker
   std::optional<ReplyToken> adopt_reply;
+  std::set<std::pair<WorkerId, Incarnation>> welcomed;  // by this process: they have heard of `term` from it
   Membership workers;
   JobTable jobs;
 

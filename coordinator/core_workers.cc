@@ -73,6 +73,10 @@ std::string Core::State::Contradiction(const Hello& hello) const {
     return absl::StrCat(who, " has seen term ", hello.highest_term.value(), ", this store knows ",
                         term.value());
   }
+  // A worker hears of a term from its leader alone: another one has had this term, on a newer store.
+  if (!adopted && hello.highest_term == term && welcomed.count({hello.worker, hello.incarnation}) == 0) {
+    return absl::StrCat(who, " has seen term ", term.value(), " of another coordinator");
+  }
   if (hello.job.empty() || adopted) return "";
   auto it = jobs.find(hello.job);
   const Generation known = it == jobs.end() ? Generation() : it->second.record.generation;
@@ -104,6 +108,7 @@ void Core::State::On(Env& env, WorkerAttached& event) {
   const WorkerEntry& worker = *workers.Find(event.hello.worker);
   env.Log(absl::StrCat("attached: ", ToString(WorkerMessage(event.hello))));
   env.Send(event.stream, Welcome{term});
+  welcomed.insert({event.hello.worker, event.hello.incarnation});
   Resync(env, worker);
 }
 
