@@ -16,7 +16,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
-#include "bench/moe_layer/case_options.h"
+#include "bench/layer_case/case_options.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/backend/plugin.h"
 

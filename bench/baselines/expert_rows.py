@@ -1,4 +1,4 @@
-"""Assignments of each expert, as bench/moe_layer/expert_rows.cc."""
+"""Assignments of each expert, as bench/layer_case/expert_rows.cc."""
 
 import math
 

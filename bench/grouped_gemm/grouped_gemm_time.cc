@@ -5,7 +5,7 @@
 //   [--samples 7]
 //                     [--device cuda|cpu]
 //
-// The groups are those of rank 0 (bench/moe_layer/expert_rows.h). Prints a JSON object per case:
+// The groups are those of rank 0 (bench/layer_case/expert_rows.h). Prints a JSON object per case:
 //   {"case", "rows", "products": {"gate_up_forward": {"ms", "tflops", "dense_tflops"}, ...}}
 // Times are medians over samples; a sample is the mean of `iterations` calls between two synchronizations.
 // Grouped and dense take turns. bench/grouped_gemm/compare.py runs it beside a baseline.
@@ -18,8 +18,8 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/status_macros.h"
-#include "bench/moe_layer/case_options.h"
-#include "bench/moe_layer/expert_rows.h"
+#include "bench/layer_case/case_options.h"
+#include "bench/layer_case/expert_rows.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/backend/plugin.h"
 

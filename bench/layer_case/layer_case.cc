@@ -1,4 +1,4 @@
-#include "bench/moe_layer/layer_case.h"
+#include "bench/layer_case/layer_case.h"
 
 #include <cmath>
 

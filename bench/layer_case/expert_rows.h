@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "bench/moe_layer/layer_case.h"
+#include "bench/layer_case/layer_case.h"
 
 namespace ballast::bench {
 

@@ -1,4 +1,4 @@
-#include "bench/moe_layer/expert_rows.h"
+#include "bench/layer_case/expert_rows.h"
 
 #include <cmath>
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "bench/moe_layer/layer_case.h"
+#include "bench/layer_case/layer_case.h"
 
 namespace ballast::bench {
 

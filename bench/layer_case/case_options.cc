@@ -1,4 +1,4 @@
-#include "bench/moe_layer/case_options.h"
+#include "bench/layer_case/case_options.h"
 
 #include <algorithm>
 #include <chrono>
