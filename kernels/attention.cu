@@ -27,11 +27,6 @@ __global__ void DeltaKernel(const AttentionSizes sizes, const T* __restrict__ ou
   if (threadIdx.x % kWarp == 0) delta[at] = sum;
 }
 
-template <class T>
-bool OnTensorCores(const AttentionSizes& sizes) {
-  return std::is_same_v<T, BFloat16> && sizes.head_size <= tensor::kHeadSizeMax;
-}
-
 }  // namespace
 
 template <class T>
@@ -40,7 +35,7 @@ void AttentionForward(const AttentionSizes& sizes, const T* q, const T* k, const
   if (sizes.queries() == 0) return;
   const Launch launch("attention_forward");
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (OnTensorCores<T>(sizes)) {
+    if (sizes.head_size <= tensor::kHeadSizeMax) {
       tensor::AttentionForward(sizes, q, k, v, out, log_sum_exp, stream);
       launch.Check();
       return;
@@ -64,7 +59,7 @@ void AttentionBackward(const AttentionSizes& sizes, const AttentionInputs<T>& in
   DeltaKernel<<<(sizes.queries() + kWarpsPerBlock - 1) / kWarpsPerBlock, kDeltaThreads, 0, stream>>>(
       sizes, in.out, in.out_gradient, delta);
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (OnTensorCores<T>(sizes)) {
+    if (sizes.head_size <= tensor::kHeadSizeMax) {
       tensor::AttentionBackward(sizes, in, delta, q_gradient, k_gradient, v_gradient, stream);
       launch.Check();
       return;

@@ -155,6 +155,17 @@ size_t WindowsFor(const ParameterLayout& layout, const std::vector<PlanPtr>& pla
 
 class OptimizerTest : public ::testing::TestWithParam<int> {};
 
+// Random plans, each a change of the one before.
+std::vector<PlanPtr> PlansInARow(Rng& rng, const ParameterLayout& layout, int ranks, int count) {
+  std::vector<PlanPtr> plans;
+  for (int i = 0; i < count; ++i) {
+    auto plan = std::make_shared<Plan>();
+    plan->body = RandomPlan(rng, layout, ranks, kSlotsPerRank, i == 0 ? nullptr : &plans.back()->body);
+    plans.push_back(std::move(plan));
+  }
+  return plans;
+}
+
 // Another random plan in every step: slots and homes move all the time, vacated slots are filled with NaN,
 // and every slot's weights are those of the reference bit for bit; memory is the formula's to the byte; a
 // step is three collectives.
@@ -264,13 +275,8 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Rng rng(HashSeed({seed, static_cast<uint64_t>(ranks)}));
-    std::vector<PlanPtr> plans;
+    const std::vector<PlanPtr> plans = PlansInARow(rng, layout, ranks, 3);
     std::vector<const PlanBody*> bodies;
-    for (int i = 0; i < 3; ++i) {
-      auto plan = std::make_shared<Plan>();
-      plan->body = RandomPlan(rng, layout, ranks, kSlotsPerRank, i == 0 ? nullptr : &plans.back()->body);
-      plans.push_back(std::move(plan));
-    }
     for (const PlanPtr& plan : plans) bodies.push_back(&plan->body);
     const MemoryShape shape{kSizes, kSlotsPerRank, WindowsFor(layout, plans)};
     ThreadCommunicatorGroup group(ranks);
@@ -322,12 +328,7 @@ TEST_P(OptimizerTest, WhatIsRetainedIsWithinTheFormula) {
   for (uint64_t seed = 1; seed <= 5; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Rng rng(HashSeed({seed, static_cast<uint64_t>(ranks)}));
-    std::vector<PlanPtr> plans;
-    for (int i = 0; i < 2; ++i) {
-      auto plan = std::make_shared<Plan>();
-      plan->body = RandomPlan(rng, layout, ranks, kSlotsPerRank, i == 0 ? nullptr : &plans.back()->body);
-      plans.push_back(std::move(plan));
-    }
+    const std::vector<PlanPtr> plans = PlansInARow(rng, layout, ranks, 2);
     const std::vector<const PlanBody*> bodies = {&plans[0]->body, &plans[1]->body};
     std::vector<std::atomic<size_t>> most(static_cast<size_t>(ranks));
     // Ends after so many of the operations table, update, refresh of the steps 1 to 5, 3 being the first
