@@ -10,15 +10,12 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <iostream>
-#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/rng.h"
-#include "base/status_macros.h"
+#include "bench/layer_case/bench_backend.h"
 #include "bench/layer_case/case_options.h"
-#include "worker/backend/cpu/cpu_backend.h"
-#include "worker/backend/plugin.h"
 
 namespace ballast::bench {
 namespace {
@@ -95,12 +92,6 @@ class Bench {
   std::vector<Buffer> buffers_;
 };
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const std::string& device) {
-  if (device == "cpu") return MakeCpuBackend(DType::kBFloat16);
-  BALLAST_ASSIGN_OR_RETURN(DevicePlugin * plugin, LoadCudaPlugin());
-  return plugin->MakeBackend(0, DType::kBFloat16, std::numeric_limits<size_t>::max());
-}
-
 int Main(int argc, char** argv) {
   Options options;
   AttentionShape& s = options.shape;
@@ -126,7 +117,7 @@ int Main(int argc, char** argv) {
               << ", which does not divide --heads " << s.heads << "\n";
     return 2;
   }
-  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(options.device);
+  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBenchBackend(options.device);
   if (!backend.ok()) {
     std::cerr << "attention_time: " << backend.status().message() << "\n";
     return 1;

@@ -12,16 +12,13 @@
 #include <algorithm>
 #include <functional>
 #include <iostream>
-#include <limits>
 #include <numeric>
 
 #include "base/check.h"
 #include "base/rng.h"
-#include "base/status_macros.h"
+#include "bench/layer_case/bench_backend.h"
 #include "bench/layer_case/case_options.h"
 #include "bench/layer_case/expert_rows.h"
-#include "worker/backend/cpu/cpu_backend.h"
-#include "worker/backend/plugin.h"
 
 namespace ballast::bench {
 namespace {
@@ -157,19 +154,13 @@ class Bench {
   std::vector<Buffer> buffers_;
 };
 
-absl::StatusOr<std::unique_ptr<Backend>> MakeBackend(const std::string& device) {
-  if (device == "cpu") return MakeCpuBackend(DType::kBFloat16);
-  BALLAST_ASSIGN_OR_RETURN(DevicePlugin * plugin, LoadCudaPlugin());
-  return plugin->MakeBackend(0, DType::kBFloat16, std::numeric_limits<size_t>::max());
-}
-
 int Main(int argc, char** argv) {
   const absl::StatusOr<CaseOptions> options = ParseCaseOptions(argc, argv, {{"--device", {"cuda", "cpu"}}});
   if (!options.ok()) {
     std::cerr << "grouped_gemm_time: " << options.status().message() << "\n";
     return 2;
   }
-  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBackend(options->others.at("--device"));
+  const absl::StatusOr<std::unique_ptr<Backend>> backend = MakeBenchBackend(options->others.at("--device"));
   if (!backend.ok()) {
     std::cerr << "grouped_gemm_time: " << backend.status().message() << "\n";
     return 1;
