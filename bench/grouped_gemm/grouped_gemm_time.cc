@@ -103,7 +103,7 @@ class Bench {
       case MatmulKind::kNN:
         return {product.kind, outer, weights, inner};
       case MatmulKind::kTN:
-        return {product.kind, outer, inner, weights, /*accumulate=*/true};
+        return {product.kind, outer, inner, weights, /*accumulate=*/false};
     }
     BALLAST_CHECK(false);
     return {};

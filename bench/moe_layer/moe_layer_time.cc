@@ -128,6 +128,8 @@ class RankLayer {
                              .router = router_,
                              .router_gradient = router_gradient_,
                              .slots = slots_,
+                             // A step of one microbatch, like the baseline's, whose gradients begin as none.
+                             .first_gradients = true,
                              .sequences = std::max<int64_t>(1, c_.tokens / kSequenceLength),
                              .global_sequences = 0,
                              .phases = phases};
@@ -156,7 +158,6 @@ class RankLayer {
 
   void Dump() {
     Zero(x_gradient_), Zero(router_gradient_);
-    for (ExpertTensors& t : slots_) Zero(t.gate_up_gradient), Zero(t.w2_gradient);
     Pass();
     Finish();
     Write("out", {out_}, 1);

@@ -65,6 +65,7 @@ BALLAST_BOTH_TYPES(Batches);
 void Batches::ExpectSameBitsAlone(int64_t n, int64_t k, const std::vector<int64_t>& rows) {
   Forget();
   SCOPED_TRACE(absl::StrCat(n, " x ", k));
+  constexpr size_t kKinds = 4;
   std::vector<Tensor*> batched, alone;
   std::vector<std::vector<double>> weights;  // before their gradients are added
   struct Group {
@@ -76,6 +77,7 @@ void Batches::ExpectSameBitsAlone(int64_t n, int64_t k, const std::vector<int64_
     for (int64_t r : rows) {
       outs->push_back(&Poisoned(r, n));
       outs->push_back(&Poisoned(r, k));
+      outs->push_back(&Poisoned(n, k));
       Tensor& gradient = Random(n, k);
       if (outs == &alone) gradient.values = batched[outs->size()]->values;
       if (outs == &batched) weights.push_back(gradient.values);
@@ -86,26 +88,28 @@ void Batches::ExpectSameBitsAlone(int64_t n, int64_t k, const std::vector<int64_
     std::vector<MatmulTask> tasks;
     for (size_t i = 0; i < rows.size(); ++i) {
       const auto& [a, b, pull] = groups[i];
-      tasks.push_back({MatmulKind::kNT, side(a), side(b), side(*batched[3 * i])});
-      tasks.push_back({MatmulKind::kNN, side(pull), side(b), side(*batched[3 * i + 1])});
-      tasks.push_back({MatmulKind::kTN, side(pull), side(a), side(*batched[3 * i + 2]), true});
+      Tensor* const* const out = batched.data() + kKinds * i;
+      tasks.push_back({MatmulKind::kNT, side(a), side(b), side(*out[0])});
+      tasks.push_back({MatmulKind::kNN, side(pull), side(b), side(*out[1])});
+      tasks.push_back({MatmulKind::kTN, side(pull), side(a), side(*out[2])});
+      tasks.push_back({MatmulKind::kTN, side(pull), side(a), side(*out[3]), true});
     }
     side.backend.MatmulBatch(side.stream, tasks);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      for (size_t j = 3 * i; j < 3 * i + 3; ++j) {
-        MatmulTask task = tasks[j];
-        task.c = side(*alone[j]);
-        side.backend.MatmulBatch(side.stream, {&task, 1});
-      }
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      MatmulTask task = tasks[i];
+      task.c = side(*alone[i]);
+      side.backend.MatmulBatch(side.stream, {&task, 1});
     }
   });
   for (size_t i = 0; i < batched.size(); ++i) {
     EXPECT_EQ(batched[i]->found, alone[i]->found) << "product " << i << ", seed " << seed_;
   }
-  for (size_t i = 0; i < batched.size(); i += 3) {
-    ExpectNear(*batched[i], 0, SumTolerance(k), "product");
-    ExpectNear(*batched[i + 1], 0, SumTolerance(n), "input gradient");
-    ExpectAccumulated(*batched[i + 2], weights[i / 3], rows[i / 3]);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    Tensor* const* const out = batched.data() + kKinds * i;
+    ExpectNear(*out[0], 0, SumTolerance(k), "product");
+    ExpectNear(*out[1], 0, SumTolerance(n), "input gradient");
+    ExpectNear(*out[2], 0, SumTolerance(rows[i]), "first gradient");
+    ExpectAccumulated(*out[3], weights[i], rows[i]);
   }
 }
 

@@ -264,6 +264,7 @@ MoeContext GptMoeModel::LayerContext(const ModelStep& step, const Microbatch& mi
           .router = step.parameters.weight(router),
           .router_gradient = step.parameters.gradient(router),
           .slots = slots,
+          .first_gradients = microbatch.first,
           .sequences = microbatch.sequences,
           .global_sequences = step.global_sequences,
           .phases = step.phases};

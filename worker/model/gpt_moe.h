@@ -29,6 +29,7 @@ struct Microbatch {
   int64_t length = 0;
   std::vector<int32_t> inputs;   // [sequences * length]
   std::vector<int32_t> targets;  // [sequences * length]
+  bool first = false;            // of its rank's in this step: what experts' gradients held is overwritten
 };
 
 // What is the same for all microbatches of a step.
@@ -69,7 +70,8 @@ class GptMoe {
                                                       Recompute recompute = Recompute::kNone);
   virtual ~GptMoe() = default;
 
-  // Forward and backward; adds to the gradients. An exchange that fails ends it with that status.
+  // Forward and backward; adds to the gradients, but for the first microbatch's of experts, all of which it
+  // writes. An exchange that fails ends it with that status.
   virtual absl::StatusOr<MicrobatchResult> ForwardBackward(const ModelStep& step,
                                                            const Microbatch& microbatch) = 0;
   // Forward alone, for evaluation.

@@ -8,7 +8,7 @@
 namespace ballast {
 
 // Views stay valid until the next switch of plans. Gradients are accumulated over the microbatches of a step
-// by the model; who implements this zeroes them before the first.
+// by the model, whose first one writes those of experts; who implements this zeroes the dense ones before it.
 class ModelParameters {
  public:
   virtual ~ModelParameters() = default;

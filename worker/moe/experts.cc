@@ -21,14 +21,16 @@ struct SlotPart {
   int64_t count;
 };
 
-std::vector<SlotPart> PartsOf(const MoeContext& context, const std::vector<int64_t>& slot_rows,
-                              int64_t rows) {
+// Of all filled slots, or of those that have rows.
+std::vector<SlotPart> PartsOf(const MoeContext& context, const std::vector<int64_t>& slot_rows, int64_t rows,
+                              bool all = false) {
   BALLAST_CHECK(slot_rows.size() == context.slots.size());
   std::vector<SlotPart> parts;
   int64_t first = 0;
   for (size_t slot = 0; slot < slot_rows.size(); ++slot) {
-    if (slot_rows[slot] == 0) continue;
-    BALLAST_CHECK(context.slots[slot].w2.data != nullptr) << "rows for slot " << slot << ", which is empty";
+    const bool filled = context.slots[slot].w2.data != nullptr;
+    BALLAST_CHECK(filled || slot_rows[slot] == 0) << "rows for slot " << slot << ", which is empty";
+    if (slot_rows[slot] == 0 && !(all && filled)) continue;
     parts.push_back({context.slots[slot], first, slot_rows[slot]});
     first += slot_rows[slot];
   }
@@ -64,14 +66,15 @@ absl::Status Experts::Backward(const MoeContext& context, const std::vector<int6
   Matrix hidden_gradient, gate_up_gradient;
   BALLAST_ASSIGN_OR_RETURN(hidden_gradient, scratch.hidden.Shape(in.rows, intermediate_size_));
   BALLAST_ASSIGN_OR_RETURN(gate_up_gradient, scratch.gate_up.Shape(in.rows, 2 * intermediate_size_));
+  const bool add = !context.first_gradients;
   std::vector<MatmulTask> outer, inner;
-  for (const SlotPart& slot : PartsOf(context, slot_rows, in.rows)) {
+  for (const SlotPart& slot : PartsOf(context, slot_rows, in.rows, /*all=*/!add)) {
     const ExpertTensors& expert = slot.expert;
     auto part = [&](Matrix all) { return Part(context, all, slot.first, slot.count); };
     outer.push_back({kNN, part(out_gradient), expert.w2, part(hidden_gradient)});
-    outer.push_back({kTN, part(out_gradient), part(hidden_), expert.w2_gradient, /*accumulate=*/true});
+    outer.push_back({kTN, part(out_gradient), part(hidden_), expert.w2_gradient, add});
     inner.push_back({kNN, part(gate_up_gradient), expert.gate_up, part(in_gradient)});
-    inner.push_back({kTN, part(gate_up_gradient), part(in), expert.gate_up_gradient, /*accumulate=*/true});
+    inner.push_back({kTN, part(gate_up_gradient), part(in), expert.gate_up_gradient, add});
   }
   context.backend.MatmulBatch(context.stream, outer);
   context.backend.SwigluBackward(context.stream, gate_up_, hidden_gradient, gate_up_gradient);

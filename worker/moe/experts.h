@@ -27,7 +27,7 @@ class Experts {
                        Matrix out);
 
   // Of the last forward, whose `in` and slot_rows they were. in_gradient is overwritten; the slots' gradients
-  // are added to.
+  // are added to, or those of all slots are written when they are the first.
   absl::Status Backward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix in,
                         Matrix out_gradient, Matrix in_gradient, ExpertScratch& scratch);
 

@@ -27,6 +27,8 @@ struct MoeContext {
   Matrix router;                        // [experts, hidden]
   Matrix router_gradient;
   const std::vector<ExpertTensors>& slots;  // of this rank, by slot index
+  // What the slots' gradients held is lost in Backward, which writes those of all slots.
+  bool first_gradients = false;
   int64_t sequences = 0;                    // rows are [sequence][position]
   int64_t global_sequences = 0;             // of the step: auxiliary losses are averaged over it
   PhaseTimer* phases = nullptr;             // null: nobody asks where the time goes

@@ -137,7 +137,7 @@ absl::StatusOr<RetainedHomes> Optimizer::Release() {
 
 absl::Status Optimizer::BeginStep(PlanPtr plan, PlanPtr next) {
   BALLAST_RETURN_IF_ERROR(Prepare(std::move(plan), std::move(next)));
-  slots_->ZeroGradients(stream_);
+  slots_->ZeroDenseGradients(stream_, options_.poison_vacated);
   return absl::OkStatus();
 }
 

@@ -1,7 +1,7 @@
 // Optimizer: homes and slots of one rank over the steps, and the three collectives that join them.
 //
 // A step s, in this order (docs/design.md has the reasons):
-//   BeginStep(plan(s), plan(s+1))   gradients are zero
+//   BeginStep(plan(s), plan(s+1))   dense gradients are zero; the step's first microbatch writes the experts'
 //   forward and backward of all microbatches, on parameters()
 //   Reduce()                        1 exchange: every home has the sum of its blocks' gradients
 //   ExchangeTable(row)              1 all-gather: the row is sent when the reduced gradients are in place
@@ -39,7 +39,7 @@ struct OptimizerOptions {
   int slots_per_rank = 0;
   size_t window_bytes = 0;         // of each transfer window (WindowBytes)
   std::vector<int64_t> sequences;  // [rank] of the global batch
-  bool poison_vacated = false;     // tests: slots that a plan vacates are filled with NaN
+  bool poison_vacated = false;     // tests: NaN in slots that a plan vacates, and in experts' gradients
 };
 
 // Used by the rank's thread alone. After an error it is of no use any more, but for Release.

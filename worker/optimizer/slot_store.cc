@@ -1,6 +1,6 @@
 #include "worker/optimizer/slot_store.h"
 
-#include <limits>
+#include <vector>
 
 #include "base/check.h"
 #include "base/status_macros.h"
@@ -48,17 +48,7 @@ absl::StatusOr<std::unique_ptr<SlotStore>> SlotStore::Make(const ParameterLayout
 }
 
 void SlotStore::Switch(Stream& stream, const PlanBody& plan, bool poison) {
-  std::vector<char> nans;
-  if (poison) {
-    nans.resize(layout_.expert_elements() * backend_.element_bytes());
-    if (backend_.dtype() == DType::kFloat64) {
-      std::fill_n(reinterpret_cast<double*>(nans.data()), layout_.expert_elements(),
-                  std::numeric_limits<double>::quiet_NaN());
-    } else {
-      // All ones is a NaN in float and in bfloat16.
-      std::fill(nans.begin(), nans.end(), static_cast<char>(0xff));
-    }
-  }
+  const std::vector<char> nans = ExpertOfNans(poison);
   for (int layer = 0; layer < layout_.layers(); ++layer) {
     const std::vector<Slot>& slots = plan.layers[layer].slots[self_.index()];
     BALLAST_CHECK(static_cast<int>(slots.size()) <= slots_per_rank_)
@@ -75,8 +65,21 @@ void SlotStore::Switch(Stream& stream, const PlanBody& plan, bool poison) {
   }
 }
 
-void SlotStore::ZeroGradients(Stream& stream) {
-  backend_.Zero(stream, gradients_.data(), gradients_.bytes());
+void SlotStore::ZeroDenseGradients(Stream& stream, bool poison) {
+  backend_.Zero(stream, gradients_.data(), static_cast<size_t>(dense_elements_) * backend_.element_bytes());
+  if (!poison) return;
+  const std::vector<char> nans = ExpertOfNans(poison);
+  for (int layer = 0; layer < layout_.layers(); ++layer) {
+    for (int i = 0; i < slots_per_rank_; ++i)
+      backend_.Copy(stream, At(gradients_, SlotOffset(LayerId(layer), i)), nans.data(), nans.size());
+  }
+}
+
+// Empty unless `some`.
+std::vector<char> SlotStore::ExpertOfNans(bool some) const {
+  // All ones is a NaN of every type.
+  return std::vector<char>(some ? layout_.expert_elements() * backend_.element_bytes() : 0,
+                           static_cast<char>(0xff));
 }
 
 int64_t SlotStore::OffsetOf(BlockId id) const {

@@ -22,8 +22,9 @@ class SlotStore final : public ModelParameters {
   // From here on the slots hold what `plan` says. Their content is left alone: an expert that stays keeps its
   // index. Slots that hold another expert than before, or none, are filled with NaN if `poison`.
   void Switch(Stream& stream, const PlanBody& plan, bool poison);
-  // For the first microbatch of a step.
-  void ZeroGradients(Stream& stream);
+  // For the first microbatch of a step, which writes the experts' gradients itself. They are filled with NaN
+  // if `poison`.
+  void ZeroDenseGradients(Stream& stream, bool poison);
 
   // The block's elements. Require that this rank holds the block under the plan of the last Switch.
   void* BlockWeight(BlockId block) const;
@@ -38,6 +39,7 @@ class SlotStore final : public ModelParameters {
   int64_t SlotOffset(LayerId layer, int index) const {
     return dense_elements_ + (layer.index() * slots_per_rank_ + index) * layout_.expert_elements();
   }
+  std::vector<char> ExpertOfNans(bool some) const;
   int64_t OffsetOf(BlockId block) const;
   void* At(const Buffer& buffer, int64_t element) const {
     return static_cast<char*>(buffer.data()) + element * backend_.element_bytes();

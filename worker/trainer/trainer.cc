@@ -191,6 +191,7 @@ absl::StatusOr<StepTotals> Trainer::ForwardBackward(Step step, const PlanBody& p
   for (const SequenceRun& run : batch_.runs[self_.index()]) {
     times_.Enter(Phase::kData);
     BALLAST_ASSIGN_OR_RETURN(Microbatch microbatch, parts_.batches.Training(step, run.first, run.count));
+    microbatch.first = &run == batch_.runs[self_.index()].data();
     ModelStep model_step = ModelStepOf(plan, job_.training.global_batch_sequences);
     model_step.phases = &times_;
     BALLAST_ASSIGN_OR_RETURN(MicrobatchResult result, parts_.model.ForwardBackward(model_step, microbatch));

@@ -32,7 +32,7 @@ struct TrainerOptions {
   Step start_step{1};
   Topology topology;
   Duration exchange_timeout = Seconds(300);  // of one collective, the waiting for slower ranks included
-  bool poison_vacated = false;               // tests: vacated slots are filled with NaN
+  bool poison_vacated = false;               // tests: vacated slots and gradients of experts are filled with NaN
   CheckpointWriter::Options checkpoint_writer = {};
   // What this rank held when the generation before ended, which goes on behind its last step; only read, by
   // Make. Null = states come from TrainerParts::fill_state.

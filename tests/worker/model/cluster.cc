@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 #include <thread>
 
 #include "base/check.h"
@@ -33,6 +34,12 @@ class HeldParameters final : public ModelParameters {
         if (!slot) continue;
         const int first = layout.ExpertParameter(LayerId(static_cast<int>(l)), *slot);
         slots_.back().back() = Hold(job, {first, first + 2, first + 1});
+        // The first microbatch is to write them whatever they hold.
+        for (const Held& held : slots_.back().back()) {
+          const size_t elements = job.weights[held.parameter].size();
+          for (size_t i = 0; job.backward && i < elements; ++i)
+            Store(held.gradient, i, std::numeric_limits<double>::quiet_NaN());
+        }
       }
     }
   }
@@ -140,7 +147,8 @@ absl::Status RunRank(const ClusterJob& job, const ParameterLayout& layout, Commu
   for (int m = 0; m < result.microbatches; ++m) {
     const int64_t first = std::min(end, begin + int64_t{m} * job.microbatch_sequences);
     const int64_t count = std::min<int64_t>(job.microbatch_sequences, end - first);
-    const Microbatch part = Cut(job.batch, first, count);
+    Microbatch part = Cut(job.batch, first, count);
+    part.first = m == 0;
     BALLAST_ASSIGN_OR_RETURN(const MicrobatchResult done,
                              job.backward ? model->ForwardBackward(step, part) : model->Forward(step, part));
     std::copy(done.cross_entropy.begin(), done.cross_entropy.end(), result.cross_entropy.begin() + first);
