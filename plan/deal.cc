@@ -10,7 +10,8 @@ namespace ballast {
 // row gets of a column follows from the sum of the rows before it, so rows nobody asks for are only summed,
 // and for most experts by whole nodes.
 void ShareDealer::Deal(const TokenSources& sources, const Copies& copies, const std::vector<int64_t>& quotas,
-                       const std::vector<char>& wanted) {
+                       const std::vector<char>& wanted, bool even_out) {
+  even_out_ = even_out;
   counts_ = &sources.counts;
   of_node_ = sources.of_node;
   copies_ = &copies;
@@ -20,6 +21,7 @@ void ShareDealer::Deal(const TokenSources& sources, const Copies& copies, const 
   nodes_.assign(static_cast<size_t>(sources.topology.nodes()), Node());
   for (int r = 0; r < ranks_; ++r) node_of_rank_[r] = sources.topology.node_of_rank[r].value();
   Prepare(wanted);
+  if (even_out_) SumWhatMustLeave();
   for (int e = 0; e < copies.experts(); ++e) {
     const int hosts = copies.of(static_cast<size_t>(e));
     if (hosts == 1) {
@@ -45,7 +47,8 @@ void ShareDealer::Prepare(const std::vector<char>& wanted) {
   }
   for (Node& node : nodes_) {
     const auto inside = std::lower_bound(rows_wanted_.begin(), rows_wanted_.end(), node.first);
-    node.closed = inside == rows_wanted_.end() || *inside > node.last;
+    // What a node's rows send depends on each of them, in all experts.
+    node.closed = !even_out_ && (inside == rows_wanted_.end() || *inside > node.last);
   }
   order_.clear();
   for (int r = 0; r < ranks_; ++r) {
@@ -73,6 +76,71 @@ void ShareDealer::Prepare(const std::vector<char>& wanted) {
   row_cells_.assign(rows_wanted_.size() * static_cast<size_t>(copies_->size()), 0);
   column_cells_.assign(columns_wanted_.size() * static_cast<size_t>(ranks_), 0);
   left_.resize(static_cast<size_t>(ranks_));
+}
+
+// What sources have of experts without a copy in their node.
+void ShareDealer::SumWhatMustLeave() {
+  const auto experts = static_cast<size_t>(copies_->experts());
+  away_.assign(nodes_.size() * experts, -1);
+  for (int c = 0; c < copies_->size(); ++c)
+    away_[static_cast<size_t>(node_of_rank_[copies_->rank[c]]) * experts +
+          static_cast<size_t>(expert_of_copy_[c])] = 0;
+  sent_.resize(static_cast<size_t>(ranks_));
+  take_.resize(static_cast<size_t>(ranks_));
+  for (int r = 0; r < ranks_; ++r) {
+    const int64_t* const away = away_.data() + static_cast<size_t>(node_of_rank_[r]) * experts;
+    const int64_t* const counts = (*counts_)[r].data();
+    int64_t sum = 0;
+    for (size_t e = 0; e < experts; ++e) sum += counts[e] & away[e];
+    sent_[r] = sum;
+  }
+}
+
+// `amount` of the `supplied` tokens of a node's rows leaves it, from those that have sent least so far: up to
+// one level of tokens sent, as far as each row has some; what whole tokens leave over comes from the first
+// rows.
+void ShareDealer::LeaveEvenly(const Node& node, int64_t supplied, int64_t amount) {
+  if (amount == 0 || amount == supplied) {
+    for (int row = node.first; row >= 0; row = next_of_node_[row]) {
+      take_[row] = amount == 0 ? left_[row] : 0;
+      sent_[row] += left_[row] - take_[row];
+    }
+    return;
+  }
+  // Levels: what leaves up to `low` is no more than amount, up to `high` it is all there is.
+  int64_t low = kTokensMax, high = 0, below = 0, above = supplied;
+  leaving_.clear();
+  for (int row = node.first; row >= 0; row = next_of_node_[row]) {
+    take_[row] = 0;
+    if (left_[row] == 0) continue;
+    leaving_.push_back({row, sent_[row], sent_[row] + left_[row]});
+    low = std::min(low, leaving_.back().from);
+    high = std::max(high, leaving_.back().to);
+  }
+  const auto risen = [](const Leaving& row, int64_t level) {
+    return std::clamp(level, row.from, row.to) - row.from;
+  };
+  // Between two levels the sum bends a few times only: where a straight line would have it is a good guess.
+  for (bool guess = true; high - low > 1; guess = !guess) {
+    int64_t level = low + (high - low) / 2;
+    if (guess)
+      level =
+          std::clamp(low + ProportionalPart(high - low, amount - below, above - below), low + 1, high - 1);
+    int64_t sum = 0;
+    for (const Leaving& row : leaving_) sum += risen(row, level);
+    (sum <= amount ? low : high) = level;
+    (sum <= amount ? below : above) = sum;
+  }
+  amount -= below;
+  for (const Leaving& row : leaving_) {
+    int64_t leaves = risen(row, low);
+    if (amount > 0 && row.from <= low && low < row.to) {
+      ++leaves;
+      --amount;
+    }
+    sent_[row.rank] += leaves;
+    take_[row.rank] = left_[row.rank] - leaves;
+  }
 }
 
 void ShareDealer::GiveAll(int expert, int copy) {
@@ -123,7 +191,7 @@ void ShareDealer::DealExpert(int expert) {
     for (int i = c; i < last; ++i) {
       if (open_[i - first] > 0 && node_of_rank_[copies_->rank[i]] == node) chosen_.push_back(i);
     }
-    if (!chosen_.empty()) DealInNode(node);
+    if (!chosen_.empty() || even_out_) DealInNode(node);
   }
   chosen_.clear();
   for (int c = first; c < last; ++c) {
@@ -132,8 +200,8 @@ void ShareDealer::DealExpert(int expert) {
   if (!chosen_.empty()) DealRest();
 }
 
-// From a node's rows to the chosen copies as much as both sides have, in proportion to what each row and
-// copy has.
+// From a node's rows to the chosen copies as much as both sides have, in proportion to what each copy has,
+// and to what each row has or so that what rows keep evens what they have sent.
 void ShareDealer::DealInNode(int index) {
   Node& node = nodes_[index];
   const bool sum = node.closed && !in_full_;
@@ -145,6 +213,7 @@ void ShareDealer::DealInNode(int index) {
   }
   for (int c : chosen_) demanded += open_[c - first_];
   const int64_t amount = std::min(supplied, demanded);
+  if (even_out_) LeaveEvenly(node, supplied, supplied - amount);
   if (amount == 0) return;
   DivideOverChosen(amount, demanded, /*ratios=*/!sum);
   if (sum) {
@@ -154,7 +223,7 @@ void ShareDealer::DealInNode(int index) {
   RunningShare supply(amount, supplied);
   int64_t before = 0;
   for (int row = node.first; row >= 0; row = next_of_node_[row]) {
-    const int64_t take = supply.Next(left_[row]);
+    const int64_t take = even_out_ ? take_[row] : supply.Next(left_[row]);
     left_[row] -= take;
     if (take > 0 && (row_of_rank_[row] >= 0 || last_wanted_ > 0)) GiveRow(row, before, take);
     before += take;

@@ -15,12 +15,15 @@ namespace ballast {
 class ShareDealer {
  public:
   // A source's own host takes its tokens first, then hosts of its node, the rest goes in proportion to what
-  // sources still have and hosts still take. All shares sum to the counts by source and to the quotas by
-  // host. Only those are made whose source or host is `wanted` ([rank], 0 or 1): every rank that makes its
-  // own gets the same numbers as one that makes all. Requires sources.counts[source][expert] and their sums
-  // of_node, copies with slots, quotas by copy that sum to the counts. Integers alone, in a fixed order.
+  // sources still have and hosts still take. With `even_out`, whose tokens a node's hosts leave to other
+  // nodes is chosen, expert by expert, so that the node's sources send as much as each other out of it (water
+  // filling over what they have sent so far), instead of in proportion. All shares sum to the counts by
+  // source and to the quotas by host. Only those are made whose source or host is `wanted` ([rank], 0 or 1):
+  // every rank that makes its own gets the same numbers as one that makes all. Requires
+  // sources.counts[source][expert] and their sums of_node, copies with slots, quotas by copy that sum to the
+  // counts. Integers alone, in a fixed order.
   void Deal(const TokenSources& sources, const Copies& copies, const std::vector<int64_t>& quotas,
-            const std::vector<char>& wanted);
+            const std::vector<char>& wanted, bool even_out = false);
 
   // What the last Deal made, while what was given to it is there. By rising (source, expert, host):
   // begin(source) for each source, then add(copy, expert, count) for its shares; a count may be 0.
@@ -42,6 +45,7 @@ class ShareDealer {
   };
 
   void Prepare(const std::vector<char>& wanted);
+  void SumWhatMustLeave();
   int64_t Count(int rank, int expert) const { return (*counts_)[rank][expert]; }
   size_t RowAt(int wanted) const { return static_cast<size_t>(wanted) * expert_of_copy_.size(); }
   size_t ColumnsAt(int source) const { return static_cast<size_t>(source) * columns_wanted_.size(); }
@@ -51,6 +55,7 @@ class ShareDealer {
   void DealExpert(int expert);
   void LookUp(int expert);
   void DealInNode(int node);
+  void LeaveEvenly(const Node& node, int64_t supplied, int64_t amount);
   void DealRest();
   void DivideOverChosen(int64_t amount, int64_t demanded, bool ratios);
   void GiveRow(int row, int64_t before, int64_t take);
@@ -84,6 +89,15 @@ class ShareDealer {
   std::vector<int64_t> left_;  // [rank] tokens not dealt yet; not of closed nodes unless in_full_
   std::vector<int64_t> open_;  // [host] tokens it still takes
   std::vector<int> chosen_;    // copies that are dealt to
+  bool even_out_ = false;      // of the call
+  std::vector<int64_t> away_;  // [node][expert] -1 (all bits) where the node has no copy; otherwise 0
+  std::vector<int64_t> sent_;  // [rank] with even_out_: tokens out of its node, of the experts so far
+  struct Leaving {
+    int rank = 0;
+    int64_t from = 0, to = 0;  // what it has sent, and would have with all that it has left
+  };
+  std::vector<Leaving> leaving_;
+  std::vector<int64_t> take_;  // [rank] with even_out_: tokens of the expert at hand that its node computes
   // Of the dealing at hand.
   std::vector<uint64_t> ratios_;  // of the chosen copies, until nothing is left
   size_t last_wanted_ = 0;        // chosen copies up to here concern rows that are not wanted

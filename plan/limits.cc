@@ -38,7 +38,7 @@ PlanLimits LimitsFor(const JobConfig& job, const ParameterLayout& layout, int ra
                                                                        : DefaultHomeElements(layout, ranks);
   limits.home_move_bytes_max =
       job.placement.home_move_bytes_max ? job.placement.home_move_bytes_max : DefaultHomeMoveBytes(layout);
-  limits.all_to_alls = {"direct", "rails", "two_level"};
+  limits.all_to_alls = {"direct", kRails, "two_level"};
   limits.compressors = {"none", "bf16"};
   limits.task_orders = {"grouped"};
   return limits;

@@ -29,6 +29,10 @@ struct SplitPolicy {
   friend bool operator==(const SplitPolicy&, const SplitPolicy&) = default;
 };
 
+// The all-to-all whose rows cross the network from their source's own port, to the same port of the other
+// node, wherever in it they are computed.
+inline constexpr char kRails[] = "rails";
+
 // How the rows of one layer travel.
 struct LayerSchedule {
   std::string all_to_all = "direct";

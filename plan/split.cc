@@ -131,11 +131,14 @@ absl::Status DivideTokens(const CountMatrix& counts, const LayerPlan& layer, int
   const TokenSources sources{counts, topology, &work.sums.of_node};
   BALLAST_RETURN_IF_ERROR(FindQuotas(layer, speeds, sources, work));
   if (wanted.empty()) work.all.assign(speeds.size(), 1);
-  work.dealer.Deal(sources, work.copies, work.quotas, wanted.empty() ? work.all : wanted);
+  // There, what a port carries is what its own rank's tokens want elsewhere.
+  const bool even_out = layer.schedule.all_to_all == kRails;
+  work.dealer.Deal(sources, work.copies, work.quotas, wanted.empty() ? work.all : wanted, even_out);
   split.shares.clear();
   split.rank_tokens.assign(speeds.size(), 0);
   for (size_t c = 0; c < work.quotas.size(); ++c) split.rank_tokens[work.copies.rank[c]] += work.quotas[c];
   split.hash = Hash(work.sums.hash, work.copies, work.quotas);
+  if (even_out) split.hash = HashSeed({split.hash, 1});
   return absl::OkStatus();
 }
 

@@ -31,7 +31,8 @@ struct Split {
   // order.
   std::vector<Share> shares;
   std::vector<int64_t> rank_tokens;  // [rank] assignments that the rank computes
-  // Of all that the shares of all ranks follow from: counts, slots and what each slot computes. Equal on all
+  // Of all that the shares of all ranks follow from: counts, slots, what each slot computes, and whether rows
+  // travel on rails. Equal on all
   // ranks or something is wrong (it rides in the step header); does not depend on which shares were asked
   // for.
   uint64_t hash = 0;
@@ -48,10 +49,12 @@ absl::StatusOr<Quotas> ComputeQuotas(const std::vector<int64_t>& tokens, const L
                                      const TokenSources* sources = nullptr);
 
 // The quotas, and whose tokens they are: a source's own host takes its tokens first, then hosts of its node,
-// the rest goes in proportion. Shares sum to the counts exactly, by source and by host. Only those whose
-// source or host is `wanted` ([rank], 0 or 1; empty: all) are made: a rank needs its own rows and columns,
-// and that is a small part of all. Errors: InvalidArgument when sizes do not match, an expert with tokens has
-// no slot (or no fraction), counts are negative or sum to more than kTokensMax, or a speed is 0.
+// the rest goes in proportion; where rows travel on rails, sources of a node send as much as each other out
+// of it, as far as that can be chosen (plan/deal.h). Shares sum to the counts exactly, by source and by host.
+// Only those whose source or host is `wanted` ([rank], 0 or 1; empty: all) are made: a rank needs its own
+// rows and columns, and that is a small part of all. Errors: InvalidArgument when sizes do not match, an
+// expert with tokens has no slot (or no fraction), counts are negative or sum to more than kTokensMax, or a
+// speed is 0.
 absl::StatusOr<Split> ComputeSplit(const CountMatrix& counts, const LayerPlan& layer, int experts,
                                    const std::vector<uint32_t>& speeds, const Topology& topology,
                                    const std::vector<char>& wanted = {});

@@ -1,6 +1,6 @@
 // How long the exact split and its route take that each rank computes for each microbatch and layer: what one
-// rank needs with the direct all-to-all (its own rows and columns) and with the two-level one (those of its
-// node).
+// rank needs with the direct all-to-all (its own rows and columns), with the two-level one (those of its
+// node) and with rails (those of its rail, evened out).
 //
 //   split_time [--rounds N]
 //
@@ -93,13 +93,14 @@ void Measure(const Shape& shape, int rounds) {
   SplitWorkspace work;
   Split split;
   Route route;
-  const Input other = Draw(shape, rng);
-  Times direct, two_level;
+  Input other = Draw(shape, rng);
+  Times direct, two_level, rails;
   for (int round = 0; round < rounds; ++round) {
-    const Input input = Draw(shape, rng);
+    Input input = Draw(shape, rng);
     // Each round is another rank's.
     const Rank self(round % shape.ranks);
     const auto measure = [&](const char* all_to_all, Times& times) {
+      input.layer.schedule.all_to_all = other.layer.schedule.all_to_all = all_to_all;
       const std::vector<char> wanted = AllToAlls().Find(all_to_all).value()->Wanted(topology, self);
       const auto run = [&](const Input& of) {
         const double start = Microseconds();
@@ -118,6 +119,7 @@ void Measure(const Shape& shape, int rounds) {
     };
     measure("direct", direct);
     measure("two_level", two_level);
+    measure(kRails, rails);
   }
   std::printf("{\"experts\": %d, \"ranks\": %d, \"slots\": %d", shape.experts, shape.ranks, shape.slots);
   const auto print = [](const char* name, const std::vector<double>& us) {
@@ -130,6 +132,9 @@ void Measure(const Shape& shape, int rounds) {
   print("two_level_cold", two_level.cold);
   print("two_level_next", two_level.next);
   print("two_level_warm", two_level.warm);
+  print("rails_cold", rails.cold);
+  print("rails_next", rails.next);
+  print("rails_warm", rails.warm);
   std::printf("}\n");
 }
 

@@ -36,6 +36,7 @@ Case RandomCase(Rng& rng, int64_t most = 300) {
   c.counts = testing::RandomCounts(rng, c.ranks, c.experts, most);
   c.speeds = testing::RandomSpeeds(rng, c.ranks);
   c.topology = testing::RandomTopology(rng, c.ranks);
+  if (rng.Chance(0.3)) c.layer.schedule.all_to_all = kRails;
   return c;
 }
 
@@ -330,6 +331,9 @@ TEST(Split, HashSeesEveryShare) {
   Case kind = c;
   kind.layer.split.kind = SplitKind::kEven;
   EXPECT_TRUE(hashes.insert(kind.Run()->hash).second);
+  Case rails = c;
+  rails.layer.schedule.all_to_all = kRails;
+  EXPECT_TRUE(hashes.insert(rails.Run()->hash).second);
 }
 
 // Workers of different builds and machines compare this hash in every step.

@@ -49,15 +49,21 @@ struct Measured {
   double share() const { return crossing / all; }
 };
 
+Split SplitFor(const std::string& all_to_all, const CountMatrix& counts, LayerPlan layer,
+               const Topology& topology) {
+  layer.schedule.all_to_all = all_to_all;
+  auto split = ComputeSplit(counts, layer, static_cast<int>(counts[0].size()),
+                            std::vector<uint32_t>(kRanks, 1 << 16), topology);
+  BALLAST_CHECK_OK(split.status());
+  return *std::move(split);
+}
+
 Measured Measure(const CountMatrix& counts, const SlotTable& table) {
   LayerPlan layer;
   layer.slots = SlotsOf(table);
   std::vector<std::string> names;
   for (int r = 0; r < kRanks; ++r) names.push_back(std::to_string(r / kPerNode));
   const Topology topology = Topology::FromNodeNames(names);
-  const auto split = ComputeSplit(counts, layer, static_cast<int>(counts[0].size()),
-                                  std::vector<uint32_t>(kRanks, 1 << 16), topology);
-  BALLAST_CHECK_OK(split.status());
   std::vector<double> tokens(kRanks, 0), in(kRanks, 0), out(kRanks, 0), rails_in(kRanks, 0),
       rails_out(kRanks, 0);
   Measured measured;
@@ -76,7 +82,7 @@ Measured Measure(const CountMatrix& counts, const SlotTable& table) {
     }
   }
   measured.rails_least_port_max = *std::max_element(must.begin(), must.end());
-  for (const Share& share : split->shares) {
+  for (const Share& share : SplitFor("direct", counts, layer, topology).shares) {
     const double count = static_cast<double>(share.count);
     measured.all += count;
     tokens[share.host.index()] += count;
@@ -84,11 +90,13 @@ Measured Measure(const CountMatrix& counts, const SlotTable& table) {
     measured.crossing += count;
     in[share.host.index()] += count;
     out[share.source.index()] += count;
+  }
+  for (const Share& share : SplitFor(kRails, counts, layer, topology).shares) {
     Rank at = share.source;
     for (Rank stop : rails.Stops({.from = share.source, .to = share.host}, Direction::kDispatch)) {
       if (at.index() / kPerNode != stop.index() / kPerNode) {
-        rails_out[at.index()] += count;
-        rails_in[stop.index()] += count;
+        rails_out[at.index()] += static_cast<double>(share.count);
+        rails_in[stop.index()] += static_cast<double>(share.count);
       }
       at = stop;
     }
@@ -183,7 +191,7 @@ void Print(const char* name, const Measured& m) {
 // Rails spread over ports what direct leaves on those of few hosts.
 void ExpectRailsSpread(const Measured& m) {
   EXPECT_LE(std::max(m.rails_in_max, m.rails_out_max) / m.tokens_mean, 0.7 * Busiest(m));
-  EXPECT_LE(m.rails_port_max, 1.25 * m.port_mean);
+  EXPECT_LE(m.rails_port_max, 1.1 * m.port_mean);
 }
 
 void ExpectLittleTraffic(const Measured& m) {
