@@ -7,54 +7,6 @@
 
 namespace ballast {
 
-bool BalanceSolver::Less(const Ratio& a, const Ratio& b) {
-  if (a.speed == b.speed) return a.tokens < b.tokens;
-  return static_cast<__int128>(a.tokens) * b.speed < static_cast<__int128>(b.tokens) * a.speed;
-}
-
-// Whole tokens, of `total`, that a rank of `speed` may take under the bound.
-int64_t BalanceSolver::Capacity(const Ratio& bound, uint32_t speed, int64_t total) {
-  if (speed == bound.speed) return std::min(bound.tokens, total);
-  const __int128 capacity = static_cast<__int128>(bound.tokens) * speed / bound.speed;
-  return static_cast<int64_t>(std::min(capacity, static_cast<__int128>(total)));
-}
-
-// The least bound under which `ranks_` together hold `tokens`. Between tokens / (sum of speeds) and the
-// answer less than one token per rank is missing; those are given one by one to the rank that is then the
-// least loaded.
-BalanceSolver::Ratio BalanceSolver::LeastBound(int64_t tokens) const {
-  const std::vector<uint32_t>& speeds = *speeds_;
-  uint64_t speed_sum = 0;
-  bool equal = true;
-  if (!one_speed_) {
-    for (int g : ranks_) {
-      speed_sum += speeds[g];
-      equal &= speeds[g] == speeds[ranks_[0]];
-    }
-  }
-  if (equal) {
-    const int64_t count = static_cast<int64_t>(ranks_.size());
-    return {(tokens + count - 1) / count, speeds[ranks_[0]]};
-  }
-  std::vector<int64_t> held;
-  Ratio bound;
-  int64_t missing = tokens;
-  for (int g : ranks_) {
-    held.push_back(static_cast<int64_t>(static_cast<unsigned __int128>(tokens) * speeds[g] / speed_sum));
-    missing -= held.back();
-    if (Less(bound, {held.back(), speeds[g]})) bound = {held.back(), speeds[g]};
-  }
-  for (; missing > 0; --missing) {
-    size_t least = 0;
-    for (size_t i = 1; i < ranks_.size(); ++i) {
-      if (Less({held[i] + 1, speeds[ranks_[i]]}, {held[least] + 1, speeds[ranks_[least]]})) least = i;
-    }
-    ++held[least];
-    if (Less(bound, {held[least], speeds[ranks_[least]]})) bound = {held[least], speeds[ranks_[least]]};
-  }
-  return bound;
-}
-
 // Experts with several hosts alone; the others' tokens are fixed.
 void BalanceSolver::Prepare() {
   const Copies& all = *all_;
@@ -128,15 +80,15 @@ void BalanceSolver::Solve(const std::vector<int64_t>& tokens, const Copies& copi
   sources_ = sources;
   Prepare();
   if (!split_.empty()) {
-    Ratio bound = FirstBound();
+    LoadRatio bound = FirstBound();
     while (true) {
       Route(bound);
-      Ratio next = bound;
+      LoadRatio next = bound;
       // An expert inside another's cut has a cut inside that one: left for the next round, if there is one.
       std::fill(stuck_.begin(), stuck_.end(), 0);
       for (int k = 0; k < splits(); ++k) {
         if (left_[k] == 0 || stuck_[k]) continue;
-        const Ratio needed = BoundOfCut(k);
+        const LoadRatio needed = BoundOfCut(k);
         if (Less(next, needed)) next = needed;
         MarkSeen();
       }
@@ -155,29 +107,30 @@ void BalanceSolver::Solve(const std::vector<int64_t>& tokens, const Copies& copi
 }
 
 // Every bound that is seen without a flow: single hosts, each expert on its hosts, everything on all hosts.
-BalanceSolver::Ratio BalanceSolver::FirstBound() {
-  Ratio bound;
+LoadRatio BalanceSolver::FirstBound() {
+  LoadRatio bound;
   for (size_t g = 0; g < speeds_->size(); ++g) {
     if (Less(bound, {fixed_[g], (*speeds_)[g]})) bound = {fixed_[g], (*speeds_)[g]};
   }
   for (int k = 0; k < splits(); ++k) {
     ranks_.clear();
     for (int c = first_[k]; c < first_[k + 1]; ++c) ranks_.push_back(copies_[c].rank);
-    const Ratio alone = LeastBound((*tokens_)[split_[k]]);
+    const LoadRatio alone = LeastBound((*tokens_)[split_[k]], ranks_, *speeds_, one_speed_);
     if (Less(bound, alone)) bound = alone;
   }
   ranks_.clear();
   for (size_t g = 0; g < speeds_->size(); ++g) {
     if (fixed_[g] > 0 || resident_begin_[g] < resident_begin_[g + 1]) ranks_.push_back(static_cast<int>(g));
   }
-  const Ratio together = LeastBound(total_);
+  const LoadRatio together = LeastBound(total_, ranks_, *speeds_, one_speed_);
   return Less(bound, together) ? together : bound;
 }
 
 // Routes as much as the bound allows into flow_; what is not routed is in left_.
-void BalanceSolver::Route(const Ratio& bound) {
+void BalanceSolver::Route(const LoadRatio& bound) {
   std::fill(flow_.begin(), flow_.end(), 0);
-  for (size_t g = 0; g < speeds_->size(); ++g) spare_[g] = Capacity(bound, (*speeds_)[g], total_) - fixed_[g];
+  for (size_t g = 0; g < speeds_->size(); ++g)
+    spare_[g] = CapacityUnder(bound, (*speeds_)[g], total_) - fixed_[g];
   for (int k = 0; k < splits(); ++k) left_[k] = (*tokens_)[split_[k]];
   if (sources_ != nullptr) {
     for (size_t c = 0; c < copies_.size(); ++c)
@@ -297,7 +250,7 @@ bool BalanceSolver::Augment(int k) {
 
 // Split expert `k` cannot be routed: the experts and ranks that a search from it sees are a minimum cut.
 // Their tokens have no other place, which gives the next bound.
-BalanceSolver::Ratio BalanceSolver::BoundOfCut(int k) {
+LoadRatio BalanceSolver::BoundOfCut(int k) {
   BALLAST_CHECK(Search(k) < 0) << "expert " << split_[k] << " can still be routed";
   int64_t tokens = 0;
   for (int j = 0; j < splits(); ++j) tokens += seen_split_[j] == search_ ? (*tokens_)[split_[j]] : 0;
@@ -307,7 +260,7 @@ BalanceSolver::Ratio BalanceSolver::BoundOfCut(int k) {
     ranks_.push_back(static_cast<int>(g));
     tokens += fixed_[g];
   }
-  return LeastBound(tokens);
+  return LeastBound(tokens, ranks_, *speeds_, one_speed_);
 }
 
 }  // namespace ballast

@@ -6,6 +6,7 @@
 
 #include "plan/balance.h"
 #include "plan/copies.h"
+#include "plan/least_bound.h"
 
 namespace ballast {
 
@@ -16,11 +17,6 @@ class BalanceSolver {
              const TokenSources* sources, std::vector<int64_t>& quotas);
 
  private:
-  // A load per unit of speed: tokens / speed.
-  struct Ratio {
-    int64_t tokens = 0;
-    uint32_t speed = 1;
-  };
   // A copy of an expert with several hosts. All copies of all such experts lie in one row.
   struct Copy {
     int32_t split = 0;  // index into split_
@@ -29,15 +25,12 @@ class BalanceSolver {
     int64_t own = 0;   // with sources: tokens of the expert that start on the rank
   };
 
-  static bool Less(const Ratio& a, const Ratio& b);
-  static int64_t Capacity(const Ratio& bound, uint32_t speed, int64_t total);
-  Ratio LeastBound(int64_t tokens) const;
   int splits() const { return static_cast<int>(split_.size()); }
   void Prepare();
   void LookUpSources();
   void ListResidents();
-  Ratio FirstBound();
-  void Route(const Ratio& bound);
+  LoadRatio FirstBound();
+  void Route(const LoadRatio& bound);
   void Put(int copy, int64_t amount);
   void FillFromOwnNode(int k);
   void FillChosen(int64_t amount);
@@ -45,7 +38,7 @@ class BalanceSolver {
   int Visit(int k, int via);
   void MarkSeen();
   bool Augment(int k);
-  Ratio BoundOfCut(int k);
+  LoadRatio BoundOfCut(int k);
 
   // Of the call.
   const std::vector<int64_t>* tokens_ = nullptr;

@@ -180,32 +180,38 @@ bool Holds(const std::vector<int>& row, int expert) {
   return std::find(row.begin(), row.end(), expert) != row.end();
 }
 
+int CountWrites(const std::vector<int>& from, const std::vector<int>& to) {
+  int writes = 0;
+  for (int e : to) writes += e != kNoExpert && !Holds(from, e);
+  return writes;
+}
+
 int CountWrites(const SlotTable& from, const SlotTable& to) {
   int writes = 0;
-  for (size_t g = 0; g < to.size(); ++g) {
-    for (int e : to[g]) writes += e != kNoExpert && !Holds(from[g], e);
-  }
+  for (size_t g = 0; g < to.size(); ++g) writes += CountWrites(from[g], to[g]);
   return writes;
+}
+
+std::vector<int> KeepIndices(const std::vector<int>& current, const std::vector<int>& wanted) {
+  BALLAST_CHECK(current.size() == wanted.size()) << current.size() << " slots, " << wanted.size();
+  std::vector<int> row(wanted.size(), kNoExpert);
+  for (size_t i = 0; i < row.size(); ++i) {
+    if (current[i] != kNoExpert && Holds(wanted, current[i])) row[i] = current[i];
+  }
+  size_t i = 0;
+  for (int e : wanted) {
+    if (e == kNoExpert || Holds(row, e)) continue;
+    while (row[i] != kNoExpert) ++i;
+    row[i] = e;
+  }
+  return row;
 }
 
 SlotTable KeepIndices(const SlotTable& current, const SlotTable& wanted) {
   BALLAST_CHECK(current.size() == wanted.size()) << current.size() << " ranks, " << wanted.size();
   SlotTable next;
   next.reserve(wanted.size());
-  for (size_t g = 0; g < wanted.size(); ++g) {
-    BALLAST_CHECK(current[g].size() == wanted[g].size()) << "slots of rank " << g;
-    std::vector<int> row(wanted[g].size(), kNoExpert);
-    for (size_t i = 0; i < row.size(); ++i) {
-      if (current[g][i] != kNoExpert && Holds(wanted[g], current[g][i])) row[i] = current[g][i];
-    }
-    size_t i = 0;
-    for (int e : wanted[g]) {
-      if (e == kNoExpert || Holds(row, e)) continue;
-      while (row[i] != kNoExpert) ++i;
-      row[i] = e;
-    }
-    next.push_back(std::move(row));
-  }
+  for (size_t g = 0; g < wanted.size(); ++g) next.push_back(KeepIndices(current[g], wanted[g]));
   return next;
 }
 

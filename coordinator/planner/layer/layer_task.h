@@ -70,10 +70,14 @@ bool Holds(const std::vector<int>& row, int expert);
 
 // (expert, rank) pairs of `to` that `from` has not.
 int CountWrites(const SlotTable& from, const SlotTable& to);
+// Of one rank.
+int CountWrites(const std::vector<int>& from, const std::vector<int>& to);
 
 // `wanted` with its rows reordered so that experts that stay on a rank keep their index there. Rows must be
 // as long in both.
 SlotTable KeepIndices(const SlotTable& current, const SlotTable& wanted);
+// Of one rank.
+std::vector<int> KeepIndices(const std::vector<int>& current, const std::vector<int>& wanted);
 
 // Load per unit of speed of the busiest rank under the best split: B3, the bound of a placement.
 double PlacedBound(const LayerTask& task, const SlotTable& table);

@@ -40,6 +40,83 @@ TEST(SlotFlow, IsAMaximumFlowAlsoAfterWrites) {
   }
 }
 
+// Among more experts than have subsets: as much is routed as by a flow of the same slots that knows no
+// writes.
+TEST(SlotFlow, WritesRouteAsMuchAsANewFlow) {
+  const uint64_t seed = 23;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  for (int i = 0; i < 8000; ++i) {
+    const LayerTask task = RandomTask(rng, 60, 12, 3);
+    if (task.total_load() == 0) continue;
+    const double bound = SlotBound(task) * (0.9 + 0.2 * rng.Uniform());
+    SlotFlow flow(task, RandomTable(rng, task), bound);
+    for (int write = 0; write < 12; ++write) {
+      const int g = static_cast<int>(rng.Below(static_cast<uint64_t>(task.ranks())));
+      const int e = static_cast<int>(rng.Below(static_cast<uint64_t>(task.experts())));
+      if (task.slots[g] == 0) continue;
+      bool held = false;
+      flow.ForHosts(e, [&](int rank) { held |= rank == g; });
+      if (!held) flow.Write(g, static_cast<int>(rng.Below(static_cast<uint64_t>(task.slots[g]))), e);
+    }
+    ASSERT_EQ(flow.unrouted(), SlotFlow(task, flow.table(), bound).unrouted()) << "case " << i;
+  }
+}
+
+// What a trial write does is undone and done again; what an expert wants is never less than it gains by one.
+TEST(SlotFlow, AChangeIsDoneAgainAndGainsNoMoreThanIsWanted) {
+  const uint64_t seed = 29;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  int gained_all = 0;
+  for (int i = 0; i < 5000; ++i) {
+    const LayerTask task = RandomTask(rng, 30, 10, 3);
+    if (task.total_load() == 0) continue;
+    const double bound = SlotBound(task) * (0.8 + 0.3 * rng.Uniform());
+    SlotFlow flow(task, RandomTable(rng, task), bound);
+    const int g = static_cast<int>(rng.Below(static_cast<uint64_t>(task.ranks())));
+    const int e = static_cast<int>(rng.Below(static_cast<uint64_t>(task.experts())));
+    const SlotTable before = flow.table();
+    if (task.slots[g] == 0 || Holds(before[g], e)) continue;
+    const int64_t unrouted = flow.unrouted(), most = flow.Wanting(e);
+    const size_t mark = flow.Mark();
+    flow.Write(g, static_cast<int>(rng.Below(static_cast<uint64_t>(task.slots[g]))), e);
+    const SlotTable after = flow.table();
+    const int64_t then = flow.unrouted();
+    EXPECT_LE(unrouted - then, most) << "case " << i;
+    gained_all += most > 0 && unrouted - then == most;
+    std::vector<SlotFlow::Change> undone;
+    flow.Undo(mark, &undone);
+    ASSERT_EQ(flow.table(), before);
+    ASSERT_EQ(flow.unrouted(), unrouted);
+    flow.Redo(undone);
+    ASSERT_EQ(flow.table(), after);
+    ASSERT_EQ(flow.unrouted(), then);
+    flow.Undo(mark);
+    ASSERT_EQ(flow.table(), before);
+    ASSERT_EQ(flow.unrouted(), unrouted);
+  }
+  EXPECT_GT(gained_all, 100);
+}
+
+// The bound that a flow finds by rising is that of the exact split.
+TEST(SlotFlow, RisesToThePlacedBound) {
+  const uint64_t seed = 31;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  int short_of_room = 0;
+  for (int i = 0; i < 5000; ++i) {
+    const LayerTask task = RandomTask(rng, 40, 12, 3);
+    if (task.total_load() == 0) continue;
+    const SlotTable table = RandomTable(rng, task);
+    SlotFlow flow(task, table, SlotBound(task) * (0.9 + 0.3 * rng.Uniform()));
+    if (flow.unrouted() == 0) continue;
+    ++short_of_room;
+    EXPECT_EQ(flow.RaiseUntilRouted(), PlacedBound(task, table)) << "case " << i;
+  }
+  EXPECT_GT(short_of_room, 1000);
+}
+
 // Undone, nothing is left of a change; under a higher bound the flow is the largest again.
 TEST(SlotFlow, ChangesCanBeUndoneAndTheBoundRaised) {
   const uint64_t seed = 19;
@@ -76,7 +153,7 @@ TEST(SlotFlow, ChangesCanBeUndoneAndTheBoundRaised) {
     ASSERT_EQ(flow.table(), table);
     for (int raise = 0; raise < 3; ++raise) {
       bound *= 1 + 0.3 * rng.Uniform();
-      flow.Raise(task, bound);
+      flow.Raise(bound);
       std::vector<int64_t> capacity;
       for (uint32_t speed : task.speeds) capacity.push_back(static_cast<int64_t>(bound * speed));
       ASSERT_EQ(flow.unrouted(), UnroutedBySubsets(task, flow.table(), capacity)) << "case " << i;
