@@ -11,16 +11,14 @@ namespace ballast {
 void BalanceSolver::Prepare() {
   const Copies& all = *all_;
   const std::vector<int64_t>& tokens = *tokens_;
-  const size_t ranks = speeds_->size();
-  BALLAST_CHECK(ranks <= kRanksMax) << ranks << " ranks";
-  one_speed_ = std::all_of(speeds_->begin(), speeds_->end(),
-                           [this](uint32_t speed) { return speed == speeds_->front(); });
+  const std::vector<uint32_t>& speeds = *speeds_;
+  BALLAST_CHECK(speeds.size() <= kRanksMax) << speeds.size() << " ranks";
+  one_speed_ =
+      std::all_of(speeds.begin(), speeds.end(), [&](uint32_t speed) { return speed == speeds.front(); });
   total_ = 0;
-  fixed_.assign(ranks, 0);
+  fixed_.assign(speeds.size(), 0);
   copies_.clear();
-  split_.clear();
-  first_.assign(1, 0);
-  copies_.reserve(all.rank.size());
+  splits_.clear();
   for (size_t e = 0; e < tokens.size(); ++e) {
     total_ += tokens[e];
     BALLAST_CHECK(total_ <= kTokensMax) << "tokens overflow";
@@ -30,44 +28,50 @@ void BalanceSolver::Prepare() {
       fixed_[all.rank[all.begin[e]]] += tokens[e];
       continue;
     }
+    const int32_t k = static_cast<int32_t>(splits_.size());
+    splits_.push_back({.tokens = tokens[e],
+                       .expert = static_cast<int32_t>(e),
+                       .first = static_cast<int32_t>(copies_.size())});
     for (int c = all.begin[e]; c < all.begin[e + 1]; ++c)
-      copies_.push_back({.split = splits(), .rank = all.rank[c]});
-    split_.push_back(static_cast<int>(e));
-    first_.push_back(static_cast<int>(copies_.size()));
+      copies_.push_back({.rank = all.rank[c], .split = k});
   }
-  flow_.resize(copies_.size());
-  spare_.resize(ranks);
-  left_.resize(split_.size());
-  stuck_.assign(split_.size(), 0);
+  splits_.push_back({.first = static_cast<int32_t>(copies_.size())});
   search_ = 0;
-  entered_.assign(ranks, Step());
-  seen_split_.assign(split_.size(), 0);
   ListResidents();
-  if (sources_ != nullptr && !split_.empty()) LookUpSources();
+  if (sources_ != nullptr && splits() > 0) LookUpSources();
 }
 
 void BalanceSolver::ListResidents() {
-  const size_t ranks = speeds_->size();
-  resident_begin_.assign(ranks + 1, 0);
-  for (const Copy& copy : copies_) ++resident_begin_[copy.rank + 1];
-  for (size_t g = 0; g < ranks; ++g) resident_begin_[g + 1] += resident_begin_[g];
+  ranks_.assign(speeds_->size() + 1, OfRank());
+  // Counts, then where each rank's begin, then where they end, which is where the next rank's begin.
+  for (const Copy& copy : copies_) ++ranks_[copy.rank].begin;
+  int32_t sum = 0;
+  for (OfRank& rank : ranks_) {
+    sum += rank.begin;
+    rank.begin = sum - rank.begin;
+  }
   residents_.resize(copies_.size());
-  next_ = resident_begin_;
-  for (size_t c = 0; c < copies_.size(); ++c) residents_[next_[copies_[c].rank]++] = static_cast<int>(c);
+  for (size_t c = 0; c < copies_.size(); ++c)
+    residents_[ranks_[copies_[c].rank].begin++] = static_cast<int>(c);
+  for (size_t g = speeds_->size(); g > 0; --g) ranks_[g].begin = ranks_[g - 1].begin;
+  ranks_[0].begin = 0;
 }
 
 void BalanceSolver::LookUpSources() {
   const Topology& topology = sources_->topology;
-  for (Copy& copy : copies_) {
-    copy.node = topology.node_of_rank[copy.rank].value();
-    copy.own = sources_->counts[copy.rank][split_[copy.split]];
+  own_.resize(copies_.size());
+  node_.resize(copies_.size());
+  for (size_t c = 0; c < copies_.size(); ++c) {
+    const Copy& copy = copies_[c];
+    node_[c] = topology.node_of_rank[copy.rank].value();
+    own_[c] = sources_->counts[copy.rank][splits_[copy.split].expert];
   }
   if (sources_->of_node != nullptr) return;
   const size_t experts = tokens_->size();
   node_tokens_.assign(static_cast<size_t>(topology.nodes()) * experts, 0);
   for (size_t g = 0; g < speeds_->size(); ++g) {
     int64_t* const sums = node_tokens_.data() + topology.node_of_rank[g].index() * experts;
-    for (int expert : split_) sums[expert] += sources_->counts[g][expert];
+    for (int k = 0; k < splits(); ++k) sums[splits_[k].expert] += sources_->counts[g][splits_[k].expert];
   }
 }
 
@@ -79,188 +83,250 @@ void BalanceSolver::Solve(const std::vector<int64_t>& tokens, const Copies& copi
   speeds_ = &speeds;
   sources_ = sources;
   Prepare();
-  if (!split_.empty()) {
-    LoadRatio bound = FirstBound();
-    while (true) {
-      Route(bound);
-      LoadRatio next = bound;
-      // An expert inside another's cut has a cut inside that one: left for the next round, if there is one.
-      std::fill(stuck_.begin(), stuck_.end(), 0);
-      for (int k = 0; k < splits(); ++k) {
-        if (left_[k] == 0 || stuck_[k]) continue;
-        const LoadRatio needed = BoundOfCut(k);
-        if (Less(next, needed)) next = needed;
-        MarkSeen();
-      }
-      std::fill(stuck_.begin(), stuck_.end(), 0);
-      if (!Less(bound, next)) break;
-      bound = next;
+  if (splits() > 0) {
+    const LoadRatio bound = FirstBound();
+    // Which flow is found must not depend on how the bound was: it is made anew under the last one.
+    if (!Route(bound)) {
+      const bool whole = Route(Raised(bound));
+      BALLAST_CHECK(whole) << "a bound that had room for everything";
     }
   }
   quotas.assign(copies.rank.size(), 0);
   for (size_t e = 0; e < tokens.size(); ++e) {
     if (copies.of(e) == 1) quotas[copies.begin[e]] = tokens[e];
   }
-  for (int k = 0; k < splits(); ++k)
-    std::copy(flow_.begin() + first_[k], flow_.begin() + first_[k + 1],
-              quotas.begin() + copies.begin[split_[k]]);
+  for (int k = 0; k < splits(); ++k) {
+    int64_t* quota = quotas.data() + copies.begin[splits_[k].expert];
+    for (int c = splits_[k].first; c < splits_[k + 1].first; ++c) *quota++ = copies_[c].flow;
+  }
 }
 
 // Every bound that is seen without a flow: single hosts, each expert on its hosts, everything on all hosts.
 LoadRatio BalanceSolver::FirstBound() {
   LoadRatio bound;
-  for (size_t g = 0; g < speeds_->size(); ++g) {
+  for (int g = 0; g < ranks(); ++g) {
     if (Less(bound, {fixed_[g], (*speeds_)[g]})) bound = {fixed_[g], (*speeds_)[g]};
   }
   for (int k = 0; k < splits(); ++k) {
-    ranks_.clear();
-    for (int c = first_[k]; c < first_[k + 1]; ++c) ranks_.push_back(copies_[c].rank);
-    const LoadRatio alone = LeastBound((*tokens_)[split_[k]], ranks_, *speeds_, one_speed_);
+    const int first = splits_[k].first, last = splits_[k + 1].first;
+    // Not above: no need to divide.
+    if (one_speed_ && bound.tokens * (last - first) >= splits_[k].tokens) continue;
+    cut_.clear();
+    for (int c = first; c < last; ++c) cut_.push_back(copies_[c].rank);
+    const LoadRatio alone = LeastBound(splits_[k].tokens, cut_, *speeds_, one_speed_);
     if (Less(bound, alone)) bound = alone;
   }
-  ranks_.clear();
-  for (size_t g = 0; g < speeds_->size(); ++g) {
-    if (fixed_[g] > 0 || resident_begin_[g] < resident_begin_[g + 1]) ranks_.push_back(static_cast<int>(g));
+  cut_.clear();
+  for (int g = 0; g < ranks(); ++g) {
+    if (fixed_[g] > 0 || ranks_[g].begin < ranks_[g + 1].begin) cut_.push_back(g);
   }
-  const LoadRatio together = LeastBound(total_, ranks_, *speeds_, one_speed_);
+  const LoadRatio together = LeastBound(total_, cut_, *speeds_, one_speed_);
   return Less(bound, together) ? together : bound;
 }
 
-// Routes as much as the bound allows into flow_; what is not routed is in left_.
-void BalanceSolver::Route(const LoadRatio& bound) {
-  std::fill(flow_.begin(), flow_.end(), 0);
-  for (size_t g = 0; g < speeds_->size(); ++g)
-    spare_[g] = CapacityUnder(bound, (*speeds_)[g], total_) - fixed_[g];
-  for (int k = 0; k < splits(); ++k) left_[k] = (*tokens_)[split_[k]];
+// Routes as much as the bound allows; whether that is everything. What is not routed is in Split::left.
+bool BalanceSolver::Route(const LoadRatio& bound) {
+  for (Copy& copy : copies_) copy.flow = 0;
+  for (int g = 0; g < ranks(); ++g) ranks_[g].spare = CapacityUnder(bound, (*speeds_)[g], total_) - fixed_[g];
+  for (Split& split : splits_) split.left = split.tokens;
   if (sources_ != nullptr) {
     for (size_t c = 0; c < copies_.size(); ++c)
-      Put(static_cast<int>(c), std::min(copies_[c].own, spare_[copies_[c].rank]));
+      Put(copies_[c], std::min(own_[c], ranks_[copies_[c].rank].spare));
     for (int k = 0; k < splits(); ++k) FillFromOwnNode(k);
   }
   for (int k = 0; k < splits(); ++k) {
-    if (left_[k] == 0) continue;
-    chosen_.clear();
-    for (int c = first_[k]; c < first_[k + 1]; ++c) chosen_.push_back(c);
-    FillChosen(left_[k]);
+    const int first = splits_[k].first, last = splits_[k + 1].first;
+    Fill(splits_[k].left, [&](const auto& visit) {
+      for (int c = first; c < last; ++c) visit(copies_[c]);
+    });
   }
-  // Experts that a search in vain has seen reach full ranks alone, and no later path gets out of those.
-  for (int k = 0; k < splits(); ++k) {
-    while (left_[k] > 0 && !stuck_[k] && Augment(k)) {
-    }
-  }
-  std::fill(stuck_.begin(), stuck_.end(), 0);
+  return AugmentAll();
 }
 
-void BalanceSolver::Put(int copy, int64_t amount) {
-  flow_[copy] += amount;
-  spare_[copies_[copy].rank] -= amount;
-  left_[copies_[copy].split] -= amount;
+void BalanceSolver::Put(Copy& copy, int64_t amount) {
+  copy.flow += amount;
+  ranks_[copy.rank].spare -= amount;
+  splits_[copy.split].left -= amount;
 }
 
 // What a node's hosts have not kept of the tokens that start on the node.
 void BalanceSolver::FillFromOwnNode(int k) {
   const std::vector<int64_t>& of_node = sources_->of_node != nullptr ? *sources_->of_node : node_tokens_;
-  for (int first = first_[k]; first < first_[k + 1]; ++first) {
-    const int node = copies_[first].node;
+  const int begin = splits_[k].first, end = splits_[k + 1].first;
+  for (int first = begin; first < end; ++first) {
+    const int node = node_[first];
+    if (std::find(node_.begin() + begin, node_.begin() + first, node) != node_.begin() + first) continue;
     chosen_.clear();
-    int64_t open = of_node[static_cast<size_t>(node) * tokens_->size() + static_cast<size_t>(split_[k])];
-    bool seen = false;
-    for (int c = first_[k]; c < first_[k + 1]; ++c) {
-      if (copies_[c].node != node) continue;
-      seen |= c < first;
-      open -= flow_[c];
+    int64_t open =
+        of_node[static_cast<size_t>(node) * tokens_->size() + static_cast<size_t>(splits_[k].expert)];
+    for (int c = first; c < end; ++c) {
+      if (node_[c] != node) continue;
+      open -= copies_[c].flow;
       chosen_.push_back(c);
     }
-    if (!seen) FillChosen(open);
+    if (chosen_.size() == 1) {
+      Put(copies_[first], std::min(open, ranks_[copies_[first].rank].spare));
+      continue;
+    }
+    Fill(open, [&](const auto& visit) {
+      for (int c : chosen_) visit(copies_[c]);
+    });
   }
 }
 
-// Gives up to `amount` to the chosen copies in proportion to what their ranks can still take.
-void BalanceSolver::FillChosen(int64_t amount) {
+// Gives up to `amount` to copies in proportion to what their ranks can still take. `each`(visit) calls visit
+// with each of them, in order.
+template <class Each>
+void BalanceSolver::Fill(int64_t amount, const Each& each) {
   if (amount == 0) return;
   int64_t spare = 0;  // at most total_ for each rank, and kTokensMax * kRanksMax fits
-  for (int c : chosen_) spare += spare_[copies_[c].rank];
+  each([&](const Copy& copy) { spare += ranks_[copy.rank].spare; });
   amount = std::min(amount, spare);
-  for (int c : chosen_) {
-    if (amount == 0) return;
-    const int64_t own = spare_[copies_[c].rank];
-    const int64_t part = own == 0 ? 0 : own == spare ? amount : ProportionalPart(amount, own, spare);
-    Put(c, part);
+  if (amount == 0) return;
+  each([&](Copy& copy) {
+    const int64_t own = ranks_[copy.rank].spare;
+    if (amount == 0 || own == 0) return;
+    const int64_t part = own == spare ? amount : ProportionalPart(amount, own, spare);
+    Put(copy, part);
     amount -= part;
     spare -= own;
+  });
+}
+
+// Along breadth-first paths over ranks, as much as is left. Whether that is everything.
+bool BalanceSolver::AugmentAll() {
+  bool whole = true;
+  for (int k = 0; k < splits(); ++k) {
+    // Experts that a search in vain has seen reach full ranks alone, and no later path gets out of those.
+    if (splits_[k].left == 0) continue;
+    if (splits_[k].seen != kStuck && Augment(splits_[k])) continue;
+    whole = false;
+    if (splits_[k].seen == kStuck) continue;
+    for (int j : seen_) splits_[j].seen = kStuck;
+  }
+  if (!whole) ForgetStuck();
+  return whole;
+}
+
+void BalanceSolver::ForgetStuck() {
+  for (Split& split : splits_) {
+    if (split.seen == kStuck) split.seen = 0;
   }
 }
 
-// Breadth-first search over ranks: from a split expert to its hosts, from a full rank to the other hosts of
-// its residents. Returns the first rank with room, or -1; then the ranks seen are full and closed under
-// this step.
-int BalanceSolver::Search(int expert) {
-  ++search_;
-  queue_.clear();
-  int found = Visit(expert, -1);
-  for (size_t head = 0; found < 0 && head < queue_.size(); ++head) {
-    const int g = queue_[head];
-    for (int i = resident_begin_[g]; i < resident_begin_[g + 1] && found < 0; ++i) {
-      const int c = residents_[i];
-      const int k = copies_[c].split;
-      if (seen_split_[k] != search_ && !stuck_[k] && flow_[c] > 0) found = Visit(k, c);
-    }
+// Until nothing of the expert is left, or no path: false.
+bool BalanceSolver::Augment(Split& split) {
+  bool stands = false;
+  while (split.left > 0) {
+    // While no copy of the path before is empty, a search from the start would come by the same ranks to its
+    // end, which is full now.
+    const int end = stands ? SearchOn() : SearchFrom(static_cast<int>(&split - splits_.data()));
+    if (end < 0) return false;
+    stands = Shift(end, split);
   }
-  return found;
-}
-
-int BalanceSolver::Visit(int k, int via) {
-  seen_split_[k] = search_;
-  for (int c = first_[k]; c < first_[k + 1]; ++c) {
-    const int g = copies_[c].rank;
-    if (entered_[g].search == search_) continue;
-    entered_[g] = {.search = search_, .copy = c, .via = via};
-    queue_.push_back(g);
-    if (spare_[g] > 0) return g;
-  }
-  return -1;
-}
-
-// What the last search saw counts as stuck.
-void BalanceSolver::MarkSeen() {
-  for (size_t j = 0; j < stuck_.size(); ++j) stuck_[j] |= seen_split_[j] == search_;
-}
-
-// Moves tokens along one path from split expert `k` to a rank with room. False when there is none.
-bool BalanceSolver::Augment(int k) {
-  const int end = Search(k);
-  if (end < 0) {
-    MarkSeen();
-    return false;
-  }
-  int64_t amount = std::min(left_[k], spare_[end]);
-  for (int via = entered_[end].via; via >= 0; via = entered_[copies_[via].rank].via)
-    amount = std::min(amount, flow_[via]);
-  for (int g = end;;) {
-    flow_[entered_[g].copy] += amount;
-    const int via = entered_[g].via;
-    if (via < 0) break;
-    flow_[via] -= amount;
-    g = copies_[via].rank;
-  }
-  spare_[end] -= amount;
-  left_[k] -= amount;
   return true;
 }
 
-// Split expert `k` cannot be routed: the experts and ranks that a search from it sees are a minimum cut.
-// Their tokens have no other place, which gives the next bound.
-LoadRatio BalanceSolver::BoundOfCut(int k) {
-  BALLAST_CHECK(Search(k) < 0) << "expert " << split_[k] << " can still be routed";
-  int64_t tokens = 0;
-  for (int j = 0; j < splits(); ++j) tokens += seen_split_[j] == search_ ? (*tokens_)[split_[j]] : 0;
-  ranks_.clear();
-  for (size_t g = 0; g < speeds_->size(); ++g) {
-    if (entered_[g].search != search_) continue;
-    ranks_.push_back(static_cast<int>(g));
-    tokens += fixed_[g];
+// From a split expert to its hosts, from a full rank to the other hosts of its residents. Returns the first
+// rank with room, or -1; then the ranks seen are full and closed under this step.
+int BalanceSolver::SearchFrom(int k) {
+  ++search_;
+  queue_.clear();
+  seen_.assign(1, k);
+  next_ = 0;
+  resident_ = resident_end_ = 0;
+  splits_[k].seen = search_;
+  via_ = -1;
+  copy_ = splits_[k].first;
+  copy_end_ = splits_[k + 1].first;
+  return SearchOn();
+}
+
+// The same from where the search stands.
+int BalanceSolver::SearchOn() {
+  while (true) {
+    while (copy_ < copy_end_) {
+      const int c = copy_++;
+      const int g = copies_[c].rank;
+      OfRank& rank = ranks_[g];
+      if (rank.search == search_) continue;
+      rank.search = search_;
+      rank.copy = c;
+      rank.via = via_;
+      queue_.push_back(g);
+      if (rank.spare > 0) return g;
+    }
+    int k = -1;
+    while (k < 0) {
+      if (resident_ == resident_end_) {
+        if (next_ == queue_.size()) return -1;
+        const int g = queue_[next_++];
+        resident_ = ranks_[g].begin;
+        resident_end_ = ranks_[g + 1].begin;
+        continue;
+      }
+      via_ = residents_[resident_++];
+      // What is stuck has a number beyond all searches'.
+      if (copies_[via_].flow > 0 && splits_[copies_[via_].split].seen < search_) k = copies_[via_].split;
+    }
+    splits_[k].seen = search_;
+    seen_.push_back(k);
+    copy_ = splits_[k].first;
+    copy_end_ = splits_[k + 1].first;
   }
-  return LeastBound(tokens, ranks_, *speeds_, one_speed_);
+}
+
+// Moves what is left along the path of the last search, as much as that bears. Whether the path leads on
+// where its end was.
+bool BalanceSolver::Shift(int end, Split& split) {
+  int64_t amount = std::min(split.left, ranks_[end].spare);
+  bool stands = true;
+  for (int via = ranks_[end].via; via >= 0; via = ranks_[copies_[via].rank].via) {
+    stands &= copies_[via].flow > amount;
+    amount = std::min(amount, copies_[via].flow);
+  }
+  for (int g = end;;) {
+    copies_[ranks_[g].copy].flow += amount;
+    const int via = ranks_[g].via;
+    if (via < 0) break;
+    copies_[via].flow -= amount;
+    g = copies_[via].rank;
+  }
+  ranks_[end].spare -= amount;
+  split.left -= amount;
+  return stands;
+}
+
+// The least bound that has room for everything, given a flow under one that has not.
+LoadRatio BalanceSolver::Raised(LoadRatio bound) {
+  do {
+    const LoadRatio next = BoundOfCuts();
+    BALLAST_CHECK(Less(bound, next)) << "a cut that is not short of room";
+    for (int g = 0; g < ranks(); ++g)
+      ranks_[g].spare +=
+          CapacityUnder(next, (*speeds_)[g], total_) - CapacityUnder(bound, (*speeds_)[g], total_);
+    bound = next;
+  } while (!AugmentAll());
+  return bound;
+}
+
+// The experts and ranks that a search in vain sees are a minimum cut: their tokens have no other place, which
+// gives a bound. The largest of all.
+LoadRatio BalanceSolver::BoundOfCuts() {
+  LoadRatio most;
+  for (int k = 0; k < splits(); ++k) {
+    // An expert inside another's cut has a cut inside that one: left for the next round, if there is one.
+    if (splits_[k].left == 0 || splits_[k].seen == kStuck) continue;
+    BALLAST_CHECK(SearchFrom(k) < 0) << "expert " << splits_[k].expert << " can still be routed";
+    int64_t tokens = 0;
+    for (int j : seen_) tokens += splits_[j].tokens;
+    for (int g : queue_) tokens += fixed_[g];
+    const LoadRatio needed = LeastBound(tokens, queue_, *speeds_, one_speed_);
+    if (Less(most, needed)) most = needed;
+    for (int j : seen_) splits_[j].seen = kStuck;
+  }
+  ForgetStuck();
+  return most;
 }
 
 }  // namespace ballast

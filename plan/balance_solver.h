@@ -17,28 +17,52 @@ class BalanceSolver {
              const TokenSources* sources, std::vector<int64_t>& quotas);
 
  private:
-  // A copy of an expert with several hosts. All copies of all such experts lie in one row.
+  // A copy of an expert with several hosts. All copies of all such experts lie in one row, by expert and then
+  // by rising rank.
   struct Copy {
-    int32_t split = 0;  // index into split_
+    int64_t flow = 0;
     int32_t rank = 0;
-    int32_t node = 0;  // with sources
-    int64_t own = 0;   // with sources: tokens of the expert that start on the rank
+    int32_t split = 0;  // index into splits_
   };
+  // An expert with tokens and several hosts.
+  struct Split {
+    int64_t left = 0;    // tokens not routed
+    int64_t tokens = 0;  // in all
+    int32_t expert = 0;
+    int32_t first = 0;  // its first copy; those of the next one follow
+    uint32_t seen = 0;  // the last search that saw it; kStuck
+  };
+  struct OfRank {
+    int64_t spare = 0;
+    // How a search came to it: by which of its copies and from which copy, on the rank before it, of the same
+    // expert (-1: the start).
+    uint32_t search = 0;  // which search; others' steps are old
+    int32_t copy = -1;
+    int32_t via = -1;
+    int32_t begin = 0;  // its copies are residents_[begin] and on, to the next rank's
+  };
+  // In Split::seen: no path leads from it to room, as long as the bound holds. Beyond all searches' numbers.
+  static constexpr uint32_t kStuck = ~uint32_t{0};
 
-  int splits() const { return static_cast<int>(split_.size()); }
+  int splits() const { return static_cast<int>(splits_.size()) - 1; }
+  int ranks() const { return static_cast<int>(ranks_.size()) - 1; }
   void Prepare();
   void LookUpSources();
   void ListResidents();
   LoadRatio FirstBound();
-  void Route(const LoadRatio& bound);
-  void Put(int copy, int64_t amount);
+  bool Route(const LoadRatio& bound);
+  LoadRatio Raised(LoadRatio bound);
+  LoadRatio BoundOfCuts();
+  void Put(Copy& copy, int64_t amount);
   void FillFromOwnNode(int k);
-  void FillChosen(int64_t amount);
-  int Search(int expert);
-  int Visit(int k, int via);
-  void MarkSeen();
-  bool Augment(int k);
-  LoadRatio BoundOfCut(int k);
+  template <class Each>
+  void Fill(int64_t amount, const Each& each);
+  bool AugmentAll();
+  bool Augment(Split& split);
+  int SearchFrom(int k);
+  int SearchOn();
+  bool Shift(int end, Split& split);
+  void ForgetStuck();
 
   // Of the call.
   const std::vector<int64_t>* tokens_ = nullptr;
@@ -47,32 +71,28 @@ class BalanceSolver {
   const TokenSources* sources_ = nullptr;
   bool one_speed_ = false;  // all ranks are equally fast
 
-  int64_t total_ = 0;                 // tokens of all experts
-  std::vector<int64_t> fixed_;        // [rank] tokens of experts with one host
-  std::vector<int> split_;            // experts with tokens and several hosts, rising
-  std::vector<int> first_;            // [k] first copy of split_[k]; one more at the end
-  std::vector<Copy> copies_;          // by split expert, then by rising rank
-  std::vector<int> resident_begin_;   // [rank] into residents_; one more at the end
+  int64_t total_ = 0;           // tokens of all experts
+  std::vector<int64_t> fixed_;  // [rank] tokens of experts with one host
+  std::vector<Split> splits_;   // by rising expert; one more at the end
+  std::vector<Copy> copies_;
+  std::vector<OfRank> ranks_;         // one more at the end
   std::vector<int> residents_;        // copies by rank
-  std::vector<int> next_;             // [rank] while residents are listed
   std::vector<int64_t> node_tokens_;  // [node][expert] when the caller has not summed them
-  std::vector<int64_t> flow_;         // [copy]
-  std::vector<int64_t> spare_;        // [rank]
-  std::vector<int64_t> left_;         // [k] tokens not routed
-  std::vector<int> chosen_;           // copies that FillChosen gives to
-  std::vector<int> ranks_;            // of a bound
-  // Of the last Search: how a rank was reached, by which of its copies and from which copy, on the rank
-  // before it, of the same expert (-1: the start).
-  struct Step {
-    uint32_t search = 0;  // which search; others' steps are old
-    int copy = -1;
-    int via = -1;
-  };
+  // With sources.
+  std::vector<int64_t> own_;  // [copy] tokens of its expert that start on its rank
+  std::vector<int> node_;     // [copy]
+  std::vector<int> chosen_;   // copies of a node
+  std::vector<int> cut_;      // ranks of a bound
+  // Of searches.
   uint32_t search_ = 0;
-  std::vector<Step> entered_;         // [rank]
-  std::vector<uint32_t> seen_split_;  // [k] the last search that saw it
-  std::vector<char> stuck_;           // [k] of the Route at hand: no path leads to room
-  std::vector<int> queue_;
+  std::vector<int> queue_;  // ranks
+  std::vector<int> seen_;   // splits
+  // Where the last search stands: the next rank of the queue, the residents of the rank and the copies of the
+  // expert that it has not looked at, and how it came to the expert.
+  size_t next_ = 0;
+  int resident_ = 0, resident_end_ = 0;
+  int copy_ = 0, copy_end_ = 0;
+  int via_ = -1;
 };
 
 }  // namespace ballast
