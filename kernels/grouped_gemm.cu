@@ -1,7 +1,7 @@
 // Grouped products on tensor cores: a block per 128 x 128 tile of some task's result, which it finds by its
 // number. Tiles of both operands pass through shared memory in stages of 64 along the sum; eight warps have
 // 64 x 32 each. A sum is taken in order by one thread, so its bits do not depend on how many tasks or rows
-// there are. Sums go to memory by way of the stages' shared memory, so that whole rows of a tile are written.
+// there are.
 #include "kernels/check.h"
 #include "kernels/grouped_gemm.h"
 #include "kernels/tensor_core.cuh"
@@ -20,9 +20,6 @@ constexpr int kStep = 64;
 constexpr int kStages = 3;
 constexpr int kOperandElements = kTileSide * kStep;
 constexpr int kSharedBytes = kStages * 2 * kOperandElements * static_cast<int>(sizeof(__nv_bfloat16));
-// Of a row of sums in shared memory: eight rows begin in other banks.
-constexpr int kSumsWidth = kTileSide + 8;
-static_assert(kTileSide * kSumsWidth * static_cast<int>(sizeof(float)) <= kSharedBytes);
 // As many as a launch's arguments hold (4 KiB).
 constexpr int kTasksMax = 96;
 
@@ -33,8 +30,7 @@ struct Tasks {
   };
   Entry entries[kTasksMax];
   int count;
-  int64_t m, n;
-  bool accumulate;
+  int64_t n, k;
   bool vectors;  // all matrices begin at a multiple of 16 bytes
 };
 
@@ -96,28 +92,10 @@ class Copier {
   int rows_left_, columns_left_;  // of the matrix, from this thread's first vector of the next stage on
 };
 
-// What lies how in the stages, by kind. An operand whose sum runs along its rows comes to the tensor cores by
-// transposing loads.
-template <GroupedKind kKind>
-struct LeftOperand {
-  static constexpr bool kAlongRows = kKind == GroupedKind::kTN;
-  static constexpr int kWidth = kAlongRows ? kTileSide : kStep;
-
-  // 16 of the sum from `depth`, 16 rows of c from `row`.
-  __device__ static void Load(const Staged<kWidth>& staged, int depth, int row, Left& a) {
-    const int lane = threadIdx.x % kWarp;
-    if constexpr (kAlongRows) {
-      tensor::LoadTransposedMatrices(staged.At(depth + lane % 8 + lane / 16 * 8, row + lane / 8 % 2 * 8),
-                                     a.r[0], a.r[1], a.r[2], a.r[3]);
-    } else {
-      tensor::LoadMatrices(staged.At(row + lane % 16, depth + lane / 16 * 8), a.r[0], a.r[1], a.r[2], a.r[3]);
-    }
-  }
-};
-
+// Operand b, by its kind.
 template <GroupedKind kKind>
 struct RightOperand {
-  static constexpr bool kAlongRows = kKind != GroupedKind::kNT;
+  static constexpr bool kAlongRows = kKind == GroupedKind::kNN;
   static constexpr int kWidth = kAlongRows ? kTileSide : kStep;
 
   // 16 of the sum from `depth`, 16 columns of c from `column`, as two right operands.
@@ -135,15 +113,18 @@ struct RightOperand {
 
 // Adds a stage's part of a warp's sums, those of rows row.. and columns column.. of the tile.
 template <GroupedKind kKind>
-__device__ inline void Multiply(const Staged<LeftOperand<kKind>::kWidth>& left,
-                                const Staged<RightOperand<kKind>::kWidth>& right, int row, int column,
-                                Sums (&sums)[kWarpRows / 16][kWarpColumns / 8]) {
+__device__ inline void Multiply(const Staged<kStep>& left, const Staged<RightOperand<kKind>::kWidth>& right,
+                                int row, int column, Sums (&sums)[kWarpRows / 16][kWarpColumns / 8]) {
+  const int lane = threadIdx.x % kWarp;
 #pragma unroll
   for (int depth = 0; depth < kStep; depth += 16) {
     Left rows[kWarpRows / 16];
     Right columns[kWarpColumns / 16][2];
 #pragma unroll
-    for (int i = 0; i < kWarpRows / 16; ++i) LeftOperand<kKind>::Load(left, depth, row + i * 16, rows[i]);
+    for (int i = 0; i < kWarpRows / 16; ++i) {
+      tensor::LoadMatrices(left.At(row + i * 16 + lane % 16, depth + lane / 16 * 8), rows[i].r[0],
+                           rows[i].r[1], rows[i].r[2], rows[i].r[3]);
+    }
 #pragma unroll
     for (int j = 0; j < kWarpColumns / 16; ++j)
       RightOperand<kKind>::Load(right, depth, column + j * 16, columns[j]);
@@ -156,41 +137,31 @@ __device__ inline void Multiply(const Staged<LeftOperand<kKind>::kWidth>& left,
   }
 }
 
-// A warp's sums to rows row.. and columns column.. of the tile in shared memory.
-__device__ inline void Stage(const Sums (&sums)[kWarpRows / 16][kWarpColumns / 8], float* tile, int row,
-                             int column) {
+// A warp's sums to rows row.. and columns column.. of c [rows, n]; n is even.
+__device__ inline void Store(const Sums (&sums)[kWarpRows / 16][kWarpColumns / 8], __nv_bfloat16* c,
+                             int64_t rows, int64_t n, int64_t row, int64_t column, bool vectors) {
   const int lane = threadIdx.x % kWarp;
 #pragma unroll
   for (int i = 0; i < kWarpRows / 16; ++i) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float* const to = tile + (row + i * 16 + lane / 4 + half * 8) * kSumsWidth + column + lane % 4 * 2;
+      const int64_t at_row = row + i * 16 + lane / 4 + half * 8;
+      if (at_row >= rows) continue;
 #pragma unroll
-      for (int j = 0; j < kWarpColumns / 8; ++j)
-        *reinterpret_cast<float2*>(to + j * 8) = {sums[i][j].v[half * 2], sums[i][j].v[half * 2 + 1]};
+      for (int j = 0; j < kWarpColumns / 8; ++j) {
+        const int64_t at_column = column + j * 8 + lane % 4 * 2;
+        if (at_column >= n) continue;
+        __nv_bfloat16* at = c + at_row * n + at_column;
+        const __nv_bfloat16 x = __float2bfloat16_rn(sums[i][j].v[half * 2]);
+        const __nv_bfloat16 y = __float2bfloat16_rn(sums[i][j].v[half * 2 + 1]);
+        if (vectors) {
+          *reinterpret_cast<uint32_t*>(at) = tensor::Packed(x, y);
+        } else {
+          at[0] = x;
+          at[1] = y;
+        }
+      }
     }
-  }
-}
-
-// A tile of sums to rows row.. and columns column.. of c [rows, n]; n is a multiple of a pack.
-template <bool kAligned>
-__device__ inline void Store(const float* tile, __nv_bfloat16* c, int64_t rows, int64_t n, int64_t row,
-                             int64_t column, bool accumulate) {
-  constexpr int kPack = kPackWidth<__nv_bfloat16>;
-  constexpr int kPerRow = kTileSide / kPack;
-#pragma unroll
-  for (int i = 0; i < kTileSide * kPerRow / kThreads; ++i) {
-    const int pack = i * kThreads + static_cast<int>(threadIdx.x);
-    const int at_row = pack / kPerRow, at_column = pack % kPerRow * kPack;
-    if (row + at_row >= rows || column + at_column >= n) continue;
-    Floats<kPack> sums = LoadPack<float, kPack, true>(tile + at_row * kSumsWidth + at_column);
-    __nv_bfloat16* const at = c + (row + at_row) * n + column + at_column;
-    if (accumulate) {
-      const Floats<kPack> held = LoadPack<__nv_bfloat16, kPack, kAligned>(at);
-#pragma unroll
-      for (int j = 0; j < kPack; ++j) sums.v[j] += held.v[j];
-    }
-    StorePack<__nv_bfloat16, kPack, kAligned>(sums, at);
   }
 }
 
@@ -210,28 +181,20 @@ __device__ inline const Tasks::Entry& EntryOf(const Tasks& tasks, int64_t tile) 
 
 template <GroupedKind kKind>
 __global__ void __launch_bounds__(kThreads, 2) GroupedKernel(const __grid_constant__ Tasks tasks) {
-  using LeftSide = LeftOperand<kKind>;
   using RightSide = RightOperand<kKind>;
   extern __shared__ __align__(128) __nv_bfloat16 shared[];
   const Tasks::Entry& entry = EntryOf(tasks, blockIdx.x);
-  constexpr bool kOverRows = kKind == GroupedKind::kTN;
-  const int64_t n = tasks.n;
-  const int64_t rows = kOverRows ? tasks.m : entry.task.rows;  // of c
-  const int64_t depth = kOverRows ? entry.task.rows : tasks.m;
+  const int64_t rows = entry.task.rows, n = tasks.n, k = tasks.k;
   const int64_t across = (n + kTileSide - 1) / kTileSide;
   const int64_t tile = blockIdx.x - entry.first_tile;
   const int64_t row = tile / across * kTileSide, column = tile % across * kTileSide;
-  const auto steps = static_cast<int>((depth + kStep - 1) / kStep);
+  const auto steps = static_cast<int>((k + kStep - 1) / kStep);
 
-  Copier<LeftSide::kWidth, LeftSide::kAlongRows> left(
-      entry.task.a, LeftSide::kAlongRows ? depth : rows, LeftSide::kAlongRows ? rows : depth,
-      LeftSide::kAlongRows ? 0 : row, LeftSide::kAlongRows ? row : 0);
+  Copier<kStep, false> left(entry.task.a, rows, k, row, 0);
   Copier<RightSide::kWidth, RightSide::kAlongRows> right(
-      entry.task.b, RightSide::kAlongRows ? depth : n, RightSide::kAlongRows ? n : depth,
+      entry.task.b, RightSide::kAlongRows ? k : n, RightSide::kAlongRows ? n : k,
       RightSide::kAlongRows ? 0 : column, RightSide::kAlongRows ? column : 0);
-  auto left_of = [&](int step) {
-    return Staged<LeftSide::kWidth>{shared + step % kStages * 2 * kOperandElements};
-  };
+  auto left_of = [&](int step) { return Staged<kStep>{shared + step % kStages * 2 * kOperandElements}; };
   auto right_of = [&](int step) {
     return Staged<RightSide::kWidth>{shared + (step % kStages * 2 + 1) * kOperandElements};
   };
@@ -254,16 +217,7 @@ __global__ void __launch_bounds__(kThreads, 2) GroupedKernel(const __grid_consta
     load(step + kStages - 1);
     Multiply<kKind>(left_of(step), right_of(step), warp_row, warp_column, sums);
   }
-
-  float* const tile_sums = reinterpret_cast<float*>(shared);
-  __syncthreads();  // all stages are read
-  Stage(sums, tile_sums, warp_row, warp_column);
-  __syncthreads();
-  if (tasks.vectors) {
-    Store<true>(tile_sums, entry.task.c, rows, n, row, column, tasks.accumulate);
-  } else {
-    Store<false>(tile_sums, entry.task.c, rows, n, row, column, tasks.accumulate);
-  }
+  Store(sums, entry.task.c, rows, n, row + warp_row, column + warp_column, tasks.vectors);
 }
 
 template <GroupedKind kKind>
@@ -273,17 +227,6 @@ void Start(const Tasks& tasks, int64_t tiles, Stream stream) {
   kernel<<<tiles, kThreads, kSharedBytes, stream>>>(tasks);
 }
 
-void Start(GroupedKind kind, const Tasks& tasks, int64_t tiles, Stream stream) {
-  switch (kind) {
-    case GroupedKind::kNT:
-      return Start<GroupedKind::kNT>(tasks, tiles, stream);
-    case GroupedKind::kNN:
-      return Start<GroupedKind::kNN>(tasks, tiles, stream);
-    case GroupedKind::kTN:
-      return Start<GroupedKind::kTN>(tasks, tiles, stream);
-  }
-}
-
 bool Aligned(const GroupedTask& task) {
   return (reinterpret_cast<uintptr_t>(task.a) | reinterpret_cast<uintptr_t>(task.b) |
           reinterpret_cast<uintptr_t>(task.c)) %
@@ -291,32 +234,31 @@ bool Aligned(const GroupedTask& task) {
          0;
 }
 
-int64_t Tiles(const GroupedShape& shape, const GroupedTask& task) {
-  if (task.rows == 0 && shape.accumulate) return 0;
-  const int64_t rows = shape.kind == GroupedKind::kTN ? shape.m : task.rows;
-  return (rows + kTileSide - 1) / kTileSide * ((shape.n + kTileSide - 1) / kTileSide);
-}
-
 }  // namespace
 
-void GroupedGemm(const GroupedShape& shape, std::span<const GroupedTask> tasks, Stream stream) {
+void GroupedGemm(GroupedKind kind, int64_t n, int64_t k, std::span<const GroupedTask> tasks, Stream stream) {
   const Launch launch("grouped_gemm");
+  const int64_t across = (n + kTileSide - 1) / kTileSide;
   size_t at = 0;
   while (at < tasks.size()) {
     Tasks some{};
-    some.m = shape.m;
-    some.n = shape.n;
-    some.accumulate = shape.accumulate;
+    some.n = n;
+    some.k = k;
     some.vectors = true;
     int64_t tiles = 0;
     for (; at < tasks.size() && some.count < kTasksMax; ++at) {
-      const int64_t own = Tiles(shape, tasks[at]);
+      const int64_t own = (tasks[at].rows + kTileSide - 1) / kTileSide * across;
       if (own == 0) continue;
       some.entries[some.count++] = {tasks[at], tiles};
       some.vectors = some.vectors && Aligned(tasks[at]);
       tiles += own;
     }
-    if (tiles > 0) Start(shape.kind, some, tiles, stream);
+    if (tiles == 0) continue;
+    if (kind == GroupedKind::kNT) {
+      Start<GroupedKind::kNT>(some, tiles, stream);
+    } else {
+      Start<GroupedKind::kNN>(some, tiles, stream);
+    }
   }
   launch.Check();
 }

@@ -61,25 +61,34 @@ absl::Status Experts::Forward(const MoeContext& context, const std::vector<int64
   return absl::OkStatus();
 }
 
-absl::Status Experts::Backward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix in,
+absl::Status Experts::Backward(const MoeContext& context, const std::vector<int64_t>& slot_rows,
                                Matrix out_gradient, Matrix in_gradient, ExpertScratch& scratch) {
-  Matrix hidden_gradient, gate_up_gradient;
-  BALLAST_ASSIGN_OR_RETURN(hidden_gradient, scratch.hidden.Shape(in.rows, intermediate_size_));
-  BALLAST_ASSIGN_OR_RETURN(gate_up_gradient, scratch.gate_up.Shape(in.rows, 2 * intermediate_size_));
-  const bool add = !context.first_gradients;
+  Matrix hidden_gradient;
+  BALLAST_ASSIGN_OR_RETURN(hidden_gradient, scratch.hidden.Shape(in_gradient.rows, intermediate_size_));
+  BALLAST_ASSIGN_OR_RETURN(gate_up_gradient_,
+                           scratch.gate_up.Shape(in_gradient.rows, 2 * intermediate_size_));
   std::vector<MatmulTask> outer, inner;
-  for (const SlotPart& slot : PartsOf(context, slot_rows, in.rows, /*all=*/!add)) {
-    const ExpertTensors& expert = slot.expert;
+  for (const SlotPart& slot : PartsOf(context, slot_rows, in_gradient.rows)) {
     auto part = [&](Matrix all) { return Part(context, all, slot.first, slot.count); };
-    outer.push_back({kNN, part(out_gradient), expert.w2, part(hidden_gradient)});
-    outer.push_back({kTN, part(out_gradient), part(hidden_), expert.w2_gradient, add});
-    inner.push_back({kNN, part(gate_up_gradient), expert.gate_up, part(in_gradient)});
-    inner.push_back({kTN, part(gate_up_gradient), part(in), expert.gate_up_gradient, add});
+    outer.push_back({kNN, part(out_gradient), slot.expert.w2, part(hidden_gradient)});
+    inner.push_back({kNN, part(gate_up_gradient_), slot.expert.gate_up, part(in_gradient)});
   }
   context.backend.MatmulBatch(context.stream, outer);
-  context.backend.SwigluBackward(context.stream, gate_up_, hidden_gradient, gate_up_gradient);
+  context.backend.SwigluBackward(context.stream, gate_up_, hidden_gradient, gate_up_gradient_);
   context.backend.MatmulBatch(context.stream, inner);
   return absl::OkStatus();
+}
+
+void Experts::WeightGradients(const MoeContext& context, Stream& stream,
+                              const std::vector<int64_t>& slot_rows, Matrix in, Matrix out_gradient) {
+  const bool add = !context.first_gradients;
+  std::vector<MatmulTask> tasks;
+  for (const SlotPart& slot : PartsOf(context, slot_rows, in.rows, /*all=*/!add)) {
+    auto part = [&](Matrix all) { return Part(context, all, slot.first, slot.count); };
+    tasks.push_back({kTN, part(out_gradient), part(hidden_), slot.expert.w2_gradient, add});
+    tasks.push_back({kTN, part(gate_up_gradient_), part(in), slot.expert.gate_up_gradient, add});
+  }
+  context.backend.MatmulBatch(stream, tasks);
 }
 
 }  // namespace ballast

@@ -26,16 +26,21 @@ class Experts {
   absl::Status Forward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix in,
                        Matrix out);
 
-  // Of the last forward, whose `in` and slot_rows they were. in_gradient is overwritten; the slots' gradients
-  // are added to, or those of all slots are written when they are the first.
-  absl::Status Backward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix in,
-                        Matrix out_gradient, Matrix in_gradient, ExpertScratch& scratch);
+  // Of the last forward, whose slot_rows they were. in_gradient is overwritten.
+  absl::Status Backward(const MoeContext& context, const std::vector<int64_t>& slot_rows, Matrix out_gradient,
+                        Matrix in_gradient, ExpertScratch& scratch);
+  // Of the last backward, whose out_gradient and scratch must still be there, on any stream behind it: the
+  // slots' gradients are added to, or those of all slots are written when they are the first. `in` is that of
+  // the forward.
+  void WeightGradients(const MoeContext& context, Stream& stream, const std::vector<int64_t>& slot_rows,
+                       Matrix in, Matrix out_gradient);
 
  private:
   const int intermediate_size_;
   GrowingBuffer gate_up_buffer_, hidden_buffer_;
   // Of the last forward: [rows, 2 * intermediate] and [rows, intermediate].
   Matrix gate_up_, hidden_;
+  Matrix gate_up_gradient_;  // of the last backward
 };
 
 }  // namespace ballast

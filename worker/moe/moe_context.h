@@ -29,9 +29,9 @@ struct MoeContext {
   const std::vector<ExpertTensors>& slots;  // of this rank, by slot index
   // What the slots' gradients held is lost in Backward, which writes those of all slots.
   bool first_gradients = false;
-  int64_t sequences = 0;                    // rows are [sequence][position]
-  int64_t global_sequences = 0;             // of the step: auxiliary losses are averaged over it
-  PhaseTimer* phases = nullptr;             // null: nobody asks where the time goes
+  int64_t sequences = 0;         // rows are [sequence][position]
+  int64_t global_sequences = 0;  // of the step: auxiliary losses are averaged over it
+  PhaseTimer* phases = nullptr;  // null: nobody asks where the time goes
 };
 
 }  // namespace ballast

@@ -94,10 +94,11 @@ absl::Status MoeLayer::Backward(const MoeContext& context, Matrix x, Matrix out_
                           weights_gradient);
   BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kDispatch, source_rows, out_rows));
 
-  // Experts.
+  // Experts: what other ranks wait for. Nobody waits for the weights' gradients, so their stream goes on from
+  // here while rows travel.
   phase.Next(Phase::kExpertsBackward);
-  BALLAST_RETURN_IF_ERROR(
-      experts_.Backward(context, slot_rows_, expert_in_, out_rows, in_rows, scratch_.experts));
+  BALLAST_RETURN_IF_ERROR(experts_.Backward(context, slot_rows_, out_rows, in_rows, scratch_.experts));
+  backend.RunBehind(*scratch_.aside, context.stream);
 
   // Dispatch: rows come back unreduced and are summed in k order.
   phase.Next(Phase::kCombineBackward);
@@ -106,7 +107,15 @@ absl::Status MoeLayer::Backward(const MoeContext& context, Matrix x, Matrix out_
 
   // Gate.
   phase.Next(Phase::kRouterBackward);
-  return router_.Backward(context, x, weights_gradient, x_gradient, scratch_.logits_gradient);
+  BALLAST_RETURN_IF_ERROR(
+      router_.Backward(context, x, weights_gradient, x_gradient, scratch_.logits_gradient));
+
+  // Enqueued last, because the host takes long for many small products. What they read is not written before
+  // they are done.
+  phase.Next(Phase::kExpertsBackward);
+  experts_.WeightGradients(context, *scratch_.aside, slot_rows_, expert_in_, out_rows);
+  backend.RunBehind(context.stream, *scratch_.aside);
+  return absl::OkStatus();
 }
 
 // The compressor goes with the direction of travel, forward and backward alike.

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -42,7 +43,8 @@ struct MoeScratch {
         logits_gradient(backend, "scratch"),
         own_counts(backend, "scratch"),
         counts(backend, "scratch"),
-        experts(backend) {}
+        experts(backend),
+        aside(backend.NewStream()) {}
   GrowingBuffer source_rows;  // [assignments of this rank, hidden], in source order
   GrowingBuffer host_rows;    // [assignments computed here, hidden], in host order
   GrowingBuffer host_gradient;
@@ -50,6 +52,7 @@ struct MoeScratch {
   GrowingBuffer logits_gradient;  // rounded to the compute type
   GrowingBuffer own_counts, counts;
   ExpertScratch experts;
+  const std::unique_ptr<Stream> aside;  // where weights' gradients are worked out while rows travel
   SplitWorkspace split_work;
   Split split;  // without its shares
 };
@@ -63,7 +66,8 @@ class MoeLayer {
   // that names an unknown algorithm or has no slot for an expert with tokens.
   absl::StatusOr<MoeResult> Forward(const MoeContext& context, Matrix x, Matrix out);
 
-  // Of the last forward, whose x it was. Adds to x_gradient and to the gradients in the context.
+  // Of the last forward, whose x it was. Adds to x_gradient and to the gradients in the context, or writes
+  // experts' where they are the first.
   absl::Status Backward(const MoeContext& context, Matrix x, Matrix out_gradient, Matrix x_gradient);
 
  private:

@@ -15,7 +15,10 @@ constexpr size_t kResultsMax = 1024;
 
 CudaStream::CudaStream(int device, CudaMemory& memory) : device_(device), memory_(memory) {
   UseCudaDevice(device);
-  BALLAST_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  // Ahead of the streams of products side by side, which would else keep exchanges off the device.
+  int least = 0, greatest = 0;
+  BALLAST_CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+  BALLAST_CUDA_CHECK(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest));
   BALLAST_CUDA_CHECK(cudaEventCreateWithFlags(&reached_, cudaEventDisableTiming));
   BALLAST_CUDA_CHECK(
       cudaHostAlloc(reinterpret_cast<void**>(&mapped_), kResultsMax * sizeof(double), cudaHostAllocMapped));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -95,17 +96,13 @@ MatrixShape ShapeOfB(const MatmulShape& s) {
 // out.
 constexpr int64_t kTogetherMax = int64_t{1} << 30;
 
-// Whether a product of a batch is one of many in a launch: by its shape alone, as its bits depend on it.
+// Whether a product of a batch is one of many in a launch: by its shape alone, as its bits depend on it. Not
+// those that sum over rows, as gradients of weights do: they have the more output the fewer rows they sum
+// over.
 bool TakenTogether(const MatmulShape& s) {
-  return s.dtype == DType::kBFloat16 && s.out_dtype == DType::kBFloat16 &&
-         !(s.transpose_a && s.transpose_b) && s.n % kernels::kGroupedMultiple == 0 &&
-         (s.transpose_a ? s.m : s.k) % kernels::kGroupedMultiple == 0 && s.m * s.n * s.k <= kTogetherMax;
-}
-
-kernels::GroupedShape GroupedShapeOf(const MatmulShape& s) {
-  using enum kernels::GroupedKind;
-  if (s.transpose_a) return {kTN, s.m, s.n, s.accumulate};
-  return {s.transpose_b ? kNT : kNN, s.k, s.n, s.accumulate};
+  return s.dtype == DType::kBFloat16 && s.out_dtype == DType::kBFloat16 && !s.transpose_a && !s.accumulate &&
+         s.n % kernels::kGroupedMultiple == 0 && s.k % kernels::kGroupedMultiple == 0 &&
+         s.m * s.n * s.k <= kTogetherMax;
 }
 
 // The number of rows that the product goes over: of a and c, or of a and b when it sums over them.
@@ -328,19 +325,25 @@ void MatmulRunner::State::RunSideBySide(std::span<const Product> products, kerne
 
 void MatmulRunner::RunBatch(std::span<const Product> products, kernels::Stream stream) {
   std::vector<Product> others;
-  std::map<kernels::GroupedShape, std::vector<kernels::GroupedTask>> launches;
+  // What one launch has in common.
+  using Key = std::tuple<kernels::GroupedKind, int64_t, int64_t>;
+  std::map<Key, std::vector<kernels::GroupedTask>> launches;
   for (const Product& product : products) {
     const auto& [shape, a, b, c] = product;
     if (!TakenTogether(shape)) {
       others.push_back(product);
       continue;
     }
-    launches[GroupedShapeOf(shape)].push_back({static_cast<const kernels::BFloat16*>(a),
-                                               static_cast<const kernels::BFloat16*>(b),
-                                               static_cast<kernels::BFloat16*>(c), RowsOf(shape)});
+    const auto kind = shape.transpose_b ? kernels::GroupedKind::kNT : kernels::GroupedKind::kNN;
+    launches[{kind, shape.n, shape.k}].push_back({static_cast<const kernels::BFloat16*>(a),
+                                                  static_cast<const kernels::BFloat16*>(b),
+                                                  static_cast<kernels::BFloat16*>(c), shape.m});
   }
   state_->RunSideBySide(others, stream);
-  for (const auto& [shape, tasks] : launches) kernels::GroupedGemm(shape, tasks, stream);
+  for (const auto& [key, tasks] : launches) {
+    const auto& [kind, n, k] = key;
+    kernels::GroupedGemm(kind, n, k, tasks, stream);
+  }
 }
 
 }  // namespace ballast
