@@ -1,6 +1,7 @@
 #include "coordinator/planner/layer/bounds.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <functional>
 
 namespace ballast {
@@ -12,18 +13,27 @@ std::vector<double> SpeedSums(const LayerTask& task) {
   for (int g = 0; g < task.ranks(); ++g) {
     if (task.slots[g] > 0) speeds.push_back(task.speeds[g]);
   }
-  std::sort(speeds.begin(), speeds.end(), std::greater<>());
+  if (!std::is_sorted(speeds.begin(), speeds.end(), std::greater<>()))
+    std::sort(speeds.begin(), speeds.end(), std::greater<>());
   std::vector<double> sums{0};
+  sums.reserve(speeds.size() + 1);
   for (uint32_t speed : speeds) sums.push_back(sums.back() + speed);
   return sums;
 }
+
+// Copies that are counted up to one by one.
+constexpr std::ptrdiff_t kFew = 4;
 
 bool CopiesFit(const LayerTask& task, const std::vector<double>& sums, int64_t places, double bound) {
   int64_t needed = 0;
   for (int64_t load : task.load) {
     const double speed = static_cast<double>(load) / bound;
     // Rounding must not ask for one copy more than is needed.
-    const auto it = std::lower_bound(sums.begin() + 1, sums.end(), speed * (1 - 1e-12));
+    const double least = speed * (1 - 1e-12);
+    // Most need one or two.
+    auto it = sums.begin() + 1;
+    while (it != sums.end() && it - sums.begin() < kFew && *it < least) ++it;
+    if (it - sums.begin() == kFew) it = std::lower_bound(it, sums.end(), least);
     if (it == sums.end()) return false;
     needed += it - sums.begin();
     if (needed > places) return false;

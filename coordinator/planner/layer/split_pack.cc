@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <set>
 
 #include "base/check.h"
 #include "base/rng.h"
@@ -53,10 +52,12 @@ std::vector<int> RankOrder(const LayerTask& task) {
   for (int g = 0; g < task.ranks(); ++g) {
     if (task.slots[g] > 0) order.push_back(g);
   }
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+  const auto larger = [&](int a, int b) {
     return static_cast<uint64_t>(task.speeds[a]) * static_cast<uint64_t>(task.slots[b]) >
            static_cast<uint64_t>(task.speeds[b]) * static_cast<uint64_t>(task.slots[a]);
-  });
+  };
+  if (!std::is_sorted(order.begin(), order.end(), larger))
+    std::stable_sort(order.begin(), order.end(), larger);
   return order;
 }
 
@@ -67,6 +68,7 @@ std::optional<SlotTable> SplitPackAt(const LayerTask& task, double bound) {
   const double trifle =
       1e-6 * std::max(1.0, static_cast<double>(task.total_load()) / static_cast<double>(task.experts()));
   std::vector<Item> items;
+  items.reserve(task.load.size());
   for (int e = 0; e < task.experts(); ++e) items.push_back({static_cast<double>(task.load[e]) + trifle, e});
   std::sort(items.begin(), items.end());
   const double trifles = trifle * task.experts() / static_cast<double>(task.usable_speed());
@@ -118,21 +120,24 @@ SlotTable SplitPackFilled(const LayerTask& task, uint64_t seed) {
   std::iota(order.begin(), order.end(), size_t{0});
   Rng rng(seed);
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rng.Below(i)]);
-  std::set<std::pair<double, int>> hottest;  // (-load per copy, expert)
-  auto key = [&](int e) { return std::pair<double, int>(-static_cast<double>(task.load[e]) / copies[e], e); };
-  for (int e = 0; e < task.experts(); ++e) hottest.insert(key(e));
+  std::vector<Item> hottest;  // by -load per copy, rising
+  const auto key = [&](int e) { return Item{-static_cast<double>(task.load[e]) / copies[e], e}; };
+  for (int e = 0; e < task.experts(); ++e) hottest.push_back(key(e));
+  std::sort(hottest.begin(), hottest.end());
   for (size_t g : order) {
     const auto slot = std::find(table[g].begin(), table[g].end(), kNoExpert);
     if (slot == table[g].end()) continue;
-    for (auto it = hottest.begin(); it != hottest.end() && it->first < 0; ++it) {
-      const int e = it->second;
-      if (Holds(table[g], e)) continue;
-      *slot = e;
-      hottest.erase(it);
-      ++copies[e];
-      hottest.insert(key(e));
-      break;
-    }
+    const auto wanted = std::find_if(hottest.begin(), hottest.end(), [&](const Item& item) {
+      return item.load >= 0 || !Holds(table[g], item.expert);
+    });
+    if (wanted == hottest.end() || wanted->load >= 0) continue;
+    *slot = wanted->expert;
+    ++copies[*slot];
+    // One more copy: it goes to its place among colder ones.
+    const Item colder = key(*slot);
+    const auto place = std::lower_bound(wanted + 1, hottest.end(), colder);
+    std::copy(wanted + 1, place, wanted);
+    *(place - 1) = colder;
   }
   return table;
 }
