@@ -32,9 +32,8 @@ struct Split {
   std::vector<Share> shares;
   std::vector<int64_t> rank_tokens;  // [rank] assignments that the rank computes
   // Of all that the shares of all ranks follow from: counts, slots, what each slot computes, and whether rows
-  // travel on rails. Equal on all
-  // ranks or something is wrong (it rides in the step header); does not depend on which shares were asked
-  // for.
+  // travel on rails. Equal on all ranks or something is wrong (it rides in the step header); does not depend
+  // on which shares were asked for.
   uint64_t hash = 0;
 };
 

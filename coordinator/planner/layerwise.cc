@@ -49,6 +49,14 @@ class LayerwisePlanner final : public Planner {
     return std::count_if(row.begin(), row.end(), [](int expert) { return expert != kNoExpert; });
   }
 
+  static PortCosts PortsOf(const PlanInput& input) {
+    const std::vector<std::string>& names = input.limits.all_to_alls;
+    PortCosts ports{input.port_cost, input.port_slowdowns};
+    ports.rails = std::find(names.begin(), names.end(), kRails) != names.end();
+    if (input.nic_byte_cost > 0) ports.inside = input.node_byte_cost / input.nic_byte_cost;
+    return ports;
+  }
+
   // Replaces `layer` (the current one) by what the strategy chooses.
   LayerExplanation PlanLayer(const PlanInput& input, size_t l, LayerPlan& layer) const {
     const int looks_ahead = static_cast<int>(std::clamp<int64_t>(input.config.plan_every_steps, 1, 64));
@@ -78,9 +86,9 @@ class LayerwisePlanner final : public Planner {
     view.weighed = &explanation.candidates;
     view.weighed_on_recent = kWeighedOnRecent;
     if (input.port_cost > 0) {
-      view.ports = {input.port_cost, input.port_slowdowns};
-      view.costs.port = input.port_cost * view.costs.load;
-      view.costs.port_slowdowns = input.port_slowdowns;
+      view.ports = PortsOf(input);
+      view.costs.ports = view.ports;
+      view.costs.ports.port *= view.costs.load;
     }
     pricing = HomePricingOf(input, l, RowCost(input, l));
     if (pricing) {

@@ -81,8 +81,8 @@ class AutoStrategy final : public LayerStrategy {
       candidates.push_back(
           {absl::StrFormat("flow_repair to %.2f of the bound", headroom), std::move(repair.table)});
     }
-    if (usable && view.costs.port > 0) {
-      int64_t evaluations = kPortEvaluations;
+    if (usable && view.costs.ports.port > 0) {
+      int64_t evaluations = std::min(view.evaluations_max, kPortEvaluations);
       candidates.push_back(
           {"tokens and ports",
            KeepIndices(view.current, BalancePorts(task, view.current, view.ports, evaluations))});
@@ -111,7 +111,7 @@ class AutoStrategy final : public LayerStrategy {
       if (total == 0) continue;
       LayerCosts costs = view.costs;  // of the forecast's units of load
       costs.load *= static_cast<double>(view.task.total_load()) / total;
-      costs.port *= static_cast<double>(view.task.total_load()) / total;
+      costs.ports.port *= static_cast<double>(view.task.total_load()) / total;
       lost += Objective(measured, view.current, costs) - Objective(measured, table, costs);
       if (lost > cost) return true;
     }

@@ -49,8 +49,12 @@ absl::Status CheckTable(const LayerTask& task, const SlotTable& table);
 
 // What tokens of other nodes cost.
 struct PortCosts {
-  double port = 1;                // a token over a port, in units of computing one on a healthy rank
-  std::vector<double> slowdowns;  // [rank] of ports; empty: all are healthy
+  double port = 1;                     // a token over a port, in units of computing one on a healthy rank
+  std::vector<double> slowdowns = {};  // [rank] of ports; empty: all are healthy
+  // Whether rows may go on rails (kRails) where that takes less time than straight to their hosts, and how
+  // much of a token's time on a port it then takes to hand it on inside the node.
+  bool rails = true;
+  double inside = 0.25;
 };
 
 // All slots empty.

@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstddef>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "coordinator/planner/layer/bounds.h"
 #include "plan/apportion.h"
-#include "plan/balance.h"
+#include "plan/balance_solver.h"
+#include "plan/copies.h"
 
 namespace ballast {
 namespace {
@@ -24,87 +26,113 @@ class Evaluator {
         costs_(costs),
         topology_(TopologyOf(task)),
         node_ranks_(static_cast<size_t>(task.nodes()), 0) {
-    for (int node : task.node_of_rank) ++node_ranks_[static_cast<size_t>(node)];
+    for (int node : task.node_of_rank) place_.push_back(node_ranks_[static_cast<size_t>(node)]++);
     const std::vector<int64_t> even(static_cast<size_t>(task.ranks()), 1);
     counts_.assign(static_cast<size_t>(task.ranks()), std::vector<int64_t>(task.load.size(), 0));
     for (size_t e = 0; e < task.load.size(); ++e) {
       const std::vector<int64_t> parts = Apportion(task.load[e], even);
       for (size_t g = 0; g < parts.size(); ++g) counts_[g][e] = parts[g];
     }
+    of_node_.assign(node_ranks_.size() * task.load.size(), 0);
+    for (size_t g = 0; g < counts_.size(); ++g) {
+      for (size_t e = 0; e < task.load.size(); ++e)
+        of_node_[NodeOf(static_cast<int>(g)) * task.load.size() + e] += counts_[g][e];
+    }
     perfect_ = PerfectBound(task);
   }
 
-  PortLoads Loads(const SlotTable& table) const {
-    const std::vector<std::vector<Rank>> hosts = HostsOf(table, task_.experts());
-    const TokenSources sources{counts_, topology_};
-    const Quotas quotas = BalanceExactly(task_.load, hosts, task_.speeds, &sources);
+  // Until the next call.
+  const PortLoads& Loads(const SlotTable& table) {
     const auto ranks = static_cast<size_t>(task_.ranks());
-    PortLoads loads;
-    loads.tokens.assign(ranks, 0);
-    loads.in.assign(ranks, 0);
-    loads.out.assign(ranks, 0);
-    std::vector<double> node_quota(node_ranks_.size()), leaves(node_ranks_.size(), 0);
-    for (size_t e = 0; e < quotas.size(); ++e) {
-      std::fill(node_quota.begin(), node_quota.end(), 0);
-      for (size_t i = 0; i < quotas[e].size(); ++i) {
-        node_quota[NodeOf(hosts[e][i])] += static_cast<double>(quotas[e][i]);
+    SetCopies(table);
+    const TokenSources sources{counts_, topology_, &of_node_};
+    solver_.Solve(task_.load, copies_, task_.speeds, &sources, quotas_);
+    loads_.tokens.assign(ranks, 0);
+    loads_.in.assign(ranks, 0);
+    loads_.out.assign(ranks, 0);
+    loads_.rails_in.assign(ranks, 0);
+    leaves_.assign(node_ranks_.size(), 0);
+    enters_.assign(node_ranks_.size(), 0);
+    for (size_t e = 0; e < task_.load.size(); ++e) {
+      node_quota_.assign(node_ranks_.size(), 0);
+      for (int c = copies_.begin[e]; c < copies_.begin[e + 1]; ++c)
+        node_quota_[NodeOf(copies_.rank[c])] += static_cast<double>(quotas_[c]);
+      for (size_t n = 0; n < node_quota_.size(); ++n) {
+        const double away = Own(e, n) - node_quota_[n];
+        leaves_[n] += std::max(0.0, away);
+        enters_[n] += std::max(0.0, -away);
       }
-      for (size_t n = 0; n < leaves.size(); ++n) leaves[n] += std::max(0.0, Own(e, n) - node_quota[n]);
-      for (size_t i = 0; i < quotas[e].size(); ++i) {
-        const size_t g = hosts[e][i].index(), n = NodeOf(hosts[e][i]);
-        const double quota = static_cast<double>(quotas[e][i]);
-        loads.tokens[g] += quota;
-        if (node_quota[n] > 0) loads.in[g] += quota * std::max(0.0, 1 - Own(e, n) / node_quota[n]);
+      for (int c = copies_.begin[e]; c < copies_.begin[e + 1]; ++c) {
+        const auto g = static_cast<size_t>(copies_.rank[c]);
+        const size_t n = NodeOf(copies_.rank[c]);
+        const double quota = static_cast<double>(quotas_[c]);
+        loads_.tokens[g] += quota;
+        if (node_quota_[n] > 0) loads_.in[g] += quota * std::max(0.0, 1 - Own(e, n) / node_quota_[n]);
       }
     }
     for (size_t g = 0; g < ranks; ++g) {
       const auto n = static_cast<size_t>(task_.node_of_rank[g]);
-      loads.out[g] = leaves[n] / node_ranks_[n];
+      loads_.out[g] = leaves_[n] / node_ranks_[n];
+      loads_.rails_in[g] = enters_[n] * OnItsRail(g);
     }
-    return loads;
+    return loads_;
   }
 
-  // Each rank's share of the objective: its tokens' and its port's periods.
-  void Periods(const PortLoads& loads, std::vector<double>& tokens, std::vector<double>& ports) const {
-    const double mean = perfect_ * kHealthy;  // tokens of a healthy rank in a balanced period
-    tokens.clear();
-    ports.clear();
-    for (size_t g = 0; g < loads.tokens.size(); ++g) {
-      tokens.push_back(loads.tokens[g] / task_.speeds[g] / perfect_);
-      const double slow = costs_.slowdowns.empty() ? 1 : costs_.slowdowns[g];
-      ports.push_back(costs_.port * slow * std::max(loads.in[g], loads.out[g]) / mean);
-    }
+  // What ports do, in tokens over a healthy one.
+  struct PortTimes {
+    double busiest = 0;           // how long rows take
+    std::vector<double> of_rank;  // each rank's part in that
+  };
+  const PortTimes& Times(const PortLoads& loads) {
+    Straight(loads);
+    if (!costs_.rails) return straight_;
+    OnRails(loads);
+    return rails_.busiest < straight_.busiest ? rails_ : straight_;
   }
 
   struct Score {
     double objective = 0;
-    double smooth = 0;   // with the spread: what the search goes down
-    size_t busiest = 0;  // rank, by the sum of both
+    double smooth = 0;  // with the spread: what the search goes down
   };
-  Score Of(const SlotTable& table) const {
+  Score Of(const SlotTable& table) {
     Score score;
     if (perfect_ <= 0) return score;
-    std::vector<double> tokens, ports;
-    Periods(Loads(table), tokens, ports);
-    double token_squares = 0, port_squares = 0, most = -1;
-    const double token_most = *std::max_element(tokens.begin(), tokens.end());
-    const double port_most = *std::max_element(ports.begin(), ports.end());
-    for (size_t g = 0; g < tokens.size(); ++g) {
-      token_squares += tokens[g] * tokens[g];
-      port_squares += ports[g] * ports[g];
-      const double near = std::max(token_most > 0 ? tokens[g] / token_most - 1 : -1,
-                                   port_most > 0 ? ports[g] / port_most - 1 : -1);
-      if (task_.slots[g] > 0 && near + 1e-3 * (tokens[g] + ports[g]) > most) {
-        most = near + 1e-3 * (tokens[g] + ports[g]);
-        score.busiest = g;
-      }
+    const PortLoads& loads = Loads(table);
+    const PortTimes& times = Times(loads);
+    const double period = costs_.port / (perfect_ * kHealthy);  // of a token over a port
+    double token_squares = 0, port_squares = 0, token_most = 0;
+    for (size_t g = 0; g < loads.tokens.size(); ++g) {
+      const double tokens = loads.tokens[g] / task_.speeds[g] / perfect_, port = period * times.of_rank[g];
+      token_most = std::max(token_most, tokens);
+      token_squares += tokens * tokens;
+      port_squares += port * port;
     }
-    const double ranks = static_cast<double>(tokens.size());
-    score.objective = token_most + (node_ranks_.size() > 1 ? port_most : 0);
-    score.smooth =
-        score.objective + kSpreadWeight * (std::sqrt(token_squares / ranks) +
-                                           (node_ranks_.size() > 1 ? std::sqrt(port_squares / ranks) : 0));
+    const double ranks = static_cast<double>(loads.tokens.size());
+    const bool among_nodes = node_ranks_.size() > 1;
+    score.objective = token_most + (among_nodes ? period * times.busiest : 0);
+    score.smooth = score.objective + kSpreadWeight * (std::sqrt(token_squares / ranks) +
+                                                      (among_nodes ? std::sqrt(port_squares / ranks) : 0));
     return score;
+  }
+
+  // Ranks with slots, those first that are nearest to being the busiest in tokens or on the port.
+  std::vector<size_t> BusyRanks(const SlotTable& table) {
+    const PortLoads& loads = Loads(table);
+    const PortTimes& times = Times(loads);
+    std::vector<double> near(loads.tokens.size(), -1);
+    std::vector<size_t> ranks;
+    double token_most = 0;
+    for (size_t g = 0; g < near.size(); ++g)
+      token_most = std::max(token_most, loads.tokens[g] / task_.speeds[g]);
+    const double port_most = *std::max_element(times.of_rank.begin(), times.of_rank.end());
+    for (size_t g = 0; g < near.size(); ++g) {
+      const double tokens = token_most > 0 ? loads.tokens[g] / task_.speeds[g] / token_most : 0,
+                   port = port_most > 0 ? times.of_rank[g] / port_most : 0;
+      near[g] = std::max(tokens, port) + 1e-3 * (tokens + port);
+      if (task_.slots[g] > 0) ranks.push_back(g);
+    }
+    std::stable_sort(ranks.begin(), ranks.end(), [&](size_t a, size_t b) { return near[a] > near[b]; });
+    return ranks;
   }
 
  private:
@@ -115,7 +143,54 @@ class Evaluator {
     topology.node_names.resize(static_cast<size_t>(task.nodes()));
     return topology;
   }
-  size_t NodeOf(Rank rank) const { return static_cast<size_t>(task_.node_of_rank[rank.index()]); }
+  void SetCopies(const SlotTable& table) {
+    copies_.begin.assign(task_.load.size() + 1, 0);
+    for (const std::vector<int>& row : table) {
+      for (int e : row) copies_.begin[static_cast<size_t>(e) + 1] += e != kNoExpert;
+    }
+    std::partial_sum(copies_.begin.begin(), copies_.begin.end(), copies_.begin.begin());
+    copies_.rank.resize(static_cast<size_t>(copies_.begin.back()));
+    next_.assign(copies_.begin.begin(), copies_.begin.end());
+    for (size_t g = 0; g < table.size(); ++g) {
+      for (int e : table[g]) {
+        if (e != kNoExpert) copies_.rank[next_[e]++] = static_cast<int32_t>(g);
+      }
+    }
+  }
+  void Straight(const PortLoads& loads) {
+    straight_.of_rank.clear();
+    for (size_t g = 0; g < loads.in.size(); ++g)
+      straight_.of_rank.push_back(Slow(g) * std::max(loads.in[g], loads.out[g]));
+    straight_.busiest = *std::max_element(straight_.of_rank.begin(), straight_.of_rank.end());
+  }
+  void OnRails(const PortLoads& loads) {
+    double cross = 0, handed = 0;
+    rails_.of_rank.clear();
+    for (size_t g = 0; g < loads.in.size(); ++g) {
+      const double port = Slow(g) * std::max(loads.rails_in[g], loads.out[g]);
+      const double others = 1 - 1.0 / node_ranks_[static_cast<size_t>(task_.node_of_rank[g])];
+      const double on = costs_.inside * others * std::max(loads.rails_in[g], loads.in[g]);
+      rails_.of_rank.push_back(port + on);
+      cross = std::max(cross, port);
+      handed = std::max(handed, on);
+    }
+    rails_.busiest = cross + handed;
+  }
+  double Slow(size_t rank) const { return costs_.slowdowns.empty() ? 1 : costs_.slowdowns[rank]; }
+  // The part of what comes into its node from others that comes over the rank's port on rails.
+  double OnItsRail(size_t rank) const {
+    const auto here = static_cast<size_t>(task_.node_of_rank[rank]);
+    double all = 0, mine = 0;
+    for (size_t n = 0; n < leaves_.size(); ++n) {
+      if (n == here) continue;
+      const int ranks = node_ranks_[here], sources = node_ranks_[n];
+      const int on_rail = sources / ranks + (place_[rank] < sources % ranks ? 1 : 0);
+      all += leaves_[n];
+      mine += leaves_[n] * on_rail / sources;
+    }
+    return all > 0 ? mine / all : 0;
+  }
+  size_t NodeOf(int rank) const { return static_cast<size_t>(task_.node_of_rank[rank]); }
   // Tokens of the expert that come from the node.
   double Own(size_t expert, size_t node) const {
     return static_cast<double>(task_.load[expert]) * node_ranks_[node] / task_.ranks();
@@ -125,8 +200,18 @@ class Evaluator {
   const PortCosts& costs_;
   const Topology topology_;
   std::vector<int> node_ranks_;
+  std::vector<int> place_;  // [rank] in its node
   CountMatrix counts_;
+  std::vector<int64_t> of_node_;  // [node][expert] sums of counts_
   double perfect_ = 0;
+  // Kept from call to call.
+  BalanceSolver solver_;
+  Copies copies_;
+  std::vector<int32_t> next_;
+  std::vector<int64_t> quotas_;
+  std::vector<double> node_quota_, leaves_, enters_;  // [node]
+  PortLoads loads_;
+  PortTimes straight_, rails_;
 };
 
 // A way to change two slots.
@@ -160,14 +245,20 @@ std::vector<Change> ChangesFrom(const LayerTask& task, const SlotTable& table, s
   return near;
 }
 
-void Apply(const Change& change, SlotTable& table) {
+// Returns what the other slot held.
+int Apply(const Change& change, SlotTable& table) {
   int& mine = table[change.rank][change.index];
   int& other = table[change.other_rank][change.other_index];
-  if (change.copy) {
-    other = mine;
-  } else {
-    std::swap(mine, other);
-  }
+  const int before = other;
+  other = mine;
+  if (!change.copy) mine = before;
+  return before;
+}
+
+void Undo(const Change& change, int before, SlotTable& table) {
+  int& other = table[change.other_rank][change.other_index];
+  if (!change.copy) table[change.rank][change.index] = other;
+  other = before;
 }
 
 }  // namespace
@@ -176,14 +267,10 @@ PortLoads PortLoadsOf(const LayerTask& task, const SlotTable& table) {
   return Evaluator(task, PortCosts()).Loads(table);
 }
 
-double BusiestPort(const LayerTask& task, const SlotTable& table, const std::vector<double>& slowdowns) {
+double BusiestPort(const LayerTask& task, const SlotTable& table, const PortCosts& costs) {
   if (task.nodes() < 2 || task.total_load() == 0) return 0;
-  const PortLoads loads = PortLoadsOf(task, table);
-  double most = 0;
-  for (size_t g = 0; g < loads.in.size(); ++g) {
-    most = std::max(most, std::max(loads.in[g], loads.out[g]) * (slowdowns.empty() ? 1 : slowdowns[g]));
-  }
-  return most;
+  Evaluator evaluator(task, costs);
+  return evaluator.Times(evaluator.Loads(table)).busiest;
 }
 
 double PortObjective(const LayerTask& task, const SlotTable& table, const PortCosts& costs) {
@@ -192,26 +279,25 @@ double PortObjective(const LayerTask& task, const SlotTable& table, const PortCo
 
 SlotTable BalancePorts(const LayerTask& task, SlotTable table, const PortCosts& costs, int64_t& evaluations) {
   if (task.nodes() < 2 || task.total_load() == 0) return table;
-  const Evaluator evaluator(task, costs);
-  Evaluator::Score best = evaluator.Of(table);
-  bool found = true;
-  while (found && evaluations > 0) {
-    found = false;
-    SlotTable chosen;
-    Evaluator::Score chosen_score = best;
-    for (const Change& change : ChangesFrom(task, table, best.busiest)) {
+  Evaluator evaluator(task, costs);
+  double best = evaluator.Of(table).smooth;
+  std::vector<size_t> busy = evaluator.BusyRanks(table);
+  for (size_t next = 0; next < busy.size() && evaluations > 0;) {
+    std::optional<Change> chosen;
+    for (const Change& change : ChangesFrom(task, table, busy[next])) {
       if (evaluations-- <= 0) break;
-      SlotTable tried = table;
-      Apply(change, tried);
-      const Evaluator::Score score = evaluator.Of(tried);
-      if (score.smooth >= chosen_score.smooth - kMustGain) continue;
-      chosen_score = score;
-      chosen = std::move(tried);
-      found = true;
+      const int before = Apply(change, table);
+      const double smooth = evaluator.Of(table).smooth;
+      Undo(change, before, table);
+      if (smooth >= best - kMustGain) continue;
+      best = smooth;
+      chosen = change;
     }
-    if (!found) break;
-    table = std::move(chosen);
-    best = chosen_score;
+    ++next;
+    if (!chosen) continue;
+    Apply(*chosen, table);
+    busy = evaluator.BusyRanks(table);
+    next = 0;
   }
   return table;
 }

@@ -31,7 +31,7 @@ double Most(const std::vector<double>& values) {
 CostParts LoadAndPort(const LayerTask& task, const SlotTable& table, const LayerCosts& costs) {
   CostParts parts;
   parts.load = costs.load * kHealthy * PlacedBound(task, table);
-  parts.port = costs.port > 0 ? costs.port * BusiestPort(task, table, costs.port_slowdowns) : 0;
+  parts.port = costs.ports.port > 0 ? costs.ports.port * BusiestPort(task, table, costs.ports) : 0;
   return parts;
 }
 
@@ -111,7 +111,7 @@ CostParts WeighParts(const LayerTask& task, const std::vector<std::vector<int64_
       if (total == 0) continue;
       LayerCosts scaled = costs;
       scaled.load *= static_cast<double>(task.total_load()) / total;
-      scaled.port *= static_cast<double>(task.total_load()) / total;
+      scaled.ports.port *= static_cast<double>(task.total_load()) / total;
       const CostParts parts = LoadAndPort(other, table, scaled);
       sum.load += parts.load;
       sum.port += parts.port;

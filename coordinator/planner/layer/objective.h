@@ -20,10 +20,9 @@ namespace ballast {
 struct LayerCosts {
   double load = 0;  // per period, of one unit of the task's load on a healthy rank
   double sync = 0;  // flat, per period, of one slot of a much replicated expert: r copies cost it (r - 1) / r
-  double write = 0;  // flat, once, of one slot write into or out of a rank
-  double port = 0;   // per period, of one unit of load over the busiest port between nodes; 0: not counted
-  std::vector<double> port_slowdowns = {};  // [rank]; empty: all ports are healthy
-  const HomePricing* homes = nullptr;       // must outlive this; null: the flat prices
+  double write = 0;               // flat, once, of one slot write into or out of a rank
+  PortCosts ports = {.port = 0};  // per period, of one unit of load over the busiest port; 0: not counted
+  const HomePricing* homes = nullptr;  // must outlive this; null: the flat prices
   double life = 20;  // periods over which a placement is weighed against what its change costs once
 };
 

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <thread>
+#include <tuple>
 
 #include "coordinator/planner/layer/bounds.h"
 #include "coordinator/planner/layer/exchange.h"
@@ -36,14 +37,17 @@ CountMatrix RandomSources(Rng& rng, const LayerTask& task) {
   return sources;
 }
 
-// Random cases of one strategy: its plans are valid, keep indices, and do not depend on anything hidden.
-void CheckStrategy(const std::string& name, int cases) {
+constexpr int kParts = 2;
+
+// Random cases of one strategy, every kParts-th from `part` on: its plans are valid, keep indices, and do not
+// depend on anything hidden.
+void CheckStrategy(const std::string& name, int part, int cases) {
   const uint64_t seed = 51;
   SCOPED_TRACE(::testing::Message() << name << ", seed " << seed);
   const LayerStrategyPtr strategy = LayerStrategies().Find(name).value();
-  Rng rng(HashSeed({seed, name.size(), static_cast<uint64_t>(name[0])}));
   int proposals = 0;
-  for (int i = 0; i < cases; ++i) {
+  for (int i = part; i < cases; i += kParts) {
+    Rng rng(HashSeed({seed, name.size(), static_cast<uint64_t>(name[0]), static_cast<uint64_t>(i)}));
     LayerTask task = RandomTask(rng, 16, 8, 2);
     const SlotTable current = RandomTable(rng, task);
     const CoactivationMatrix together = RandomPairs(rng, task.experts());
@@ -55,6 +59,11 @@ void CheckStrategy(const std::string& name, int cases) {
     const bool sync = rng.Chance(0.5);
     LayerView view{task, current, recent, RelativeCosts(task, sync ? 0.1 : 0, 0.02), rng.Chance(0.3)};
     view.evaluations_max = 300;
+    view.ports.rails = rng.Chance(0.7);
+    if (rng.Chance(0.1)) {
+      view.costs.ports = view.ports;
+      view.costs.ports.port = view.costs.load;
+    }
     view.seed = rng.Next();
     if (rng.Chance(0.5)) view.together = &together;
     const CountMatrix sources = RandomSources(rng, task);
@@ -86,19 +95,30 @@ void CheckStrategy(const std::string& name, int cases) {
   if (name == "contiguous") {
     EXPECT_EQ(proposals, 0);
   } else {
-    EXPECT_GT(proposals, cases / 20);
+    EXPECT_GT(proposals, cases / kParts / 20);
   }
 }
 
-// BALLAST_PROPERTY_SCALE=10 is the full run: more than 100,000 cases, 500 of each slow strategy.
-TEST(Strategies, PlansOfAllAreValid) {
+// Tests of their own, so that processes can share them: with GTEST_TOTAL_SHARDS=kParts each has a part of
+// every strategy.
+class AnyStrategy : public ::testing::TestWithParam<std::tuple<std::string, int>> {};
+
+// BALLAST_PROPERTY_SCALE=10 is the full run (scripts/properties): more than 100,000 cases, 500 of each slow
+// strategy.
+TEST_P(AnyStrategy, PlansAreValid) {
+  const auto& [name, part] = GetParam();
   const char* const wanted = std::getenv("BALLAST_PROPERTY_SCALE");
   const int scale = wanted ? std::max(1, std::atoi(wanted)) : 1;
-  for (const std::string& name : LayerStrategies().Names()) {
-    const bool slow = name == "genetic" || name == "kmeans";
-    CheckStrategy(name, scale * (slow ? 50 : 1000));
-  }
+  const bool slow = name == "genetic" || name == "kmeans";
+  CheckStrategy(name, part, scale * (slow ? 50 : 1000));
 }
+
+INSTANTIATE_TEST_SUITE_P(Strategies, AnyStrategy,
+                         ::testing::Combine(::testing::ValuesIn(LayerStrategies().Names()),
+                                            ::testing::Range(0, kParts)),
+                         [](const auto& of) {
+                           return std::get<0>(of.param) + "_" + std::to_string(std::get<1>(of.param));
+                         });
 
 TEST(Strategies, PlansAreTheSameOnAnyNumberOfThreads) {
   const uint64_t seed = 55;
