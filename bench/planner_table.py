@@ -110,7 +110,7 @@ with open(os.path.join(folder, "P12 sequences.log")) as file:
 tested("P12 sequences", "kmeans and genetic by whole sequences: of planted ones off-node at most 1 - 0.9 of what the topics allow to stay, busiest rank / mean <= 1.06. " + planted)
 tested("P13", "order equals brute force for r <= 4 on 1,000 instances of any share of compression (below half an exchange: the grouped one); chosen r within 2 % of the best")
 tested("P14", "alternating loads: 0 writes after two periods where the gap is below the cost, less than half of a re-plan above")
-tested("P15", "every plan valid (here the share that CI runs; BALLAST_PROPERTY_SCALE=10 is 100,000 cases)")
+tested("P15", "every plan valid (here the share that CI runs; scripts/properties runs 100,000 cases)")
 
 print("| # | demand | reached | holds |\n|---|---|---|---|")
 for row in rows:
