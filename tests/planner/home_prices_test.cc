@@ -95,6 +95,26 @@ TEST(HomePrices, TheReasonAndTheExplanationTellThem) {
   EXPECT_THAT(PricesText(loop.Input()), HasSubstr("flat, 0.02 of a layer's balanced step"));
 }
 
+// All tokens want expert 0, on rank 0: half come from the other node, 2,000 over that rank's port, or on
+// rails 1,000 over each port of its node, after which 1,000 are handed on at a tenth. A balanced step is
+// 1,000.
+TEST(HomePrices, PortsAreCountedAsTheAllowedAllToAllsLoadThem) {
+  Loop loop = MakeLoop(0.1);
+  for (int s = 0; s < 3; ++s) loop.Run({{4000, 0, 0, 0, 0, 0, 0, 0}, {4000, 0, 0, 0, 0, 0, 0, 0}}, false);
+  const auto cost_as_it_is = [&] {
+    PlanInput input = loop.Input();
+    input.port_cost = 1;
+    const Proposal proposal = Planners().Find("auto").value()->Propose(input);
+    for (const LayerCandidate& one : proposal.explanation.layers.at(0).candidates) {
+      if (one.name == kAsItIs) return one.port_cost;
+    }
+    return -1.0;
+  };
+  EXPECT_NEAR(cost_as_it_is(), 1.1, 1e-9);
+  loop.limits.all_to_alls = {"direct", "two_level"};
+  EXPECT_NEAR(cost_as_it_is(), 2, 1e-9);
+}
+
 TEST(HomePrices, HomesFollowOnceTheRentIsPaid) {
   Loop loop = MakeLoop(1);
   // Expert 0 lives on rank 0 and computes on rank 2, on the other node: 8 bytes a parameter and step; its
