@@ -10,6 +10,7 @@
 
 #include "tests/worker/backend/forwarding_backend.h"
 #include "tests/worker/comm/communicator_fixture.h"
+#include "tests/worker/optimizer/optimizer_fixture.h"
 #include "tests/worker/optimizer/random_plan.h"
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/comm/thread_communicator.h"
@@ -19,18 +20,6 @@
 
 namespace ballast {
 namespace {
-
-constexpr int kSlotsPerRank = 5;
-
-OptimizerConfig Config() {
-  OptimizerConfig config;
-  config.learning_rate = 0.1;
-  config.learning_rate_min = 0.01;
-  config.warmup_steps = 3;
-  config.weight_decay = 0.1;
-  config.clip_norm = 0.5;
-  return config;
-}
 
 float Initial(BlockId block, int64_t element) {
   return static_cast<float>(Rng(HashSeed({77, block.index(), static_cast<uint64_t>(element)})).Normal());
@@ -103,54 +92,12 @@ std::vector<std::vector<std::vector<float>>> Reference(const ParameterLayout& la
   return history;
 }
 
-// Pointers to the elements of a block through the model's view of the parameters.
-float* BlockIn(const ParameterLayout& layout, const PlanBody& plan, const ModelParameters& parameters,
-               Rank self, BlockId id, bool gradient) {
-  const Block& block = layout.block(id);
-  const Parameter& parameter = layout.parameters()[block.parameter];
-  Matrix matrix;
-  if (parameter.expert.has_value()) {
-    const int index = *plan.layers[parameter.layer->index()].SlotIndex(self, *parameter.expert);
-    const ExpertTensors tensors = parameters.slot(*parameter.layer, index);
-    const int which = block.parameter - layout.ExpertParameter(*parameter.layer, *parameter.expert);
-    if (which == 1) {
-      matrix = gradient ? tensors.w2_gradient : tensors.w2;
-    } else {
-      // w1, then w3.
-      matrix = gradient ? tensors.gate_up_gradient : tensors.gate_up;
-      matrix.rows /= 2;
-      if (which == 2) matrix.data = static_cast<float*>(matrix.data) + matrix.elements();
-    }
-  } else {
-    matrix = gradient ? parameters.gradient(block.parameter) : parameters.weight(block.parameter);
-  }
-  EXPECT_EQ(matrix.elements(), parameter.elements);
-  return static_cast<float*>(matrix.data) + block.offset;
-}
-
 int64_t MovedElements(const ParameterLayout& layout, const PlanBody& from, const PlanBody& to, Rank leaving) {
   int64_t elements = 0;
   for (size_t b = 0; b < from.homes.size(); ++b) {
     if (from.homes[b] == leaving && to.homes[b] != leaving) elements += layout.blocks()[b].elements;
   }
   return elements;
-}
-
-constexpr ElementSizes kSizes{.element_bytes = sizeof(float), .master_bytes = sizeof(float)};
-
-// The least that all ranks can run `plans` with, one after the other, random ones as well.
-size_t WindowsFor(const ParameterLayout& layout, const std::vector<PlanPtr>& plans) {
-  size_t most = 0;
-  for (size_t i = 0; i < plans.size(); ++i) {
-    for (size_t next = i; next < std::min(i + 2, plans.size()); ++next) {
-      for (size_t rank = 0; rank < plans[i]->body.speeds.size(); ++rank) {
-        const WindowNeed need = NeededWindows(layout, kSizes, plans[i]->body, plans[next]->body,
-                                              Rank(static_cast<int32_t>(rank)));
-        most = std::max({most, need.send, need.recv});
-      }
-    }
-  }
-  return most;
 }
 
 class OptimizerTest : public ::testing::TestWithParam<int> {};
@@ -384,84 +331,6 @@ TEST_P(OptimizerTest, WhatIsRetainedIsWithinTheFormula) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ranks, OptimizerTest, ::testing::Values(1, 2, 3, 5));
-
-TEST(Optimizer, NonFiniteGradientIsFoundWhereItsHomeIs) {
-  const ParameterLayout layout = OddLayout();
-  Rng rng(4);
-  auto plan = std::make_shared<Plan>();
-  plan->body = RandomPlan(rng, layout, 2, kSlotsPerRank, nullptr);
-  const BlockId bad(7);
-  plan->body.homes[bad.index()] = Rank(1);
-  ThreadCommunicatorGroup group(2);
-  OnAllRanks(2, [&](Rank self) {
-    auto backend = MakeCpuBackend(DType::kFloat32).value();
-    auto stream = backend->NewStream();
-    auto communicator = group.Take(self);
-    OptimizerOptions options;
-    options.config = Config();
-    options.steps = 1;
-    options.slots_per_rank = kSlotsPerRank;
-    options.sequences = {0, 0};
-    options.window_bytes = WindowsFor(layout, {plan});
-    auto made = Optimizer::Make(
-        options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
-        *communicator, After(60));
-    ASSERT_TRUE(made.ok()) << made.status();
-    Optimizer& optimizer = **made;
-    ASSERT_TRUE(optimizer.BeginStep(plan, plan).ok());
-    if (self == Rank(0)) {
-      *BlockIn(layout, plan->body, optimizer.parameters(), self, bad, true) = INFINITY;
-    }
-    ASSERT_TRUE(optimizer.Reduce(After(60)).ok());
-    std::optional<BlockId> found = optimizer.NonFinite(optimizer.BlockSquares().value());
-    EXPECT_EQ(found.has_value(), self == Rank(1));
-    if (found.has_value()) {
-      EXPECT_EQ(*found, bad);
-    }
-  });
-}
-
-TEST(Optimizer, LostPeerEndsTheStepWithItsName) {
-  const ParameterLayout layout = OddLayout();
-  Rng rng(4);
-  auto plan = std::make_shared<Plan>();
-  plan->body = RandomPlan(rng, layout, 2, kSlotsPerRank, nullptr);
-  ThreadCommunicatorGroup group(2);
-  auto other = group.Take(Rank(1));
-  group.Kill(Rank(1));
-  auto backend = MakeCpuBackend(DType::kFloat32).value();
-  auto stream = backend->NewStream();
-  auto communicator = group.Take(Rank(0));
-  OptimizerOptions options;
-  options.slots_per_rank = kSlotsPerRank;
-  options.sequences = {0, 0};
-  options.window_bytes = WindowsFor(layout, {plan});
-  auto made = Optimizer::Make(
-      options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
-      *communicator, After(60));
-  EXPECT_EQ(made.status().code(), absl::StatusCode::kUnavailable) << made.status();
-  EXPECT_NE(std::string(made.status().message()).find("rank 1"), std::string::npos);
-}
-
-TEST(Optimizer, APlanThatNeedsLargerWindowsIsNotRun) {
-  const ParameterLayout layout = OddLayout();
-  Rng rng(4);
-  auto plan = std::make_shared<Plan>();
-  plan->body = RandomPlan(rng, layout, 2, kSlotsPerRank, nullptr);
-  ThreadCommunicatorGroup group(2);
-  auto backend = MakeCpuBackend(DType::kFloat32).value();
-  auto stream = backend->NewStream();
-  auto communicator = group.Take(Rank(0));
-  const WindowNeed need = NeededWindows(layout, kSizes, plan->body, plan->body, Rank(0));
-  OptimizerOptions options;
-  options.slots_per_rank = kSlotsPerRank;
-  options.sequences = {0, 0};
-  options.window_bytes = std::max(need.send, need.recv) - 1;
-  auto made = Optimizer::Make(
-      options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
-      *communicator, After(60));
-  EXPECT_EQ(made.status().code(), absl::StatusCode::kFailedPrecondition) << made.status();
-}
 
 }  // namespace
 }  // namespace ballast
