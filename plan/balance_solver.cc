@@ -37,6 +37,8 @@ void BalanceSolver::Prepare() {
   }
   splits_.push_back({.first = static_cast<int32_t>(copies_.size())});
   search_ = 0;
+  queue_.resize(speeds.size());
+  seen_.resize(splits_.size());
   ListResidents();
   if (sources_ != nullptr && splits() > 0) LookUpSources();
 }
@@ -202,10 +204,15 @@ bool BalanceSolver::AugmentAll() {
     if (splits_[k].seen != kStuck && Augment(splits_[k])) continue;
     whole = false;
     if (splits_[k].seen == kStuck) continue;
-    for (int j : seen_) splits_[j].seen = kStuck;
+    StickSeen();
   }
   if (!whole) ForgetStuck();
   return whole;
+}
+
+// What the last search saw is stuck.
+void BalanceSolver::StickSeen() {
+  for (int i = 0; i < cursor_.seen; ++i) splits_[seen_[i]].seen = kStuck;
 }
 
 void BalanceSolver::ForgetStuck() {
@@ -231,48 +238,56 @@ bool BalanceSolver::Augment(Split& split) {
 // rank with room, or -1; then the ranks seen are full and closed under this step.
 int BalanceSolver::SearchFrom(int k) {
   ++search_;
-  queue_.clear();
-  seen_.assign(1, k);
-  next_ = 0;
-  resident_ = resident_end_ = 0;
+  seen_[0] = k;
   splits_[k].seen = search_;
-  via_ = -1;
-  copy_ = splits_[k].first;
-  copy_end_ = splits_[k + 1].first;
+  cursor_ = {.seen = 1, .copy = splits_[k].first, .copy_end = splits_[k + 1].first};
   return SearchOn();
 }
 
 // The same from where the search stands.
 int BalanceSolver::SearchOn() {
+  // Copies of what the loop needs: writes through pointers would make it read members again and again.
+  Cursor at = cursor_;
+  const uint32_t search = search_;
+  const Copy* const copies = copies_.data();
+  OfRank* const ranks = ranks_.data();
+  Split* const splits = splits_.data();
+  const int* const residents = residents_.data();
+  int* const queue = queue_.data();
   while (true) {
-    while (copy_ < copy_end_) {
-      const int c = copy_++;
-      const int g = copies_[c].rank;
-      OfRank& rank = ranks_[g];
-      if (rank.search == search_) continue;
-      rank.search = search_;
+    while (at.copy < at.copy_end) {
+      const int c = at.copy++;
+      const int g = copies[c].rank;
+      OfRank& rank = ranks[g];
+      if (rank.search == search) continue;
+      rank.search = search;
       rank.copy = c;
-      rank.via = via_;
-      queue_.push_back(g);
-      if (rank.spare > 0) return g;
+      rank.via = at.via;
+      queue[at.queued++] = g;
+      if (rank.spare <= 0) continue;
+      cursor_ = at;
+      return g;
     }
     int k = -1;
     while (k < 0) {
-      if (resident_ == resident_end_) {
-        if (next_ == queue_.size()) return -1;
-        const int g = queue_[next_++];
-        resident_ = ranks_[g].begin;
-        resident_end_ = ranks_[g + 1].begin;
+      if (at.resident == at.resident_end) {
+        if (at.next == at.queued) {
+          cursor_ = at;
+          return -1;
+        }
+        const int g = queue[at.next++];
+        at.resident = ranks[g].begin;
+        at.resident_end = ranks[g + 1].begin;
         continue;
       }
-      via_ = residents_[resident_++];
+      at.via = residents[at.resident++];
       // What is stuck has a number beyond all searches'.
-      if (copies_[via_].flow > 0 && splits_[copies_[via_].split].seen < search_) k = copies_[via_].split;
+      if (copies[at.via].flow > 0 && splits[copies[at.via].split].seen < search) k = copies[at.via].split;
     }
-    splits_[k].seen = search_;
-    seen_.push_back(k);
-    copy_ = splits_[k].first;
-    copy_end_ = splits_[k + 1].first;
+    splits[k].seen = search;
+    seen_[at.seen++] = k;
+    at.copy = splits[k].first;
+    at.copy_end = splits[k + 1].first;
   }
 }
 
@@ -319,11 +334,12 @@ LoadRatio BalanceSolver::BoundOfCuts() {
     if (splits_[k].left == 0 || splits_[k].seen == kStuck) continue;
     BALLAST_CHECK(SearchFrom(k) < 0) << "expert " << splits_[k].expert << " can still be routed";
     int64_t tokens = 0;
-    for (int j : seen_) tokens += splits_[j].tokens;
-    for (int g : queue_) tokens += fixed_[g];
-    const LoadRatio needed = LeastBound(tokens, queue_, *speeds_, one_speed_);
+    for (int i = 0; i < cursor_.seen; ++i) tokens += splits_[seen_[i]].tokens;
+    cut_.assign(queue_.begin(), queue_.begin() + cursor_.queued);
+    for (int g : cut_) tokens += fixed_[g];
+    const LoadRatio needed = LeastBound(tokens, cut_, *speeds_, one_speed_);
     if (Less(most, needed)) most = needed;
-    for (int j : seen_) splits_[j].seen = kStuck;
+    StickSeen();
   }
   ForgetStuck();
   return most;

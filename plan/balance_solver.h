@@ -62,6 +62,7 @@ class BalanceSolver {
   int SearchFrom(int k);
   int SearchOn();
   bool Shift(int end, Split& split);
+  void StickSeen();
   void ForgetStuck();
 
   // Of the call.
@@ -85,14 +86,17 @@ class BalanceSolver {
   std::vector<int> cut_;      // ranks of a bound
   // Of searches.
   uint32_t search_ = 0;
+  // How far the last search has come.
+  struct Cursor {
+    int queued = 0, seen = 0;            // ranks in queue_, experts in seen_
+    int next = 0;                        // of the queue: the rank that comes after the one at hand
+    int resident = 0, resident_end = 0;  // of the rank at hand: those not looked at
+    int copy = 0, copy_end = 0;          // of the expert at hand: likewise
+    int via = -1;                        // how the search came to the expert
+  };
+  Cursor cursor_;
   std::vector<int> queue_;  // ranks
   std::vector<int> seen_;   // splits
-  // Where the last search stands: the next rank of the queue, the residents of the rank and the copies of the
-  // expert that it has not looked at, and how it came to the expert.
-  size_t next_ = 0;
-  int resident_ = 0, resident_end_ = 0;
-  int copy_ = 0, copy_end_ = 0;
-  int via_ = -1;
 };
 
 }  // namespace ballast

@@ -20,7 +20,14 @@ struct SplitWorkspace {
   std::vector<int64_t> quotas;  // by copy
   std::vector<char> all;        // every rank is wanted
   ShareDealer dealer;
-  std::vector<int64_t> next;  // by copy, of the route
+  // By copy, of the route: what its segments have in common, and where the next one begins on the host.
+  struct Head {
+    int32_t host = 0;
+    int32_t slot = 0;
+    int32_t expert = 0;
+    int64_t next = 0;
+  };
+  std::vector<Head> heads;
 };
 
 }  // namespace ballast

@@ -81,10 +81,14 @@ absl::Status ComputeRoute(const CountMatrix& counts, const LayerPlan& layer, int
       if (layer.slots[r][i]) route.host_rows[r] += std::exchange(route.slot_rows[r][i], route.host_rows[r]);
     }
   }
-  std::vector<int64_t>& next = work.next;
-  next.resize(rows.size());
+  work.heads.resize(rows.size());
+  SplitWorkspace::Head* const heads = work.heads.data();
   for (size_t c = 0; c < rows.size(); ++c)
-    next[c] = std::exchange(route.slot_rows[copies.rank[c]][copies.slot[c]], rows[c]);
+    heads[c] = {copies.rank[c], copies.slot[c], 0,
+                std::exchange(route.slot_rows[copies.rank[c]][copies.slot[c]], rows[c])};
+  for (int e = 0; e < copies.experts(); ++e) {
+    for (int c = copies.begin[e]; c < copies.begin[e + 1]; ++c) heads[c].expert = e;
+  }
 
   // Segments are many, so each is written once, at a place that the one before it decides: all of them
   // anyhow, and those that are empty written over. Hence one more.
@@ -99,17 +103,18 @@ absl::Status ComputeRoute(const CountMatrix& counts, const LayerPlan& layer, int
         source = Rank(rank);
         sent = 0;
       },
-      [&](int copy, int expert, int64_t count) {
+      [&](int copy, int, int64_t count) {
+        SplitWorkspace::Head& head = heads[copy];
         *segment = {.source = source,
-                    .host = Rank(copies.rank[copy]),
-                    .slot = copies.slot[copy],
-                    .expert = ExpertId(expert),
+                    .host = Rank(head.host),
+                    .slot = head.slot,
+                    .expert = ExpertId(head.expert),
                     .rows = count,
                     .source_offset = sent,
-                    .host_offset = next[copy]};
+                    .host_offset = head.next};
         segment += count != 0;
         sent += count;
-        next[copy] += count;
+        head.next += count;
       });
   route.source_rows[source.index()] = sent;
   route.segments.resize(segments);

@@ -47,6 +47,8 @@ SlotFlow::SlotFlow(const LayerTask& task, const SlotTable& table, double bound)
     OfExpert& of = experts_[slots_[slot].held];
     hosts_[of.first + of.copies++] = static_cast<int>(slot);
   }
+  queue_.resize(table.size());
+  visited_.resize(experts_.size());
   unrouted_ = total_;
   Raise(bound);
 }
@@ -236,7 +238,7 @@ void SlotFlow::AugmentAll() {
   // Experts that a search in vain has seen reach full ranks alone, and no later path gets out of those.
   for (int e = 0; e < experts() && unrouted_ > 0; ++e) {
     if (experts_[e].left == 0 || experts_[e].seen == kStuck || AugmentFrom(e)) continue;
-    for (int f : visited_) experts_[f].seen = kStuck;
+    StickVisited();
   }
   for (OfExpert& of : experts_) {
     if (of.seen == kStuck) of.seen = 0;

@@ -120,6 +120,7 @@ class SlotFlow {
   int64_t MakeRoom(int rank, int64_t amount);
   int SearchFrom(int expert);
   int SearchOn();
+  void StickVisited();
   int64_t Shift(int end, int64_t amount);
   LoadRatio BoundOfCuts();
 
@@ -136,14 +137,18 @@ class SlotFlow {
   std::vector<Change> journal_;
   // Of searches; members so that their memory is used again.
   uint32_t search_ = 0;
-  std::vector<int> queue_;    // ranks
-  std::vector<int> visited_;  // experts
-  // Where the last search stands: the next rank of the queue, the slots of the rank and the hosts of the
-  // expert that it has not looked at, and how it came to the expert.
-  size_t next_ = 0;
-  int slot_ = 0, slot_end_ = 0;
-  int host_ = 0, host_end_ = 0;
-  int via_ = -1;
+  // How far the last search has come.
+  struct Cursor {
+    int queued = 0, seen = 0;    // ranks in queue_, experts in visited_
+    int next = 0;                // of the queue: the rank that comes after the one at hand
+    int slot = 0, slot_end = 0;  // of the rank at hand: those not looked at
+    int host = 0, host_end = 0;  // of the expert at hand: likewise
+    int via = -1;                // how the search came to the expert
+  };
+  Cursor cursor_;
+  std::vector<int> queue_;                 // ranks
+  std::vector<int> visited_;               // experts
+  std::vector<int> cut_;                   // ranks of a bound
   bool path_stands_ = false;               // after Shift: its path leads on where its end was
   std::vector<std::pair<int, int>> path_;  // of AugmentTo: slots that lose and gain
 };

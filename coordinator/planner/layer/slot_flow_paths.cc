@@ -10,52 +10,65 @@ namespace ballast {
 // that it carries load of. The first rank with room, or -1.
 int SlotFlow::SearchFrom(int expert) {
   ++search_;
-  queue_.clear();
-  visited_.assign(1, expert);
-  next_ = 0;
-  slot_ = slot_end_ = 0;
   OfExpert& of = experts_[expert];
   of.seen = search_;
-  via_ = -1;
-  host_ = of.first;
-  host_end_ = of.first + of.copies;
+  visited_[0] = expert;
+  cursor_ = {.seen = 1, .host = of.first, .host_end = of.first + of.copies};
   return SearchOn();
 }
 
 // The same from where the search stands.
 int SlotFlow::SearchOn() {
+  // Copies of what the loop needs: writes through pointers would make it read members again and again.
+  Cursor at = cursor_;
+  const uint32_t search = search_;
+  const OfSlot* const slots = slots_.data();
+  const int* const hosts = hosts_.data();
+  OfRank* const ranks = ranks_.data();
+  OfExpert* const experts = experts_.data();
+  int* const queue = queue_.data();
   while (true) {
-    while (host_ < host_end_) {
-      const int slot = hosts_[host_++];
-      const int g = slots_[slot].rank;
-      OfRank& of = ranks_[g];
-      if (of.search == search_) continue;
-      of.search = search_;
+    while (at.host < at.host_end) {
+      const int slot = hosts[at.host++];
+      const int g = slots[slot].rank;
+      OfRank& of = ranks[g];
+      if (of.search == search) continue;
+      of.search = search;
       of.slot = slot;
-      of.via = via_;
-      queue_.push_back(g);
-      if (of.spare > 0) return g;
+      of.via = at.via;
+      queue[at.queued++] = g;
+      if (of.spare <= 0) continue;
+      cursor_ = at;
+      return g;
     }
     int expert = kNoExpert;
     while (expert == kNoExpert) {
-      if (slot_ == slot_end_) {
-        if (next_ == queue_.size()) return -1;
-        const int g = queue_[next_++];
-        slot_ = ranks_[g].begin;
-        slot_end_ = ranks_[g + 1].begin;
+      if (at.slot == at.slot_end) {
+        if (at.next == at.queued) {
+          cursor_ = at;
+          return -1;
+        }
+        const int g = queue[at.next++];
+        at.slot = ranks[g].begin;
+        at.slot_end = ranks[g + 1].begin;
         continue;
       }
-      const OfSlot& of = slots_[slot_++];
+      const OfSlot& of = slots[at.slot++];
       // What is stuck has a number beyond all searches'.
-      if (of.flow > 0 && experts_[of.held].seen < search_) expert = of.held;
+      if (of.flow > 0 && experts[of.held].seen < search) expert = of.held;
     }
-    OfExpert& of = experts_[expert];
-    of.seen = search_;
-    visited_.push_back(expert);
-    via_ = slot_ - 1;
-    host_ = of.first;
-    host_end_ = of.first + of.copies;
+    OfExpert& of = experts[expert];
+    of.seen = search;
+    visited_[at.seen++] = expert;
+    at.via = at.slot - 1;
+    at.host = of.first;
+    at.host_end = of.first + of.copies;
   }
+}
+
+// What the last search saw is stuck.
+void SlotFlow::StickVisited() {
+  for (int i = 0; i < cursor_.seen; ++i) experts_[visited_[i]].seen = kStuck;
 }
 
 // Moves load along the path of the last search; the least of `amount` and what the path bears.
@@ -98,10 +111,8 @@ int64_t SlotFlow::MakeRoom(int rank, int64_t amount) {
   OfRank& of = ranks_[rank];
   of.search = search_;
   of.slot = of.via = -1;
-  queue_.assign(1, rank);
-  visited_.clear();
-  next_ = 0;
-  slot_ = slot_end_ = host_ = host_end_ = 0;
+  queue_[0] = rank;
+  cursor_ = {.queued = 1};
   const int end = SearchOn();
   if (end < 0) return 0;
   amount = Shift(end, amount);
@@ -113,11 +124,12 @@ int64_t SlotFlow::MakeRoom(int rank, int64_t amount) {
 // one is unrouted. That one, of which some was routed or may be next time; kNoExpert: there is no path.
 int SlotFlow::AugmentTo(int rank) {
   ++search_;
-  queue_.assign(1, rank);
+  queue_[0] = rank;
+  int queued = 1;
   ranks_[rank].search = search_;
   ranks_[rank].slot = ranks_[rank].via = -1;
   int found = -1, found_rank = -1;  // an unrouted expert and the rank that takes it
-  for (size_t next = 0; found < 0 && next < queue_.size(); ++next) {
+  for (int next = 0; found < 0 && next < queued; ++next) {
     const int g = queue_[next];
     const int end = ranks_[g + 1].begin;
     for (int slot = ranks_[g].begin; slot < end; ++slot) {
@@ -139,7 +151,7 @@ int SlotFlow::AugmentTo(int rank) {
         ranks_[h].search = search_;
         ranks_[h].slot = other;
         ranks_[h].via = slot;
-        queue_.push_back(h);
+        queue_[queued++] = h;
       }
     }
   }
@@ -168,7 +180,7 @@ int SlotFlow::AugmentTo(int rank) {
 
 int64_t SlotFlow::Wanting(int expert) {
   ++search_;
-  queue_.clear();
+  int queued = 0;
   int64_t wanting = 0;
   const auto visit = [&](int e) {
     OfExpert& of = experts_[e];
@@ -178,11 +190,11 @@ int64_t SlotFlow::Wanting(int expert) {
       const OfSlot& slot = slots_[hosts_[of.first + i]];
       if (slot.flow == 0 || ranks_[slot.rank].search == search_) continue;
       ranks_[slot.rank].search = search_;
-      queue_.push_back(slot.rank);
+      queue_[queued++] = slot.rank;
     }
   };
   visit(expert);
-  for (size_t next = 0; next < queue_.size() && wanting < unrouted_; ++next) {
+  for (int next = 0; next < queued && wanting < unrouted_; ++next) {
     const int g = queue_[next];
     for (int slot = ranks_[g].begin; slot < ranks_[g + 1].begin; ++slot) {
       const int e = slots_[slot].held;
@@ -201,10 +213,11 @@ LoadRatio SlotFlow::BoundOfCuts() {
     if (experts_[e].left == 0 || experts_[e].seen == kStuck) continue;
     BALLAST_CHECK(SearchFrom(e) < 0) << "expert " << e << " can still be routed";
     int64_t tokens = 0;
-    for (int f : visited_) tokens += task_->load[f];
-    const LoadRatio needed = LeastBound(tokens, queue_, task_->speeds, one_speed_);
+    for (int i = 0; i < cursor_.seen; ++i) tokens += task_->load[visited_[i]];
+    cut_.assign(queue_.begin(), queue_.begin() + cursor_.queued);
+    const LoadRatio needed = LeastBound(tokens, cut_, task_->speeds, one_speed_);
     if (Less(most, needed)) most = needed;
-    for (int f : visited_) experts_[f].seen = kStuck;
+    StickVisited();
   }
   for (OfExpert& of : experts_) {
     if (of.seen == kStuck) of.seen = 0;
