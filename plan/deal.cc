@@ -12,12 +12,13 @@ namespace ballast {
 void ShareDealer::Deal(const TokenSources& sources, const Copies& copies, const std::vector<int64_t>& quotas,
                        const std::vector<char>& wanted, bool even_out) {
   even_out_ = even_out;
-  counts_ = &sources.counts;
   of_node_ = sources.of_node;
   copies_ = &copies;
   quotas_ = &quotas;
   ranks_ = static_cast<int>(sources.counts.size());
   node_of_rank_.resize(sources.counts.size());
+  counts_of_rank_.resize(sources.counts.size());
+  for (int r = 0; r < ranks_; ++r) counts_of_rank_[r] = sources.counts[r].data();
   nodes_.assign(static_cast<size_t>(sources.topology.nodes()), Node());
   for (int r = 0; r < ranks_; ++r) node_of_rank_[r] = sources.topology.node_of_rank[r].value();
   Prepare(wanted);
@@ -89,7 +90,7 @@ void ShareDealer::SumWhatMustLeave() {
   take_.resize(static_cast<size_t>(ranks_));
   for (int r = 0; r < ranks_; ++r) {
     const int64_t* const away = away_.data() + static_cast<size_t>(node_of_rank_[r]) * experts;
-    const int64_t* const counts = (*counts_)[r].data();
+    const int64_t* const counts = counts_of_rank_[r];
     int64_t sum = 0;
     for (size_t e = 0; e < experts; ++e) sum += counts[e] & away[e];
     sent_[r] = sum;
@@ -278,6 +279,8 @@ void ShareDealer::DivideOverChosen(int64_t amount, int64_t demanded, bool ratios
 
 // `take` tokens of a row, behind `before` tokens of the rows before it.
 void ShareDealer::GiveRow(int row, int64_t before, int64_t take) {
+  const uint64_t* const ratios = ratios_.data();
+  const int* const chosen = chosen_.data();
   const auto next = [&](uint64_t ratio) {
     const int64_t given_before = RunningShare::Due(before, ratio);
     const int64_t given = RunningShare::Due(before + take, ratio) - given_before;
@@ -287,13 +290,16 @@ void ShareDealer::GiveRow(int row, int64_t before, int64_t take) {
   };
   if (row_of_rank_[row] >= 0) {
     int64_t* const cells = RowOf(row_of_rank_[row]);
-    for (size_t i = 0; i < ratios_.size(); ++i) cells[chosen_[i]] += next(ratios_[i]);
+    const size_t size = ratios_.size();
+    for (size_t i = 0; i < size; ++i) cells[chosen[i]] += next(ratios[i]);
     return;
   }
   int64_t* const cells = ColumnsOf(row);
-  for (size_t i = 0; i < last_wanted_; ++i) {
-    const int64_t given = next(ratios_[i]);
-    const int column = column_of_copy_[chosen_[i]];
+  const int* const column_of_copy = column_of_copy_.data();
+  const size_t last = last_wanted_;
+  for (size_t i = 0; i < last; ++i) {
+    const int64_t given = next(ratios[i]);
+    const int column = column_of_copy[chosen[i]];
     if (column >= 0) cells[column] += given;
   }
 }
@@ -301,22 +307,23 @@ void ShareDealer::GiveRow(int row, int64_t before, int64_t take) {
 void ShareDealer::SumRows() {
   // All that a wanted host takes is dealt to it here; of another one, what wanted sources send.
   rows_.assign(expert_of_copy_.size(), 0);
-  for (size_t i = 0; i < rows_wanted_.size(); ++i) {
-    const int64_t* const cells = RowOf(static_cast<int>(i));
-    for (size_t c = 0; c < rows_.size(); ++c) rows_[c] += cells[c];
-  }
-  for (int c : columns_wanted_) rows_[c] = (*quotas_)[c];
-}
-
-size_t ShareDealer::shares() const {
+  int64_t* const rows = rows_.data();
+  const size_t copies = rows_.size(), columns = columns_wanted_.size();
   size_t found = 0;
-  for (int64_t count : row_cells_) found += count != 0;
   for (int source = 0; source < ranks_; ++source) {
-    if (row_of_rank_[source] >= 0) continue;
-    const int64_t* const cells = column_cells_.data() + ColumnsAt(source);
-    for (size_t i = 0; i < columns_wanted_.size(); ++i) found += cells[i] != 0;
+    if (row_of_rank_[source] >= 0) {
+      const int64_t* const cells = row_cells_.data() + RowAt(row_of_rank_[source]);
+      for (size_t c = 0; c < copies; ++c) {
+        rows[c] += cells[c];
+        found += cells[c] != 0;
+      }
+    } else {
+      const int64_t* const cells = column_cells_.data() + ColumnsAt(source);
+      for (size_t i = 0; i < columns; ++i) found += cells[i] != 0;
+    }
   }
-  return found;
+  shares_ = found;
+  for (int c : columns_wanted_) rows_[c] = (*quotas_)[c];
 }
 
 }  // namespace ballast

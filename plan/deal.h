@@ -30,7 +30,7 @@ class ShareDealer {
   template <class Begin, class Add>
   void ForEach(const Begin& begin, const Add& add) const;
   // How many counts are not 0.
-  size_t shares() const;
+  size_t shares() const { return shares_; }
   // [copy] tokens of the shares to it.
   const std::vector<int64_t>& rows() const { return rows_; }
 
@@ -46,7 +46,7 @@ class ShareDealer {
 
   void Prepare(const std::vector<char>& wanted);
   void SumWhatMustLeave();
-  int64_t Count(int rank, int expert) const { return (*counts_)[rank][expert]; }
+  int64_t Count(int rank, int expert) const { return counts_of_rank_[rank][expert]; }
   size_t RowAt(int wanted) const { return static_cast<size_t>(wanted) * expert_of_copy_.size(); }
   size_t ColumnsAt(int source) const { return static_cast<size_t>(source) * columns_wanted_.size(); }
   int64_t* RowOf(int wanted) { return row_cells_.data() + RowAt(wanted); }
@@ -62,7 +62,7 @@ class ShareDealer {
   void SumRows();
 
   // Of the call.
-  const CountMatrix* counts_ = nullptr;
+  std::vector<const int64_t*> counts_of_rank_;  // [rank] by expert
   const std::vector<int64_t>* of_node_ = nullptr;
   const Copies* copies_ = nullptr;
   const std::vector<int64_t>* quotas_ = nullptr;
@@ -82,6 +82,7 @@ class ShareDealer {
   std::vector<int64_t> row_cells_;     // [wanted source][copy]
   std::vector<int64_t> column_cells_;  // [source][wanted copy]; of wanted sources nobody asks
   std::vector<int64_t> rows_;          // [copy]
+  size_t shares_ = 0;
 
   // Of the expert at hand.
   int first_ = 0;              // its first copy
