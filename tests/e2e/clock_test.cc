@@ -14,13 +14,10 @@
 #include "tests/e2e/cluster.h"
 #include "tests/e2e/elastic_job.h"
 #include "tests/e2e/plan_edits.h"
+#include "tests/e2e/rollout.h"
 
 namespace ballast {
 namespace {
-
-auto AtStep(int64_t step) {
-  return [step](const v1::JobStatus& job) { return job.step() >= step; };
-}
 
 class WallClock {
  public:
@@ -35,14 +32,6 @@ class WallClock {
  private:
   const std::string path_;
 };
-
-std::vector<v1::LoggedEvent> Events(Cluster& cluster) {
-  v1::ListEventsRequest request;
-  v1::ListEventsResponse response;
-  request.set_job("demo");
-  EXPECT_TRUE(cluster.control().ListEvents(Cluster::Within(10).get(), request, &response).ok());
-  return {response.events().begin(), response.events().end()};
-}
 
 TEST(WallClock, JumpsByAnHourAndNothingHappens) {
   Cluster cluster;

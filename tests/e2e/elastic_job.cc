@@ -46,4 +46,20 @@ void ExpectSameBits(const Cluster& cluster, JobConfig job, const v1::JobStatus& 
   std::printf("%d steps are the same to the bit\n", static_cast<int>(compared));
 }
 
+void ExpectSuccessUndisturbed(Cluster& cluster, const JobConfig& job) {
+  ASSERT_TRUE(cluster.WaitForJob("demo", 120, IsFinal));
+  const v1::JobStatus status = cluster.Job("demo").value();
+  EXPECT_EQ(status.state(), v1::JOB_STATE_SUCCEEDED) << status.reason();
+  ExpectUndisturbed(cluster, job, status);
+}
+
+std::vector<v1::LoggedEvent> Events(Cluster& cluster, int64_t since_unix_ms) {
+  v1::ListEventsRequest request;
+  v1::ListEventsResponse response;
+  request.set_job("demo");
+  request.set_since_unix_ms(since_unix_ms);
+  EXPECT_TRUE(cluster.control().ListEvents(Cluster::Within(10).get(), request, &response).ok());
+  return {response.events().begin(), response.events().end()};
+}
+
 }  // namespace ballast

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "tests/e2e/cluster.h"
 
@@ -19,5 +20,18 @@ void ExpectUndisturbed(const Cluster& cluster, JobConfig job, const v1::JobStatu
 
 // Those up to `last` have the very same losses.
 void ExpectSameBits(const Cluster& cluster, JobConfig job, const v1::JobStatus& status, int64_t last);
+
+// Waits for the end of "demo", which must be a success, and undisturbed.
+void ExpectSuccessUndisturbed(Cluster& cluster, const JobConfig& job);
+
+// The coordinator's events of "demo".
+std::vector<v1::LoggedEvent> Events(Cluster& cluster, int64_t since_unix_ms = 0);
+
+// For WaitForJob.
+inline auto InGeneration(int64_t generation) {
+  return [generation](const v1::JobStatus& job) {
+    return job.generation() == generation && job.state() == v1::JOB_STATE_RUNNING;
+  };
+}
 
 }  // namespace ballast
