@@ -13,6 +13,7 @@
 #include <iostream>
 #include <limits>
 #include <mutex>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -33,6 +34,8 @@ using std::chrono::steady_clock;
 constexpr int kRanks = 2;
 // Deadline of a wake-up: three times the promised 100 ms.
 constexpr double kWakeSecondsMax = 0.3;
+// Ending a communicator that is being made joins NCCL's own threads.
+constexpr double kConnectWakeSeconds = 2;
 // More than NCCL's own buffers hold, so that it is not sent before somebody receives.
 constexpr size_t kLarge = size_t{1} << 30;
 constexpr char kChild[] = "BALLAST_NCCL_TEST_FOLDER";
@@ -104,6 +107,22 @@ class NcclPair : public Nccl {
     if (!TwoDevices()) GTEST_SKIP() << "needs 2 devices; here is 1";
   }
 };
+
+// The peer never comes, and the generation is over before the deadline.
+TEST_F(Nccl, AbortWakesTheConnecting) {
+  MemoryStore store;
+  std::thread watchdog([&store] {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    store.Abort("the peer has died");
+  });
+  const steady_clock::time_point begin = steady_clock::now();
+  const auto communicator = plugin_->Connect(Options(0, 2), store);
+  const std::chrono::duration<double> took = steady_clock::now() - begin;
+  watchdog.join();
+  EXPECT_EQ(communicator.status(), absl::AbortedError("the peer has died"));
+  EXPECT_LT(took.count(), 1 + 3 * kConnectWakeSeconds);
+  std::cout << "awake " << took.count() - 1 << " s after the abort\n";
+}
 
 TEST_F(NcclPair, ExchangeAndAllGatherOfDeviceAndHostMemory) {
   MemoryStore store;

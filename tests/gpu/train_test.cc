@@ -88,6 +88,17 @@ TEST_F(CudaTraining, ARunRepeatsBitForBit) {
   }
 }
 
+TEST_F(CudaTraining, ActivationsWorkedOutAgainChangeNoBit) {
+  for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    const std::vector<double> kept = Losses(OnDevices(1, dtype));
+    for (Recompute recompute : {Recompute::kMoe, Recompute::kFull}) {
+      RunSpec spec = OnDevices(1, dtype);
+      spec.job.training.recompute = recompute;
+      EXPECT_EQ(Losses(spec), kept);
+    }
+  }
+}
+
 TEST_F(CudaTraining, TheDeviceTellsWhereTheTimeGoes) {
   const int ranks = std::min<int>(2, static_cast<int>(plugin_->Devices()->size()));
   const RunOutcome outcome = RunTraining(OnDevices(ranks, DType::kFloat32));

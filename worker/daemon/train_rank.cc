@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -58,7 +59,10 @@ absl::StatusOr<std::unique_ptr<Communicator>> Connect(const RankOptions& options
   if (assign.checkpoint.has_value()) {
     BALLAST_ASSIGN_OR_RETURN(context.loader, Load(context));
   }
-  return device.connect(context, rendezvous, SteadyClock().Now() + options.rendezvous_timeout);
+  absl::StatusOr<std::unique_ptr<Communicator>> communicator =
+      device.connect(context, rendezvous, SteadyClock().Now() + options.rendezvous_timeout);
+  if (!communicator.ok() && device.on_failure != nullptr) device.on_failure();
+  return communicator;
 }
 
 absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& device, RankContext& context,
@@ -102,25 +106,34 @@ absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& d
   return RankResult{.step = result.last_step, .stopped = result.stopped, .drained = result.drained};
 }
 
+// What `run` returns; Internal when the rank's device fails under it.
+template <class Run>
+std::invoke_result_t<Run> UnlessDeviceFails(const RankOptions& options, const Run& run) {
+  try {
+    return run();
+  } catch (const DeviceError& error) {
+    const std::string what = absl::StrCat("its device failed: ", error.what());
+    if (options.on_device_error != nullptr) options.on_device_error(what);
+    return absl::InternalError(what);
+  }
+}
+
 }  // namespace
 
 RankParts MakeRankParts(const RankOptions& options, const RankDevice& device) {
   return {.connect =
               [options, device](RankContext& context, RendezvousStore& rendezvous) {
-                return Connect(options, device, context, rendezvous);
+                return UnlessDeviceFails(options,
+                                         [&] { return Connect(options, device, context, rendezvous); });
               },
-          .train = [options, device](RankContext& context,
-                                     Communicator& communicator) -> absl::StatusOr<RankResult> {
-            try {
-              absl::StatusOr<RankResult> result = Train(options, device, context, communicator);
-              if (!result.ok() && device.on_failure != nullptr) device.on_failure();
-              return result;
-            } catch (const DeviceError& error) {
-              const std::string what = absl::StrCat("its device failed: ", error.what());
-              if (options.on_device_error != nullptr) options.on_device_error(what);
-              return absl::InternalError(what);
-            }
-          }};
+          .train =
+              [options, device](RankContext& context, Communicator& communicator) {
+                return UnlessDeviceFails(options, [&] {
+                  absl::StatusOr<RankResult> result = Train(options, device, context, communicator);
+                  if (!result.ok() && device.on_failure != nullptr) device.on_failure();
+                  return result;
+                });
+              }};
 }
 
 absl::StatusOr<std::string> CheckRanks(const JobConfig& job, const ParameterLayout& layout,

@@ -14,6 +14,7 @@
 #include "kernels/check.h"
 #include "worker/backend/cuda/cuda_stream.h"
 #include "worker/backend/cuda/device.h"
+#include "worker/comm/abort_signal.h"
 #include "worker/comm/nccl/exchange_times.h"
 #include "worker/comm/nccl/nccl_handle.h"
 #include "worker/comm/nccl/staging.h"
@@ -21,6 +22,7 @@
 namespace ballast {
 namespace {
 
+constexpr int kVersionMin = NCCL_VERSION(2, 28, 0);
 // NCCL takes an operation in at once, or it is broken.
 constexpr std::chrono::seconds kEnqueueTime(30);
 // Kernels of an aborted communicator end within milliseconds, and then those that were enqueued behind them;
@@ -252,7 +254,8 @@ class NcclCommunicator final : public Communicator {
       BALLAST_RETURN_IF_ERROR(handle_->Health());
       UseCudaDevice(device_);
       const cudaError_t state = cudaEventQuery(pending.done);
-      if (state == cudaSuccess) return absl::OkStatus();
+      // An abort ends kernels as well, and then not all has come.
+      if (state == cudaSuccess) return handle_->failure();
       if (state != cudaErrorNotReady) {
         // As when a peer's memory goes away under a transfer.
         cudaGetLastError();
@@ -282,11 +285,11 @@ class NcclCommunicator final : public Communicator {
   const int size_;
   const int device_;
   std::unique_ptr<NcclHandle> handle_;
-  kernels::Stream copies_ = nullptr;  // from staging to the host
-  StagingPool staging_;               // rank thread alone
-  mutable ExchangeTimes times_;       // rank thread alone; read out by peers()
-  CommStats stats_;                   // rank thread alone
-  mutable std::vector<PeerStats> peers_;      // rank thread alone
+  kernels::Stream copies_ = nullptr;      // from staging to the host
+  StagingPool staging_;                   // rank thread alone
+  mutable ExchangeTimes times_;           // rank thread alone; read out by peers()
+  CommStats stats_;                       // rank thread alone
+  mutable std::vector<PeerStats> peers_;  // rank thread alone
 };
 
 // "<version> <id in hexadecimal>"
@@ -317,6 +320,10 @@ absl::StatusOr<ncclUniqueId> AgreeOnId(const DeviceCommunicatorOptions& options,
   int version = 0;
   if (ncclGetVersion(&version) != ncclSuccess)
     return absl::UnavailableError("NCCL does not tell its version");
+  if (version < kVersionMin) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("libnccl: found version ", version, ", allowed is ", kVersionMin, " (2.28) or later"));
+  }
   if (options.rank != Rank(0)) {
     BALLAST_ASSIGN_OR_RETURN(std::string invitation, store.Get(key, options.deadline));
     return Accept(invitation, version);
@@ -337,6 +344,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> ConnectNccl(const DeviceCommunicat
   BALLAST_RETURN_IF_ERROR(CheckCudaDevice(options.device));
   BALLAST_ASSIGN_OR_RETURN(ncclUniqueId id, AgreeOnId(options, store));
   auto communicator = std::make_unique<NcclCommunicator>(options.rank, options.size, options.device);
+  const AbortSignal::Watch watch(store.aborted(),
+                                 [&](const std::string& reason) { communicator->Abort(reason); });
   BALLAST_RETURN_IF_ERROR(communicator->Join(id, options));
   return communicator;
 }
