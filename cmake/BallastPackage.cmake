@@ -20,6 +20,25 @@ install(DIRECTORY docs DESTINATION share/ballast)
 install(DIRECTORY deploy DESTINATION share/ballast)
 install(PROGRAMS scripts/quickstart DESTINATION share/ballast/scripts)
 
+# What the archive was built from, for records of runs with it; asked when it is made, as a build folder outlives commits.
+install(CODE "set(source \"${PROJECT_SOURCE_DIR}\")")
+install(CODE [[
+  set(commit unknown)
+  find_program(git git)
+  if(git)
+    execute_process(COMMAND "${git}" -C "${source}" rev-parse --short=12 HEAD
+      OUTPUT_VARIABLE head RESULT_VARIABLE failed ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+    if(NOT failed)
+      set(commit "${head}")
+      execute_process(COMMAND "${git}" -C "${source}" diff --quiet HEAD RESULT_VARIABLE changed)
+      if(changed)
+        string(APPEND commit " with local changes")
+      endif()
+    endif()
+  endif()
+  file(WRITE "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}/share/ballast/COMMIT" "${commit}\n")
+]])
+
 # OpenBLAS is opened by name, so no program names it.
 install(CODE "set(openblas \"${OPENBLAS_LIBRARY}\")")
 install(CODE [[

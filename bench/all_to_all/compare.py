@@ -3,8 +3,8 @@
 
     compare.py [--program build/bench/all_to_all_time] [--results bench/results] [--ranks 2] [SHAPE:TOKENS:ROUTING ...]
 
-Needs PyTorch and that many GPUs. Appends one object per figure to <results>/<gpu>x<count>.jsonl and writes a table to
-<results>/<gpu>x<count>-all-to-all.md.
+Needs PyTorch and that many GPUs. Appends one object per figure to <results>/<gpu>x<count>.jsonl and makes
+<results>/<gpu>x<count>-all-to-all.md of each case's last run in it.
 """
 
 import argparse
@@ -18,7 +18,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from record import Record, output_of  # noqa: E402
 
-COMMAND = "bench/all_to_all/compare.py"
+COLUMNS = [("MB", "busiest_mb", "value", ".0f"), ("dispatch, ms", "dispatch_ms", "value", ".3f"),
+           ("PyTorch", "dispatch_ms", "baseline", ".3f"), ("ratio", "dispatch_ms", "ratio", ".2f"),
+           ("combine, ms", "combine_ms", "value", ".3f"), ("PyTorch", "combine_ms", "baseline", ".3f"),
+           ("ratio", "combine_ms", "ratio", ".2f"), ("GB/s", "gbs", "value", ".0f")]
+
+
+def write_page(record, ranks):
+    record.page("all-to-all", f"Dispatch and combine on {ranks} x {record.gpu.upper()}",
+                "Baseline: all_to_all_single of PyTorch. Ratio: baseline / ours. MB: what the busiest rank sends or receives; "
+                "GB/s: that over the dispatch.", COLUMNS)
 
 
 def main():
@@ -31,7 +40,7 @@ def main():
     os.environ["NCCL_NVLS_ENABLE"] = "0"  # multicast can put GPUs that are shared with others out of service
     cases = arguments.cases or [f"{shape}:8192:{routing}" for shape in ("mixtral", "deepseek", "qwen3")
                                 for routing in ("balanced", "zipf", "hot_rank")]
-    record = Record(arguments.results, arguments.ranks, "all_to_all", COMMAND)
+    record = Record(arguments.results, arguments.ranks, "all_to_all")
     mine = []
     for case in cases:
         shape, tokens, routing = case.split(":")
@@ -43,25 +52,15 @@ def main():
         output_of([sys.executable, HERE.parent / "baselines" / "torch_all_to_all.py", "--out", out, "--ranks",
                    arguments.ranks, *cases], 580)
         others = json.loads(out.read_text())
-    rows = []
     for algorithms, other in zip(mine, others):
         for own in algorithms:
             case = f"{own['case']} {own['algorithm']}"
-            ratios = {}
+            record.figure(case, "busiest_mb", own["busiest_mb"], "MB")
             for metric in ("dispatch_ms", "combine_ms"):
-                ratios[metric] = other[metric] / own[metric]
-                record.figure(case, metric, own[metric], "ms", other[metric], ratios[metric])
-            record.figure(case, "gbs", own["gbs"], "GB/s", None, None)
-            rows.append(f"| {case} | {own['busiest_mb']:.0f} | {own['dispatch_ms']:.3f} | {other['dispatch_ms']:.3f} | "
-                        f"{ratios['dispatch_ms']:.2f} | {own['combine_ms']:.3f} | {other['combine_ms']:.3f} | "
-                        f"{ratios['combine_ms']:.2f} | {own['gbs']:.0f} |")
-            print(rows[-1], flush=True)
-    record.table("all-to-all", (
-        f"# Dispatch and combine on {arguments.ranks} x {record.stem.split('x')[0].upper()}\n\n"
-        f"Written by `{COMMAND}`, {record.date}, commit {record.commit}. Baseline: all_to_all_single of PyTorch. Ratio: "
-        "baseline / ours. MB: what the busiest rank sends or receives; GB/s: that over the dispatch.\n\n"
-        "| case | MB | dispatch, ms | PyTorch | ratio | combine, ms | PyTorch | ratio | GB/s |\n"
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"))
+                record.figure(case, metric, own[metric], "ms", other[metric], other[metric] / own[metric])
+            record.figure(case, "gbs", own["gbs"], "GB/s")
+            print(record.rows(COLUMNS)[case], flush=True)
+    write_page(record, arguments.ranks)
 
 
 if __name__ == "__main__":

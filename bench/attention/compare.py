@@ -3,8 +3,8 @@
 
     compare.py [--program build/bench/attention_time] [--results bench/results] [SEQUENCES:LENGTH:HEADS:KV_HEADS:SIZE ...]
 
-Needs PyTorch and a GPU. Appends one object per figure to <results>/<gpu>x1.jsonl and writes a table to
-<results>/<gpu>x1-attention.md.
+Needs PyTorch and a GPU. Appends one object per figure to <results>/<gpu>x1.jsonl and makes
+<results>/<gpu>x1-attention.md of each case's last run in it.
 """
 
 import argparse
@@ -17,10 +17,17 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from record import Record, output_of  # noqa: E402
 
-COMMAND = "bench/attention/compare.py"
+COLUMNS = [column for part in ("forward", "backward")
+           for column in ((f"{part}, ms", f"{part}_ms", "value", ".3f"), ("PyTorch", f"{part}_ms", "baseline", ".3f"),
+                          ("ratio", f"{part}_ms", "ratio", ".2f"), ("TFLOP/s", f"{part}_tflops", "value", ".0f"))]
 # The example of 1 B parameters, Mixtral 8x7B, Qwen3-30B-A3B.
 CASES = ["8:1024:16:4:64", "2:4096:32:8:128", "2:4096:32:4:128"]
 FLAGS = ("--sequences", "--length", "--heads", "--key-value-heads", "--head-size")
+
+
+def write_page(record):
+    record.page("attention", f"Causal attention on {record.gpu.upper()}",
+                "Baseline: scaled_dot_product_attention of PyTorch. Ratio: baseline / ours.", COLUMNS)
 
 
 def main():
@@ -30,7 +37,7 @@ def main():
     parser.add_argument("cases", nargs="*")
     arguments = parser.parse_args()
     cases = arguments.cases or CASES
-    record = Record(arguments.results, 1, "attention", COMMAND)
+    record = Record(arguments.results, 1, "attention")
     mine = []
     for case in cases:
         flags = [word for pair in zip(FLAGS, case.split(":")) for word in pair]
@@ -39,19 +46,13 @@ def main():
         out = pathlib.Path(folder, "torch.json")
         output_of([sys.executable, HERE.parent / "baselines" / "torch_attention.py", "--out", out, *cases], 300)
         others = json.loads(out.read_text())
-    rows = []
     for own, other in zip(mine, others):
         for part in ("forward", "backward"):
             ratio = other[f"{part}_ms"] / own[f"{part}_ms"]
             record.figure(own["case"], f"{part}_ms", own[f"{part}_ms"], "ms", other[f"{part}_ms"], ratio)
-            rows.append(f"| {own['case']} {part} | {own[f'{part}_ms']:.3f} | {other[f'{part}_ms']:.3f} | {ratio:.2f} | "
-                        f"{own[f'{part}_tflops']:.0f} |")
-            print(rows[-1], flush=True)
-    record.table("attention", (
-        f"# Causal attention on {record.stem.split('x')[0].upper()}\n\n"
-        f"Written by `{COMMAND}`, {record.date}, commit {record.commit}. Baseline: scaled_dot_product_attention of PyTorch. "
-        "Ratio: baseline / ours.\n\n"
-        "| case | ours, ms | PyTorch, ms | ratio | TFLOP/s |\n| --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n"))
+            record.figure(own["case"], f"{part}_tflops", own[f"{part}_tflops"], "TFLOP/s")
+        print(record.rows(COLUMNS)[own["case"]], flush=True)
+    write_page(record)
 
 
 if __name__ == "__main__":

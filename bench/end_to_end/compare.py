@@ -23,9 +23,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from record import Record, output_of  # noqa: E402
+from record import Record, output_of, program  # noqa: E402
 
-COMMAND = "bench/end_to_end/compare.py"
 DEADLINE_S = 500
 
 
@@ -151,7 +150,8 @@ def main():
             sys.exit("no plan became active while it trained")
         if arguments.device == "cpu" or arguments.ranks > gpus():
             return
-        record = Record(arguments.results, arguments.ranks, "end_to_end", COMMAND)
+        stored = next(work.glob("*/share/ballast/COMMIT"), None)
+        record = Record(arguments.results, arguments.ranks, "end_to_end", stored.read_text().strip() if stored else "unknown")
         other = None
         if not arguments.no_baseline:
             out = work / "torch.json"
@@ -160,9 +160,9 @@ def main():
         ratio = tokens / other if other else None
         case = f"mixtral-1b T={32768 // arguments.ranks}{' live' if arguments.ranks > 1 else ''}"
         record.figure(case, "tokens_per_s", tokens, "tokens/s", other, ratio)
-        record.figure(case, "plans_active", active, "plans", None, None)
-        record.table("end-to-end", (
-            f"# A job of 1 B parameters on {arguments.ranks} x {record.stem.split('x')[0].upper()}\n\nWritten by `{COMMAND}`, {record.date}, "
+        record.figure(case, "plans_active", active, "plans")
+        record.write("end-to-end", (
+            f"# A job of 1 B parameters on {arguments.ranks} x {record.gpu.upper()}\n\nWritten by `{program()}`, {record.date}, "
             f"commit {record.commit}. Baseline: bench/baselines/torch_mixtral.py. Ratio: ours / baseline.\n\n"
             "| steps | loss | tokens/s | PyTorch | ratio | plans that became active |\n| --- | --- | --- | --- | --- | --- |\n"
             f"| {len(steps)} | {steps[0]['loss']:.4f} to {steps[-1]['loss']:.4f} | {tokens:.0f} | "

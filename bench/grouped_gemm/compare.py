@@ -3,8 +3,8 @@
 
     compare.py [--program build/bench/grouped_gemm_time] [--results bench/results] [SHAPE:TOKENS:ROUTING ...]
 
-Needs PyTorch and a GPU. Appends one object per figure to <results>/<gpu>x1.jsonl and writes a table to
-<results>/<gpu>x1-grouped-gemm.md.
+Needs PyTorch and a GPU. Appends one object per figure to <results>/<gpu>x1.jsonl and makes
+<results>/<gpu>x1-grouped-gemm.md of each case's last run in it.
 """
 
 import argparse
@@ -17,7 +17,14 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from record import Record, output_of  # noqa: E402
 
-COMMAND = "bench/grouped_gemm/compare.py"
+COLUMNS = [("ours, ms", "ms", "value", ".3f"), ("PyTorch, ms", "ms", "baseline", ".3f"), ("ratio", "ms", "ratio", ".2f"),
+           ("TFLOP/s", "tflops", "value", ".0f"), ("dense share", "dense_share", "value", ".2f")]
+
+
+def write_page(record):
+    record.page("grouped-gemm", f"Products of a rank's experts on {record.gpu.upper()}",
+                "Baseline: torch._grouped_mm. Ratio: baseline / ours. Dense share: rate over that of one product with as many "
+                "operations.", COLUMNS)
 
 
 def main():
@@ -28,7 +35,7 @@ def main():
     arguments = parser.parse_args()
     cases = arguments.cases or [f"{shape}:8192:{routing}" for shape in ("mixtral", "deepseek", "qwen3")
                                 for routing in ("balanced", "zipf", "hot_rank")]
-    record = Record(arguments.results, 1, "grouped_gemm", COMMAND)
+    record = Record(arguments.results, 1, "grouped_gemm")
     mine = []
     for case in cases:
         shape, tokens, routing = case.split(":")
@@ -37,23 +44,15 @@ def main():
         out = pathlib.Path(folder, "torch.json")
         output_of([sys.executable, HERE.parent / "baselines" / "torch_grouped_mm.py", "--out", out, *cases], 580)
         others = json.loads(out.read_text())
-    rows = []
     for own, other in zip(mine, others):
         for name, found in own["products"].items():
+            case = f"{own['case']} {name}"
             baseline = other["products"][name]
-            ratio = baseline / found["ms"]
-            share = found["tflops"] / found["dense_tflops"]
-            rows.append(f"| {own['case']} {name} | {found['ms']:.3f} | {baseline:.3f} | {ratio:.2f} | {found['tflops']:.0f} | "
-                        f"{share:.2f} |")
-            print(rows[-1], flush=True)
-            record.figure(f"{own['case']} {name}", "ms", found["ms"], "ms", baseline, ratio)
-            record.figure(f"{own['case']} {name}", "dense_share", share, "ratio", None, None)
-    record.table("grouped-gemm", (
-        f"# Products of a rank's experts on {record.stem.split('x')[0].upper()}\n\n"
-        f"Written by `{COMMAND}`, {record.date}, commit {record.commit}. Baseline: torch._grouped_mm. Ratio: baseline / ours. "
-        "Dense share: rate over that of one product with as many operations.\n\n"
-        "| case | ours, ms | PyTorch, ms | ratio | TFLOP/s | dense share |\n| --- | --- | --- | --- | --- | --- |\n"
-        + "\n".join(rows) + "\n"))
+            record.figure(case, "ms", found["ms"], "ms", baseline, baseline / found["ms"])
+            record.figure(case, "tflops", found["tflops"], "TFLOP/s")
+            record.figure(case, "dense_share", found["tflops"] / found["dense_tflops"], "ratio")
+            print(record.rows(COLUMNS)[case], flush=True)
+    write_page(record)
 
 
 if __name__ == "__main__":

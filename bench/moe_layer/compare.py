@@ -4,7 +4,7 @@
     compare.py [--program build/bench/moe_layer_time] [--results bench/results] [--phases] [SHAPE:TOKENS:ROUTING ...]
 
 Needs PyTorch and two GPUs. The two take turns, shape by shape. Appends one object per figure to
-<results>/<gpu>x<count>.jsonl and writes a table to <results>/<gpu>x<count>-moe-layer.md. Fails when a result differs by
+<results>/<gpu>x<count>.jsonl and makes <results>/<gpu>x<count>-moe-layer.md of each case's last run in it. Fails when a result differs by
 more than 2 % in norm, which is what bfloat16's 8 bits allow over three products and a sum.
 """
 
@@ -19,7 +19,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 from record import Record, output_of  # noqa: E402
 DIFFERENCE_MAX = 2e-2
-COMMAND = "bench/moe_layer/compare.py"
+COLUMNS = [("ours, ms", "fwd_bwd_ms", "value", ".2f"), ("PyTorch, ms", "fwd_bwd_ms", "baseline", ".2f"),
+           ("ratio", "fwd_bwd_ms", "ratio", ".2f"), ("TFLOP/s a GPU", "tflops_per_gpu", "value", ".0f"),
+           ("spread", "spread", "value", ".2f"), ("difference", "difference_max", "value", ".1e")]
 
 
 def all_cases():
@@ -46,6 +48,12 @@ def theirs(arguments, cases, folder):
     return json.loads(out.read_text())
 
 
+def write_page(record, ranks):
+    record.page("moe-layer", f"The MoE layer on {ranks} x {record.gpu.upper()}, forward and backward",
+                "Baseline: bench/baselines/torch_ep.py. Ratio: baseline / ours. Spread: slowest sample / fastest. Difference: "
+                "largest of the outputs and gradients, in norm.", COLUMNS)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--program", default="build/bench/moe_layer_time")
@@ -56,8 +64,8 @@ def main():
     arguments = parser.parse_args()
     os.environ["NCCL_NVLS_ENABLE"] = "0"  # multicast can put GPUs that are shared with others out of service
     cases = arguments.cases or all_cases()
-    record = Record(arguments.results, arguments.ranks, "moe_layer", COMMAND)
-    rows, failed = [], False
+    record = Record(arguments.results, arguments.ranks, "moe_layer")
+    failed = False
     for shape in dict.fromkeys(case.split(":")[0] for case in cases):
         of_shape = [case for case in cases if case.startswith(shape + ":")]
         with tempfile.TemporaryDirectory() as folder:
@@ -67,20 +75,16 @@ def main():
             worst = max(other["differences"].values())
             failed |= not worst <= DIFFERENCE_MAX
             ratio = other["fwd_bwd_ms"] / own["fwd_bwd_ms"]
-            rows.append(f"| {own['case']} | {own['fwd_bwd_ms']:.2f} | {other['fwd_bwd_ms']:.2f} | {ratio:.2f} | "
-                        f"{own['tflops_per_gpu']:.0f} | {own['spread']:.2f} | {worst:.1e} |")
-            print(rows[-1], flush=True)
+            record.figure(own["case"], "fwd_bwd_ms", own["fwd_bwd_ms"], "ms", other["fwd_bwd_ms"], ratio)
+            record.figure(own["case"], "tflops_per_gpu", own["tflops_per_gpu"], "TFLOP/s")
+            record.figure(own["case"], "spread", own["spread"], "ratio")
+            record.figure(own["case"], "difference_max", worst, "relative", DIFFERENCE_MAX)
+            print(record.rows(COLUMNS)[own["case"]], flush=True)
             if "phases_ms" in own:
                 print("   ", {name: round(ms, 2) for name, ms in own["phases_ms"].items()}, flush=True)
             if not worst <= DIFFERENCE_MAX:
                 print("    differences", other["differences"], flush=True)
-            record.figure(own["case"], "fwd_bwd_ms", own["fwd_bwd_ms"], "ms", other["fwd_bwd_ms"], ratio)
-            record.figure(own["case"], "difference_max", worst, "relative", DIFFERENCE_MAX, None)
-    head = (f"# The MoE layer on {arguments.ranks} x {record.stem.split('x')[0].upper()}, forward and backward\n\n"
-            f"Written by `{COMMAND}`, {record.date}, commit {record.commit}. Baseline: bench/baselines/torch_ep.py. Ratio: "
-            "baseline / ours. Spread: slowest sample / fastest. Difference: largest of the outputs and gradients, in norm.\n\n"
-            "| case | ours, ms | PyTorch, ms | ratio | TFLOP/s a GPU | spread | difference |\n| --- | --- | --- | --- | --- | --- | --- |\n")
-    record.table("moe-layer", head + "\n".join(rows) + "\n")
+    write_page(record, arguments.ranks)
     sys.exit(1 if failed else 0)
 
 
