@@ -30,7 +30,7 @@ install(CODE [[
       OUTPUT_VARIABLE head RESULT_VARIABLE failed ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
     if(NOT failed)
       set(commit "${head}")
-      execute_process(COMMAND "${git}" -C "${source}" diff --quiet HEAD RESULT_VARIABLE changed)
+      execute_process(COMMAND "${git}" -C "${source}" diff --quiet HEAD -- ":(top,exclude)bench/results" RESULT_VARIABLE changed)
       if(changed)
         string(APPEND commit " with local changes")
       endif()
