@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "coordinator/checkpoints.h"
 #include "coordinator/core_state.h"
+#include "coordinator/device_kind.h"
 #include "coordinator/drain.h"
 #include "coordinator/plan_account.h"
 #include "coordinator/plans.h"
@@ -117,6 +118,8 @@ void Core::State::Resync(Env& env, const WorkerEntry& worker) {
   JobEntry* mine = nullptr;  // the job this worker belongs to
   for (auto& [name, job] : jobs) {
     if (!job.final() && job.assigned() && job.IsMember(hello.worker)) mine = &job;
+    // A version that did not know of kinds began it: its members say which it was.
+    if (job.record.device.empty() && job.IsMember(hello.worker)) job.record.device = DeviceKind(hello);
   }
   const bool same_run =
       mine != nullptr && hello.job == mine->name() && hello.generation == mine->record.generation;

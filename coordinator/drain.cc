@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "coordinator/device_kind.h"
 #include "coordinator/generation.h"
 #include "coordinator/recovery.h"
 
@@ -60,11 +61,11 @@ absl::Status FitsWithout(Env& env, const JobTable& jobs, JobEntry& job, const Wo
   std::vector<const WorkerEntry*> others = IdleWorkers(jobs, env.workers, &job);
   std::erase_if(others, [&](const WorkerEntry* other) { return other->hello.worker == worker; });
   if (Place(job, others).has_value()) return absl::OkStatus();
-  int ranks = 0;
-  for (const WorkerEntry* other : others) ranks += other->hello.ranks;
+  const std::string& kind = job.record.device;
   return absl::FailedPreconditionError(absl::StrCat("job ", job.name().value(), " needs ", RanksNeeded(job),
-                                                    " ranks; without worker ", worker.value(), " it has ",
-                                                    ranks));
+                                                    " ranks", kind.empty() ? "" : absl::StrCat(" of ", kind),
+                                                    "; without worker ", worker.value(), " it has ",
+                                                    RanksOf(ByKind(others, kind))));
 }
 
 void Cordon(Env& env, const WorkerId& worker, bool cordoned) {
@@ -153,9 +154,7 @@ void ContinueChange(Env& env, JobTable& jobs, JobEntry& job) {
   const int ranks = static_cast<int>(job.generation.members.size());
   if (ranks >= job.config().ranks_max() || job.in_flight.has_value() || !MayChange(job).ok()) return;
   if (env.now.time < job.settled_at + env.options.scale_out_after) return;
-  int idle = 0;
-  for (const WorkerEntry* worker : IdleWorkers(jobs, env.workers, nullptr)) idle += worker->hello.ranks;
-  if (idle == 0) return;
+  if (ByKind(IdleWorkers(jobs, env.workers, nullptr), job.record.device).empty()) return;
   std::vector<const WorkerEntry*> all = IdleWorkers(jobs, env.workers, &job);
   const std::optional<Placed> placed = Place(job, all);
   if (!placed.has_value() || static_cast<int>(placed->members.size()) <= ranks) return;

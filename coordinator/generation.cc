@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "coordinator/device_kind.h"
 #include "coordinator/jobs.h"
 #include "coordinator/plan_account.h"
 #include "coordinator/rollout.h"
@@ -25,6 +26,18 @@ std::optional<PlanBody> FirstPlan(const JobEntry& job, int ranks) {
   if (!body.ok()) return std::nullopt;
   if (!ValidatePlan(*body, job.layout, LimitsFor(job.config(), job.layout, ranks)).ok()) return std::nullopt;
   return *std::move(body);
+}
+
+std::optional<Placed> PlaceOn(JobEntry& job, const WorkersOfKind& of) {
+  for (int ranks = std::min(of.ranks, job.config().ranks_max()); ranks >= RanksNeeded(job); --ranks) {
+    // A job that goes on from a checkpoint has its plan, if that is of as many ranks.
+    const PlanBody* given = job.record.first_plan.get();
+    std::optional<PlanBody> body = given != nullptr && static_cast<int>(given->speeds.size()) == ranks
+                                       ? std::optional(*given)
+                                       : FirstPlan(job, ranks);
+    if (body.has_value()) return Placed{AssignRanks(of.workers, ranks), *std::move(body)};
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -59,15 +72,9 @@ int RanksNeeded(JobEntry& job) {
 }
 
 std::optional<Placed> Place(JobEntry& job, const std::vector<const WorkerEntry*>& workers) {
-  int ranks = 0;
-  for (const WorkerEntry* worker : workers) ranks += worker->hello.ranks;
-  for (ranks = std::min(ranks, job.config().ranks_max()); ranks >= RanksNeeded(job); --ranks) {
-    // A job that goes on from a checkpoint has its plan, if that is of as many ranks.
-    const PlanBody* given = job.record.first_plan.get();
-    std::optional<PlanBody> body = given != nullptr && static_cast<int>(given->speeds.size()) == ranks
-                                       ? std::optional(*given)
-                                       : FirstPlan(job, ranks);
-    if (body.has_value()) return Placed{AssignRanks(workers, ranks), *std::move(body)};
+  RanksNeeded(job);  // known from here on, also when nobody is there: people are told
+  for (const WorkersOfKind& of : ByKind(workers, job.record.device)) {
+    if (std::optional<Placed> placed = PlaceOn(job, of)) return placed;
   }
   return std::nullopt;
 }
@@ -133,6 +140,8 @@ void BeginGeneration(Env& env, JobEntry& job, Placed placed, const std::optional
                                                          : "initial weights");
   }
   job.record.generation = generation.generation;
+  if (job.record.device.empty())
+    job.record.device = DeviceKind(env.workers.Find(generation.members.front().worker)->hello);
   job.record.last_version = std::max(job.record.last_version, generation.plan);
   job.record.active = generation.plan;
   // What was asked of the generation before is asked of this one when it is its continuation, unless that is

@@ -18,8 +18,9 @@ struct Placed {
   PlanBody body;
 };
 
-// The job on as many ranks of `workers` as it takes, experts and homes in contiguous runs; nothing when they
-// have too few ranks to hold it or fewer than its ranks.min.
+// The job on as many ranks of `workers` as it takes, experts and homes in contiguous runs. All are of one
+// kind of device: the one that the job began on, else the first by ByKind that suffices. Nothing when no such
+// kind has enough ranks to hold it, or ranks.min.
 std::optional<Placed> Place(JobEntry& job, const std::vector<const WorkerEntry*>& workers);
 // What these members of another generation have in place of contiguous runs: those that were in the last one
 // keep their slots and homes under its active plan, whatever process they are; what others held is divided by

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/status_macros.h"
 #include "coordinator/checkpoints.h"
+#include "coordinator/device_kind.h"
 #include "coordinator/drain.h"
 #include "coordinator/generation.h"
 #include "coordinator/plan_account.h"
@@ -202,11 +203,10 @@ void StartWaiting(Env& env, JobTable& jobs) {
 }
 
 std::string QueueReason(const JobTable& jobs, const Membership& workers, const JobEntry& job) {
-  int idle = 0;
-  for (const WorkerEntry* worker : IdleWorkers(jobs, workers, &job)) idle += worker->hello.ranks;
   const int least = std::max(job.config().ranks_min(), job.ranks_needed);
-  return absl::StrCat("waits for ", least, least < job.config().ranks_max() ? " or more" : "",
-                      " idle ranks; ", idle, " are attached");
+  const std::string wanted =
+      absl::StrCat(least, least < job.config().ranks_max() ? " or more" : "", " idle ranks");
+  return absl::StrCat("waits for ", WaitingText(wanted, job.record.device, IdleWorkers(jobs, workers, &job)));
 }
 
 void FailJob(Env& env, JobEntry& job, const std::string& reason) {

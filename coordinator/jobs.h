@@ -20,7 +20,7 @@ void OnStop(Env& env, JobEntry& job, const StopJob& stop);
 // do; what these leave is for RUNNING jobs with too few ranks (drain.h). A job that does not fit yet does not
 // hold up a younger one that does.
 void StartWaiting(Env& env, JobTable& jobs);
-// "waits for 4 idle ranks; 2 are attached".
+// "waits for 4 idle ranks; 2 are attached", and of which kinds of device (WaitingText).
 std::string QueueReason(const JobTable& jobs, const Membership& workers, const JobEntry& job);
 // Attached workers that no job uses, by name. The members of a recovering job are its own: they are idle for
 // `job` alone (null = for none).

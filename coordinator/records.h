@@ -110,6 +110,8 @@ struct JobRecord {
                                  // written twice
   std::shared_ptr<const PlanBody> first_plan;  // of a queued job, instead of the contiguous one; may be null
   int64_t checkpoints_skipped = 0;             // were due while the one before was still being written
+  std::string device;  // kind of device (device_kind.h) of every generation, as the first one had it; empty =
+                       // never started, or last written by a version that did not know of kinds
 };
 inline constexpr size_t kLastStepsMax = 20;
 inline constexpr size_t kRecoveriesMax = 101;  // one more than RecoveryConfig::max_recoveries may be

@@ -122,6 +122,7 @@ std::string EncodeRecord(const JobRecord& record) {
   out.set_resume_generation(record.resume_generation.value());
   if (record.first_plan != nullptr) *out.mutable_first_plan() = ballast::ToProto(*record.first_plan);
   out.set_checkpoints_skipped(record.checkpoints_skipped);
+  out.set_device(record.device);
   return Serialize(out);
 }
 
@@ -166,6 +167,7 @@ absl::StatusOr<JobRecord> DecodeJobRecord(const std::string& bytes) {
     out.first_plan = std::make_shared<const PlanBody>(*std::move(body));
   }
   out.checkpoints_skipped = in.checkpoints_skipped();
+  out.device = in.device();
   if (!ids.status().ok()) return Damaged("job", ids.status());
   return out;
 }

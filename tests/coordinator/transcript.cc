@@ -197,7 +197,7 @@ class Runner {
     hello.worker = WorkerId(c.word(2));
     hello.incarnation = IncarnationOf(c);
     hello.node = "node-" + c.word(2);
-    hello.device = "cpu";
+    hello.device = c.has("device") ? c.options.at("device") : "cpu";
     hello.ranks = static_cast<int>(c.option("ranks", 1));
     hello.highest_term = Term(c.option("highest_term", 0));
     if (c.has("job")) hello.job = JobId(c.options.at("job"));

@@ -218,6 +218,7 @@ TEST(Records, AreGivenBack) {
     EXPECT_EQ(job_back->evaluations, job.evaluations);
     EXPECT_EQ(job_back->wanted_homes, job.wanted_homes);
     EXPECT_EQ(job_back->state, job.state);
+    EXPECT_EQ(job_back->device, job.device);
 
     PlanRecord plan = RandomPlanRecord(rng);
     plan.digest = Digest(*plan.plan);

@@ -52,6 +52,7 @@ JobRecord RandomJobRecord(Rng& rng) {
   record.resume_generation = Generation(Small(rng));
   if (rng.Chance(0.5)) record.first_plan = std::make_shared<const PlanBody>(RandomPlan(rng).body);
   record.checkpoints_skipped = Small(rng);
+  record.device = RandomText(rng, 8);
   return record;
 }
 
