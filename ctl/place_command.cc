@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "ballast/v1/plan_file.pb.h"
 #include "base/status_macros.h"
+#include "ctl/exit_code.h"
 #include "ctl/output.h"
 #include "ctl/read_array.h"
 #include "plan/balance.h"
@@ -109,14 +110,15 @@ absl::Status PlaceExperts(const Context& context, const PlaceArguments& argument
       together.push_back(std::move(pairs));
     }
   }
-  BALLAST_ASSIGN_OR_RETURN(const std::vector<PlacedLayer> placed, Place(*loads, together, options));
+  const absl::StatusOr<std::vector<PlacedLayer>> placed = Place(*loads, together, options);
+  if (!placed.ok()) return BadInput(placed.status());
   if (sample) {
     std::vector<SlotTable> tables;
-    for (const PlacedLayer& layer : placed) tables.push_back(layer.table);
+    for (const PlacedLayer& layer : *placed) tables.push_back(layer.table);
     BALLAST_RETURN_IF_ERROR(
         WriteSequences(arguments.sequences, *sample, choice, tables, options.ranks_per_node));
   }
-  if (!PrintForPrograms(context, ToJson(PlanFileOf(placed, arguments)))) PrintTable(context, placed);
+  if (!PrintForPrograms(context, ToJson(PlanFileOf(*placed, arguments)))) PrintTable(context, *placed);
   return absl::OkStatus();
 }
 

@@ -1,13 +1,27 @@
 #include "ctl/read_array.h"
 
+#include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
 
 namespace ballast {
 namespace {
+
+const char* KindOf(std::filesystem::file_type type) {
+  switch (type) {
+    case std::filesystem::file_type::directory:
+      return "a folder";
+    case std::filesystem::file_type::fifo:
+      return "a pipe";
+    case std::filesystem::file_type::socket:
+      return "a socket";
+    default:
+      return "a device";
+  }
+}
 
 // choices[token][k] from an array of that shape.
 absl::StatusOr<CoactivationMatrix> PairsOf(const NpyArray& array, int experts) {
@@ -30,11 +44,31 @@ absl::StatusOr<CoactivationMatrix> PairsOf(const NpyArray& array, int experts) {
 
 }  // namespace
 
+absl::Status CheckRegularFile(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path, error);
+  if (!std::filesystem::exists(status)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be opened: ", error.message()));
+  }
+  if (!std::filesystem::is_regular_file(status)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": found ", KindOf(status.type()), ", allowed is a regular file"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {
+  BALLAST_RETURN_IF_ERROR(CheckRegularFile(path));
   std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
-  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (file.bad()) return absl::UnavailableError(absl::StrCat(path, ": cannot be read"));
+  if (!file) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be opened"));
+  std::string bytes;
+  // read() tells a failing device by the stream's state, where an iterator would throw.
+  std::vector<char> chunk(1 << 16);
+  while (file) {
+    file.read(chunk.data(), static_cast<std::streamsize>(chunk.size()));
+    bytes.append(chunk.data(), static_cast<size_t>(file.gcount()));
+  }
+  if (file.bad()) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
   return bytes;
 }
 

@@ -10,7 +10,9 @@
 
 namespace ballast {
 
-// The whole file. NotFound or Unavailable, naming the path.
+// OK, or InvalidArgument with the path: nothing is there, or a folder, pipe or device.
+absl::Status CheckRegularFile(const std::string& path);
+// The whole regular file. InvalidArgument, naming the path.
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 // Errors name the path.
 absl::StatusOr<NpyArray> ReadArray(const std::string& path);

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
+#include "ctl/exit_code.h"
 #include "ctl/megatron_trace.h"
 #include "ctl/output.h"
 #include "ctl/read_array.h"
@@ -131,8 +132,9 @@ absl::Status WriteReport(const ReplayArguments& arguments, ReplayOptions options
   for (const std::string& strategy : arguments.compare) {
     if (strategy == arguments.options.strategy) continue;
     options.strategy = strategy;
-    BALLAST_ASSIGN_OR_RETURN(ReplayResult other, Replay(trace, options));
-    runs.push_back({strategy, std::move(other)});
+    absl::StatusOr<ReplayResult> other = Replay(trace, options);
+    if (!other.ok()) return BadInput(other.status());
+    runs.push_back({strategy, *std::move(other)});
   }
   options.strategy = arguments.options.strategy;
   return WriteFileByRename(arguments.html, ReplayReport(arguments.loads, options, trace, runs), 0644);
@@ -146,7 +148,7 @@ absl::StatusOr<std::string> ImportMegatron(const TraceImportArguments& arguments
   if (fs::is_directory(arguments.path, error)) {
     paths.clear();
     fs::directory_iterator entries(arguments.path, error);
-    if (error) return absl::NotFoundError(absl::StrCat(arguments.path, ": ", error.message()));
+    if (error) return absl::InvalidArgumentError(absl::StrCat(arguments.path, ": ", error.message()));
     for (const fs::directory_entry& entry : entries) {
       if (entry.path().extension() == ".jsonl") paths.push_back(entry.path().string());
     }
@@ -155,13 +157,14 @@ absl::StatusOr<std::string> ImportMegatron(const TraceImportArguments& arguments
   }
   MegatronTrace trace(arguments.experts, arguments.tokens_out.empty() ? -1 : arguments.tokens_layer);
   for (const std::string& path : paths) {
+    BALLAST_RETURN_IF_ERROR(CheckRegularFile(path));
     std::ifstream file(path);
-    if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
+    if (!file) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be opened"));
     int64_t number = 0;
     for (std::string line; std::getline(file, line);) {
       BALLAST_RETURN_IF_ERROR(trace.AddLine(absl::StrCat(path, ", line ", ++number), line));
     }
-    if (file.bad()) return absl::UnavailableError(absl::StrCat(path, ": cannot be read"));
+    if (file.bad()) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read"));
   }
   if (!arguments.tokens_out.empty()) {
     BALLAST_ASSIGN_OR_RETURN(const std::string tokens, trace.Tokens());
@@ -211,24 +214,25 @@ absl::Status ReplayTrace(const Context& context, const ReplayArguments& argument
     if (!telemetry.ok()) return AtFile(arguments.telemetry, telemetry.status());
     options.telemetry = &*telemetry;
   }
-  BALLAST_ASSIGN_OR_RETURN(const ReplayResult result, Replay(*trace, options));
+  const absl::StatusOr<ReplayResult> result = Replay(*trace, options);
+  if (!result.ok()) return BadInput(result.status());
   if (sample) {
     // What holds at the end of the trace.
     std::vector<SlotTable> tables(static_cast<size_t>(trace->layers()));
-    for (const ReplayPlan& plan : result.plans) tables[static_cast<size_t>(plan.layer)] = plan.table;
+    for (const ReplayPlan& plan : result->plans) tables[static_cast<size_t>(plan.layer)] = plan.table;
     BALLAST_RETURN_IF_ERROR(
         WriteSequences(arguments.sequences, *sample, choice, tables, options.ranks_per_node));
   }
   if (!arguments.events_out.empty()) {
-    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.events_out, EventLines(result.slow), 0644));
+    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.events_out, EventLines(result->slow), 0644));
   }
   if (!arguments.plans_out.empty()) {
-    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.plans_out, PlanLines(result), 0644));
+    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.plans_out, PlanLines(*result), 0644));
   }
   if (!arguments.html.empty()) {
-    BALLAST_RETURN_IF_ERROR(WriteReport(arguments, options, *trace, result));
+    BALLAST_RETURN_IF_ERROR(WriteReport(arguments, options, *trace, *result));
   }
-  if (!PrintForPrograms(context, ToJson(arguments, result.figures))) PrintTables(context, result.figures);
+  if (!PrintForPrograms(context, ToJson(arguments, result->figures))) PrintTables(context, result->figures);
   return absl::OkStatus();
 }
 
@@ -241,7 +245,7 @@ absl::Status TraceImport(const Context& context, const TraceImportArguments& arg
   } else if (fs::is_directory(arguments.path, error)) {
     std::map<std::pair<int, int>, std::string> files;
     fs::directory_iterator entries(arguments.path, error);
-    if (error) return absl::NotFoundError(absl::StrCat(arguments.path, ": ", error.message()));
+    if (error) return absl::InvalidArgumentError(absl::StrCat(arguments.path, ": ", error.message()));
     for (const fs::directory_entry& entry : entries) {
       std::pair<int, int> key;
       if (!ParseSmartMoeName(entry.path().filename().string(), key)) continue;

@@ -30,6 +30,9 @@ absl::Status CheckOptions(const PlaceOptions& options) {
   return absl::OkStatus();
 }
 
+// Of all layers. A thousand ranks of 16 slots in 60 layers have a million.
+constexpr int64_t kSlotsInAllMax = int64_t{1} << 26;
+
 PlacedLayer PlaceLayer(const LayerTask& task, const LayerStrategy& strategy,
                        const CoactivationMatrix* together, const PlaceOptions& options, uint64_t layer) {
   const SlotTable start = ContiguousTable(task);
@@ -40,7 +43,7 @@ PlacedLayer PlaceLayer(const LayerTask& task, const LayerStrategy& strategy,
     placed.bound = SlotBound(task) / perfect;
     const std::vector<std::vector<int64_t>> recent;
     LayerView view{task, start, recent, RelativeCosts(task, options.sync_cost, 0), true};
-    view.writes_max = task.ranks() * options.slots;
+    view.writes_max = task.ranks() * task.slots[0];
     view.evaluations_max = options.evaluations_max;
     view.seed = HashSeed({options.seed, layer});
     view.together = together;
@@ -71,6 +74,20 @@ absl::Status CheckSampleOf(const std::string& strategy, bool pairs, bool sequenc
   return absl::OkStatus();
 }
 
+absl::Status FitSlots(LayerTask& task, size_t layers) {
+  BALLAST_RETURN_IF_ERROR(CheckTask(task));
+  int64_t all = 0;
+  for (int& slots : task.slots) {
+    slots = std::min(slots, task.experts());
+    all += slots;
+  }
+  if (all > kSlotsInAllMax / static_cast<int64_t>(layers)) {
+    return absl::InvalidArgumentError(absl::StrCat("slots: found ", all, " of use in each of ", layers,
+                                                   " layers, allowed is ", kSlotsInAllMax, " in all layers"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int64_t>>& loads,
                                                const std::vector<CoactivationMatrix>& together,
                                                const PlaceOptions& options) {
@@ -87,8 +104,8 @@ absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int
       return absl::InvalidArgumentError(absl::StrCat("loads: layer ", l, ": found ", loads[l].size(),
                                                      " experts, allowed is ", loads[0].size()));
     }
-    const LayerTask task = UniformTask(loads[l], options.ranks, options.slots, per_node);
-    const absl::Status valid = CheckTask(task);
+    LayerTask task = UniformTask(loads[l], options.ranks, options.slots, per_node);
+    const absl::Status valid = FitSlots(task, loads.size());
     if (!valid.ok()) {
       return absl::InvalidArgumentError(absl::StrCat("layer ", l, ": ", std::string(valid.message())));
     }

@@ -29,6 +29,10 @@ struct PlaceOptions {
 // tokens (`pairs`, or for kmeans and genetic `sequences`) and several nodes; without, it would do nothing.
 absl::Status CheckSampleOf(const std::string& strategy, bool pairs, bool sequences, int nodes);
 
+// Leaves ranks as many slots as they can use, one for each expert. InvalidArgument: what CheckTask says, or
+// more slots in all layers than fit into memory with what strategies keep of each.
+absl::Status FitSlots(LayerTask& task, size_t layers);
+
 struct PlacedLayer {
   SlotTable table;
   std::vector<std::vector<uint32_t>> fractions;  // [rank][index] parts per 2^16; empty: the exact split
@@ -39,8 +43,8 @@ struct PlacedLayer {
 
 // Places every layer of `loads` ([layer][expert] tokens) anew. `together` may be empty, else it has one
 // matrix for all layers. NotFound for an unknown strategy; InvalidArgument names what is impossible: loads
-// without layers or of unequal width, counts out of range, slots that cannot hold all experts, ranks that
-// nodes do not divide, what CheckSampleOf says.
+// without layers or of unequal width, counts out of range, slots that cannot hold all experts or are
+// too many (FitSlots), ranks that nodes do not divide, what CheckSampleOf says.
 absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int64_t>>& loads,
                                                const std::vector<CoactivationMatrix>& together,
                                                const PlaceOptions& options);

@@ -85,11 +85,8 @@ absl::Status CheckOptions(const LoadTrace& trace, const ReplayOptions& options) 
 
 class Replayer {
  public:
-  Replayer(const LoadTrace& trace, const ReplayOptions& options, LayerStrategyPtr strategy)
-      : trace_(trace), options_(options), strategy_(std::move(strategy)) {
-    const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
-    shape_ = UniformTask(std::vector<int64_t>(static_cast<size_t>(trace.experts()), 0), options.ranks,
-                         options.slots, per_node);
+  Replayer(const LoadTrace& trace, const ReplayOptions& options, LayerStrategyPtr strategy, LayerTask shape)
+      : trace_(trace), options_(options), strategy_(std::move(strategy)), shape_(std::move(shape)) {
     all_speeds_ = std::accumulate(shape_.speeds.begin(), shape_.speeds.end(), 0.0);
     if (options.telemetry != nullptr) feed_.emplace(*options.telemetry);
     start_ = ContiguousTable(shape_);
@@ -386,7 +383,11 @@ double ReplayCosts::WriteSeconds() const {
 absl::StatusOr<ReplayResult> Replay(const LoadTrace& trace, const ReplayOptions& options) {
   BALLAST_RETURN_IF_ERROR(CheckOptions(trace, options));
   BALLAST_ASSIGN_OR_RETURN(LayerStrategyPtr strategy, LayerStrategies().Find(options.strategy));
-  return Replayer(trace, options, std::move(strategy)).Run();
+  const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
+  LayerTask shape = UniformTask(std::vector<int64_t>(static_cast<size_t>(trace.experts()), 0), options.ranks,
+                                options.slots, per_node);
+  BALLAST_RETURN_IF_ERROR(FitSlots(shape, static_cast<size_t>(trace.layers())));
+  return Replayer(trace, options, std::move(strategy), std::move(shape)).Run();
 }
 
 }  // namespace ballast

@@ -102,7 +102,7 @@ TEST(ReplayCommand, TheReportStandsAlone) {
   EXPECT_EQ(
       Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--compare", "best", "--html", html})
           .code,
-      kExitNotFound);
+      kExitUsage);
 }
 
 // What place writes is a plan file, and what replay writes is one line by line.
@@ -242,15 +242,37 @@ TEST(ReplayCommand, BadInputIsAClearError) {
   const std::string loads = ImportedTrace(folder);
   auto fails = [&](std::vector<std::string> arguments, const std::string& text) {
     const Result result = Ctl(arguments);
-    EXPECT_NE(result.code, kExitOk) << text;
+    EXPECT_EQ(result.code, kExitUsage) << text << ": " << result.err;
     EXPECT_NE(result.err.find(text), std::string::npos) << result.err;
     EXPECT_EQ(result.out, "");
   };
-  fails({"replay", "--loads", folder.path() + "/none.npy", "--gpus", "2", "--slots", "2"},
-        "none.npy: cannot be opened");
+  for (const std::string command : {"replay", "place"}) {
+    std::vector<std::string> good = {command, "--loads", loads, "--gpus", "2", "--slots", "2"};
+    const auto with = [&good](const std::string& option, const std::string& value) {
+      std::vector<std::string> all = good;
+      all.insert(all.end(), {option, value});
+      return all;
+    };
+    good[2] = folder.path() + "/none.npy";
+    fails(good, "none.npy: cannot be opened");
+    good[2] = folder.path();
+    fails(good, folder.path() + ": found a folder, allowed is a regular file");
+    good[2] = "/dev/null";
+    fails(good, "/dev/null: found a device, allowed is a regular file");
+    good[2] = loads;
+    fails(with("--tokens", folder.path()), folder.path() + ": found a folder, allowed is a regular file");
+    fails(with("--strategy", "x"), "unknown layer strategy");
+    good[6] = "2000000000";
+    fails(good, "slots of rank 0: found 2000000000, allowed is 0..65536");
+  }
+  for (const std::string& file : {folder.path(), folder.path() + "/none.csv"}) {
+    fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--telemetry", file}, file + ": ");
+  }
+  fails({"trace", "import", "smartmoe", folder.path() + "/none", "--out", "x", "--shape", "1,1,1,1,2"},
+        "none: cannot be opened");
+  fails({"trace", "import", "megatron-jsonl", folder.path() + "/none", "--out", "x"},
+        "none: cannot be opened");
   fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "1"}, "enough for 4 experts");
-  fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--strategy", "x"},
-        "unknown layer strategy");
   fails({"replay", "--loads", loads, "--gpus", "3", "--gpus-per-node", "2", "--slots", "2"},
         "a divisor of 3");
   fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--strategy", "genetic"},

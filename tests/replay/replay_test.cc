@@ -231,6 +231,24 @@ TEST(Replay, MoreSlotsNeverHurtWhenSyncIsCounted) {
   }
 }
 
+// A rank has no use for more slots than experts: the most that is allowed gives what one for each expert
+// gives.
+TEST(Replay, SlotsBeyondTheExpertsChangeNothing) {
+  const LoadTrace trace = DriftingTrace(77, 6, 2, 8);
+  for (const char* strategy : {"auto", "splitpack", "eplb", "fastermoe_shadow"}) {
+    const auto plans = [&](int ranks, int slots) {
+      ReplayOptions options = Options(strategy);
+      options.ranks = ranks;
+      options.slots = slots;
+      std::vector<SlotTable> tables;
+      const ReplayResult result = Replay(trace, options).value();
+      for (const ReplayPlan& plan : result.plans) tables.push_back(plan.table);
+      return tables;
+    };
+    EXPECT_EQ(plans(4, 8), plans(4, 65536)) << strategy;
+  }
+}
+
 TEST(Replay, ImpossibleOptionsAreRefused) {
   const LoadTrace trace = DriftingTrace(75, 3, 1, 8);
   auto message = [&](auto change) {
@@ -243,6 +261,14 @@ TEST(Replay, ImpossibleOptionsAreRefused) {
   EXPECT_NE(message([](ReplayOptions& o) { o.ranks_per_node = 3; }).find("a divisor of 4"),
             std::string::npos);
   EXPECT_NE(message([](ReplayOptions& o) { o.slots = 1; }).find("enough for 8 experts"), std::string::npos);
+  EXPECT_NE(message([](ReplayOptions& o) { o.slots = 65537; }).find("found 65537, allowed is 0..65536"),
+            std::string::npos);
+  const LoadTrace wide(1, 1, 1, 5000, std::vector<int64_t>(5000, 1));
+  ReplayOptions much = Options("contiguous");
+  much.ranks = 16384;
+  much.slots = 65536;
+  EXPECT_EQ(Replay(wide, much).status().message(),
+            "slots: found 81920000 of use in each of 1 layers, allowed is 67108864 in all layers");
   EXPECT_NE(message([](ReplayOptions& o) { o.every = 0; }).find("every: found 0"), std::string::npos);
   EXPECT_NE(message([](ReplayOptions& o) { o.from = 3; }).find("from: found 3"), std::string::npos);
   EXPECT_NE(message([](ReplayOptions& o) { o.strategy = "best"; }).find("unknown layer strategy"),
