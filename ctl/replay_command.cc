@@ -21,7 +21,8 @@
 namespace ballast {
 namespace {
 
-// {"step", "layer", "hosts": [[experts of rank 0], ...], "frac" in the same shape when the split is fixed}.
+// {"step", "layer", "hosts": [[experts of rank 0], ...], "frac" in the same shape: shares
+// that figures are counted with, unless the split is exact}.
 std::string PlanLines(const ReplayResult& result) {
   std::string lines;
   for (const ReplayPlan& plan : result.plans) {

@@ -34,9 +34,9 @@ struct LayerState {
   bool packed = false;                      // a plan was made after kBootRows rows or more
   std::deque<std::vector<int64_t>> recent;  // newest first
   SlotTable table;
-  std::vector<std::vector<uint32_t>> fractions;
+  std::vector<std::vector<uint32_t>> fractions;      // empty: the exact split
   std::vector<std::vector<Rank>> hosts;              // of `table`
-  std::vector<std::vector<int64_t>> host_fractions;  // [expert][host], when fractions are used
+  std::vector<std::vector<int64_t>> host_fractions;  // [expert][host] the same shares
 };
 
 absl::Status CheckOptions(const LoadTrace& trace, const ReplayOptions& options) {
@@ -94,7 +94,7 @@ class Replayer {
     for (int l = 0; l < trace.layers(); ++l) {
       LayerState state{PredictorBank(trace.experts(), options.every), false, {}, {}, {}, {}, {}};
       layers_.push_back(std::move(state));
-      Adopt({start_, {}}, 0, l);
+      Adopt({start_, SharesOf(shape_, {start_, {}})}, 0, l);
     }
     if (options.costs && options.costs->model == CostModel::kHome)
       homes_.assign(layers_.size(), LayerHomes(start_, trace.experts(), shape_.node_of_rank, LinkCosts(1)));
@@ -177,12 +177,8 @@ class Replayer {
     if (!choice) return;
     const absl::Status valid = CheckTable(task, choice->table);
     BALLAST_CHECK(valid.ok()) << options_.strategy << ", step " << step << ", layer " << l << ": " << valid;
+    choice->fractions = SharesOf(task, *choice);
     if (choice->table == layer.table && choice->fractions == layer.fractions) return;
-    if (options_.split == ReplaySplit::kFractions && choice->fractions.empty()) {
-      // What the exact split would give each slot of the forecast.
-      choice->fractions = FractionsOf(
-          choice->table, BalanceExactly(task.load, HostsOf(choice->table, task.experts()), task.speeds));
-    }
     const int writes = CountWrites(layer.table, choice->table);
     if (!view.pack_anew && step > kBootRows)
       result_.figures.writes_max = std::max(result_.figures.writes_max, writes);
@@ -197,6 +193,17 @@ class Replayer {
       }
     }
     Adopt(*std::move(choice), step, l);
+  }
+
+  // The shares that figures are counted with; nothing where each microbatch is split exactly.
+  std::vector<std::vector<uint32_t>> SharesOf(const LayerTask& task, const LayerChoice& choice) const {
+    if (options_.split == ReplaySplit::kExact) return {};
+    if (options_.split == ReplaySplit::kFractions && !choice.fractions.empty()) return choice.fractions;
+    // What the exact split would give each slot of the forecast; where there is no load slots get equal
+    // shares.
+    const std::vector<int64_t>& load = options_.split == ReplaySplit::kEven ? shape_.load : task.load;
+    return FractionsOf(choice.table,
+                       BalanceExactly(load, HostsOf(choice.table, task.experts()), task.speeds));
   }
 
   LayerCosts Costs(const LayerTask& task, double tokens) const {
@@ -232,13 +239,10 @@ class Replayer {
     layer.fractions = std::move(choice.fractions);
     layer.hosts = HostsOf(layer.table, trace_.experts());
     layer.host_fractions.assign(layer.hosts.size(), {});
-    for (size_t g = 0; g < layer.table.size(); ++g) {
+    for (size_t g = 0; g < layer.fractions.size(); ++g) {
       for (size_t i = 0; i < layer.table[g].size(); ++i) {
         const int e = layer.table[g][i];
-        if (e == kNoExpert) continue;
-        layer.host_fractions[e].push_back(
-            options_.split == ReplaySplit::kFractions && !layer.fractions.empty() ? layer.fractions[g][i]
-                                                                                  : 1);
+        if (e != kNoExpert) layer.host_fractions[e].push_back(layer.fractions[g][i]);
       }
     }
     result_.plans.push_back({step, l, layer.table, layer.fractions});

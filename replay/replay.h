@@ -41,6 +41,8 @@ struct ReplayCosts {
   double WriteSeconds() const;     // of one slot write; with kHome of the move of its home
 };
 
+// Tokens over an expert's copies: each microbatch exactly, by the strategy's shares (what the exact split
+// gives the forecast where it names none), or evenly.
 enum class ReplaySplit { kExact, kFractions, kEven };
 
 struct ReplayOptions {
@@ -98,7 +100,8 @@ struct ReplayPlan {
   int step = 0;
   int layer = 0;
   SlotTable table;
-  std::vector<std::vector<uint32_t>> fractions;  // empty: exact split
+  // [rank][index] parts per 2^16 that figures are counted with; empty: the exact split.
+  std::vector<std::vector<uint32_t>> fractions;
 };
 
 struct ReplayResult {

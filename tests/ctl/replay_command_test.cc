@@ -72,6 +72,43 @@ TEST(ReplayCommand, FiguresAndPlansOfAnImportedTrace) {
   EXPECT_NE(people.out.find("1.1250"), std::string::npos) << people.out;
 }
 
+// Only what figures are counted with.
+TEST(ReplayCommand, PlanLinesHaveSharesUnlessTheSplitIsExact) {
+  TempDir folder;
+  const std::string loads = ImportedTrace(folder), plans = folder.path() + "/plans.jsonl";
+  for (const std::string strategy : {"eplb", "splitpack"}) {
+    for (const std::string split : {"exact", "fractions", "even"}) {
+      const Result result = Ctl({"replay", "--loads", loads, "--gpus", "2", "--slots", "3", "--strategy",
+                                 strategy, "--split", split, "--plans-out", plans});
+      ASSERT_EQ(result.code, kExitOk) << result.err;
+      std::ifstream file(plans);
+      int lines = 0;
+      for (std::string line; std::getline(file, line); ++lines) {
+        const nlohmann::json json = nlohmann::json::parse(line);
+        ASSERT_EQ(json.contains("frac"), split != "exact") << strategy << ", " << split << ": " << line;
+        if (split == "exact") continue;
+        ASSERT_EQ(json["frac"].size(), json["hosts"].size());
+        std::vector<double> sums(4, 0), copies(4, 0);
+        for (size_t g = 0; g < json["hosts"].size(); ++g) {
+          ASSERT_EQ(json["frac"][g].size(), json["hosts"][g].size()) << line;
+          for (size_t i = 0; i < json["hosts"][g].size(); ++i) {
+            sums[json["hosts"][g][i]] += json["frac"][g][i].get<double>();
+            ++copies[json["hosts"][g][i]];
+            if (split == "even" && lines > 0 && json["hosts"][g][i] == 0) {
+              EXPECT_EQ(json["frac"][g][i], 0.5) << line;
+            }
+          }
+        }
+        EXPECT_EQ(sums, std::vector<double>(4, 1)) << line;
+        if (lines > 0) {
+          EXPECT_EQ(copies[0], 2) << line;
+        }
+      }
+      EXPECT_GE(lines, 2) << strategy << ", " << split;
+    }
+  }
+}
+
 // Well-formed, complete, and without anything that a browser would fetch.
 TEST(ReplayCommand, TheReportStandsAlone) {
   TempDir folder;

@@ -216,6 +216,54 @@ TEST(Replay, RepairIsNearTheOracleWithFewWrites) {
   EXPECT_LE(*repair.oracle_max_over_mean, repair.max_over_mean);
 }
 
+// Plans have shares if and only if figures are counted with them: who splits tokens by a plan's shares finds
+// the same figure.
+TEST(Replay, PlansHaveTheSharesThatFiguresAreCountedWith) {
+  const uint64_t seed = 78;
+  SCOPED_TRACE(seed);
+  const LoadTrace trace = DriftingTrace(seed, 12, 1, 8);
+  for (const char* strategy : {"contiguous", "eplb", "splitpack"}) {
+    std::vector<double> found;
+    for (const ReplaySplit split : {ReplaySplit::kExact, ReplaySplit::kFractions, ReplaySplit::kEven}) {
+      ReplayOptions options = Options(strategy);
+      options.slots = 3;
+      options.split = split;
+      const ReplayResult result = Replay(trace, options).value();
+      found.push_back(result.figures.max_over_mean);
+      double busiest = 0, mean = 0;
+      size_t next = 0;
+      for (int step = 0; step < 12; ++step) {
+        while (next < result.plans.size() && result.plans[next].step <= step) ++next;
+        const ReplayPlan& plan = result.plans[next - 1];
+        ASSERT_EQ(plan.fractions.empty(), split == ReplaySplit::kExact) << strategy;
+        if (plan.fractions.empty()) continue;
+        for (int m = 0; m < 2; ++m) {
+          const std::vector<int64_t> tokens = trace.Microbatch(step, 0, m);
+          std::vector<double> ranks;
+          for (size_t g = 0; g < plan.table.size(); ++g) {
+            ranks.push_back(0);
+            for (size_t i = 0; i < plan.table[g].size(); ++i) {
+              const int e = plan.table[g][i];
+              if (e != kNoExpert)
+                ranks.back() += static_cast<double>(tokens[e]) * plan.fractions[g][i] / 65536;
+            }
+          }
+          busiest += *std::max_element(ranks.begin(), ranks.end());
+          for (const double rank : ranks) mean += rank / 4;
+        }
+      }
+      if (split != ReplaySplit::kExact) {
+        // Whole tokens of some thousands.
+        EXPECT_NEAR(found.back(), busiest / mean, 2e-3) << strategy;
+      }
+    }
+    if (std::string(strategy) == "splitpack") {
+      EXPECT_LT(found[0], found[1]);
+      EXPECT_LT(found[1], found[2] - 0.02);
+    }
+  }
+}
+
 TEST(Replay, MoreSlotsNeverHurtWhenSyncIsCounted) {
   const LoadTrace trace = DriftingTrace(74, 60, 2, 32);
   double before = 1e300;
