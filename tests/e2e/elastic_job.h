@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "tests/e2e/cluster.h"
 
 namespace ballast {
@@ -26,6 +27,11 @@ void ExpectSuccessUndisturbed(Cluster& cluster, const JobConfig& job);
 
 // The coordinator's events of "demo".
 std::vector<v1::LoggedEvent> Events(Cluster& cluster, int64_t since_unix_ms = 0);
+
+// An alarm of how fast ranks, links or steps are, which a busy machine raises by itself.
+inline bool TellsOfSpeed(const v1::LoggedEvent& event) {
+  return event.kind() == v1::EVENT_KIND_ALARM && absl::StartsWith(event.text(), "step ");
+}
 
 // For WaitForJob.
 inline auto InGeneration(int64_t generation) {
