@@ -15,6 +15,7 @@ namespace {
 // What cannot be reached with few writes is aimed at from further away: headrooms, in units of the wanted
 // one.
 constexpr double kRetries[] = {1, 2, 4};
+
 bool HasShape(const LayerTask& task, const SlotTable& table) {
   for (int g = 0; g < task.ranks(); ++g) {
     if (table[g].size() != static_cast<size_t>(task.slots[g])) return false;

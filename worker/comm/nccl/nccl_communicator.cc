@@ -344,8 +344,9 @@ absl::StatusOr<std::unique_ptr<Communicator>> ConnectNccl(const DeviceCommunicat
   BALLAST_RETURN_IF_ERROR(CheckCudaDevice(options.device));
   BALLAST_ASSIGN_OR_RETURN(ncclUniqueId id, AgreeOnId(options, store));
   auto communicator = std::make_unique<NcclCommunicator>(options.rank, options.size, options.device);
-  const AbortSignal::Watch watch(store.aborted(),
-                                 [&](const std::string& reason) { communicator->Abort(reason); });
+  // By its address: what is returned has left `communicator` while this still watches.
+  const AbortSignal::Watch watch(
+      store.aborted(), [made = communicator.get()](const std::string& reason) { made->Abort(reason); });
   BALLAST_RETURN_IF_ERROR(communicator->Join(id, options));
   return communicator;
 }
