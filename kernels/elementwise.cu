@@ -8,17 +8,24 @@ namespace {
 
 constexpr int kThreads = 256;
 
-template <class T>
-__global__ void AddKernel(int64_t elements, const T* __restrict__ x, T* __restrict__ y) {
-  for (int64_t i = GridIndex(); i < elements; i += GridThreads()) {
-    y[i] = FromFloat<T>(ToFloat(y[i]) + ToFloat(x[i]));
+template <class T, int kWidth, bool kAligned>
+__global__ void AddKernel(int64_t packs, const T* __restrict__ x, T* __restrict__ y) {
+  for (int64_t i = GridIndex(); i < packs; i += GridThreads()) {
+    const auto own = LoadPack<T, kWidth, kAligned>(x + i * kWidth);
+    auto sum = LoadPack<T, kWidth, kAligned>(y + i * kWidth);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) sum.v[j] += own.v[j];
+    StorePack<T, kWidth, kAligned>(sum, y + i * kWidth);
   }
 }
 
-template <class T>
-__global__ void ScaleKernel(int64_t elements, float factor, T* x) {
-  for (int64_t i = GridIndex(); i < elements; i += GridThreads()) {
-    x[i] = FromFloat<T>(ToFloat(x[i]) * factor);
+template <class T, int kWidth, bool kAligned>
+__global__ void ScaleKernel(int64_t packs, float factor, T* x) {
+  for (int64_t i = GridIndex(); i < packs; i += GridThreads()) {
+    auto value = LoadPack<T, kWidth, kAligned>(x + i * kWidth);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) value.v[j] *= factor;
+    StorePack<T, kWidth, kAligned>(value, x + i * kWidth);
   }
 }
 
@@ -28,7 +35,11 @@ template <class T>
 void Add(int64_t elements, const T* x, T* y, Stream stream) {
   if (elements == 0) return;
   const Launch launch("add");
-  AddKernel<<<GridBlocks(elements, kThreads), kThreads, 0, stream>>>(elements, x, y);
+  auto run = [&](auto width, auto aligned) {
+    const int64_t packs = elements / width();
+    AddKernel<T, width(), aligned()><<<GridBlocks(packs, kThreads), kThreads, 0, stream>>>(packs, x, y);
+  };
+  WithPacks<T>(elements, run, x, y);
   launch.Check();
 }
 
@@ -36,7 +47,12 @@ template <class T>
 void Scale(int64_t elements, float factor, T* x, Stream stream) {
   if (elements == 0) return;
   const Launch launch("scale");
-  ScaleKernel<<<GridBlocks(elements, kThreads), kThreads, 0, stream>>>(elements, factor, x);
+  auto run = [&](auto width, auto aligned) {
+    const int64_t packs = elements / width();
+    ScaleKernel<T, width(), aligned()>
+        <<<GridBlocks(packs, kThreads), kThreads, 0, stream>>>(packs, factor, x);
+  };
+  WithPacks<T>(elements, run, x);
   launch.Check();
 }
 

@@ -13,7 +13,7 @@ void EmbeddingForward(int64_t rows, int64_t row_bytes, const int32_t* ids, const
                       Stream stream);
 
 // Device memory that EmbeddingBackward needs while it runs.
-size_t EmbeddingBackwardScratchBytes(int64_t vocabulary);
+size_t EmbeddingBackwardScratchBytes(int64_t rows, int64_t vocabulary);
 
 // table_gradient [vocabulary, columns] += the rows of out_gradient [rows, columns] of each id, in row order.
 template <class T>

@@ -1,6 +1,7 @@
 // Load-balance loss of each sequence, and its gradient to the probabilities.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/types.h"
@@ -16,7 +17,10 @@ struct LoadBalanceShape {
   int top_k = 0;
 };
 
+// Device memory that LoadBalance needs while it runs.
+size_t LoadBalanceScratchBytes(const LoadBalanceShape& shape);
+
 void LoadBalance(const LoadBalanceShape& shape, const float* probabilities, const int32_t* chosen,
-                 double scale, double* loss, float* probabilities_gradient, Stream stream);
+                 double scale, double* loss, float* probabilities_gradient, void* scratch, Stream stream);
 
 }  // namespace ballast::kernels

@@ -10,12 +10,13 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kBlocksMax = 1024;
 
-template <class T>
-__global__ void PartialKernel(int64_t elements, const T* __restrict__ x, double* __restrict__ partial) {
+template <class T, int kWidth, bool kAligned>
+__global__ void PartialKernel(int64_t packs, const T* __restrict__ x, double* __restrict__ partial) {
   double sum = 0;
-  for (int64_t i = GridIndex(); i < elements; i += GridThreads()) {
-    const double value = ToFloat(x[i]);
-    sum += value * value;
+  for (int64_t i = GridIndex(); i < packs; i += GridThreads()) {
+    const auto values = LoadPack<T, kWidth, kAligned>(x + i * kWidth);
+#pragma unroll
+    for (int j = 0; j < kWidth; ++j) sum += static_cast<double>(values.v[j]) * values.v[j];
   }
   sum = BlockSum<kThreads>(sum);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
@@ -36,8 +37,13 @@ template <class T>
 void SumOfSquares(int64_t elements, const T* x, void* scratch, double* out, Stream stream) {
   const Launch launch("sum_of_squares");
   auto* partial = static_cast<double*>(scratch);
-  const int blocks = std::min(GridBlocks(elements, kThreads), kBlocksMax);
-  if (blocks > 0) PartialKernel<<<blocks, kThreads, 0, stream>>>(elements, x, partial);
+  int blocks = 0;
+  auto run = [&](auto width, auto aligned) {
+    const int64_t packs = elements / width();
+    blocks = std::min(GridBlocks(packs, kThreads), kBlocksMax);
+    PartialKernel<T, width(), aligned()><<<blocks, kThreads, 0, stream>>>(packs, x, partial);
+  };
+  if (elements > 0) WithPacks<T>(elements, run, x);
   TotalKernel<<<1, kThreads, 0, stream>>>(blocks, partial, out);
   launch.Check();
 }

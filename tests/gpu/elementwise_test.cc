@@ -18,7 +18,8 @@ std::vector<int64_t> Elements() {
 #else
   const bool small = std::getenv("BALLAST_SMALL_SHAPES") != nullptr;
 #endif
-  return {0, 1, 255, 1000, small ? 70'001 : 3'000'001};
+  const int64_t many = small ? 70'000 : 3'000'000;
+  return {0, 1, 255, 1000, many, many + 1};
 }
 
 TEST_P(Elementwise, AddAndScale) {

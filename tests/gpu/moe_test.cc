@@ -13,8 +13,8 @@ struct Shape {
   int64_t rows;
   int experts, top_k;
 };
-const Shape kShapes[] = {{11, 5, 1},  {11, 5, 5},   {1, 1, 1},     {130, 8, 2}, {64, 128, 8},
-                         {33, 33, 3}, {9, 300, 16}, {5, 2048, 40}, {0, 8, 2}};
+const Shape kShapes[] = {{11, 5, 1},  {11, 5, 5},   {1, 1, 1},     {130, 8, 2},   {64, 128, 8},
+                         {33, 33, 3}, {9, 300, 16}, {130, 300, 2}, {5, 2048, 40}, {0, 8, 2}};
 
 TEST_P(Moe, RouterForwardAndBackward) {
   for (const Shape& s : kShapes) {

@@ -106,7 +106,8 @@ class CudaBackend final : public Backend {
                          Matrix table_gradient) override {
     BALLAST_CHECK(out_gradient.columns == table_gradient.columns);
     CudaStream& on = On(stream);
-    void* scratch = on.Scratch(kernels::EmbeddingBackwardScratchBytes(table_gradient.rows));
+    void* scratch =
+        on.Scratch(kernels::EmbeddingBackwardScratchBytes(out_gradient.rows, table_gradient.rows));
     kernels::EmbeddingBackward(out_gradient.rows, out_gradient.columns, table_gradient.rows, ids,
                                In(out_gradient), Out(table_gradient), scratch, on.get());
   }
@@ -195,9 +196,11 @@ class CudaBackend final : public Backend {
     CheckSame(probabilities, probabilities_gradient);
     BALLAST_CHECK(probabilities.columns <= kernels::kRouterExpertsMax);
     const int64_t length = sequences > 0 ? DivExact(probabilities.rows, sequences) : 0;
-    kernels::LoadBalance({sequences, length, static_cast<int>(probabilities.columns), top_k},
-                         Floats(probabilities), experts, scale, loss, Floats(probabilities_gradient),
-                         On(stream).get());
+    const kernels::LoadBalanceShape shape{sequences, length, static_cast<int>(probabilities.columns), top_k};
+    CudaStream& on = On(stream);
+    void* scratch = on.Scratch(kernels::LoadBalanceScratchBytes(shape));
+    kernels::LoadBalance(shape, Floats(probabilities), experts, scale, loss, Floats(probabilities_gradient),
+                         scratch, on.get());
   }
   void MeanSquares(Stream& stream, const double* values, int64_t runs, int64_t length, double* out) override {
     kernels::MeanSquares(values, runs, length, out, On(stream).get());
