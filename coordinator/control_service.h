@@ -39,6 +39,7 @@ class ControlService final : public v1::Control::CallbackService {
   Reactor* RollbackPlan(Context*, const v1::RollbackPlanRequest*, v1::PushPlanResponse*) override;
   Reactor* GetTelemetry(Context*, const v1::GetTelemetryRequest*, v1::GetTelemetryResponse*) override;
   Reactor* GetLoad(Context*, const v1::GetLoadRequest*, v1::GetLoadResponse*) override;
+  Reactor* GetTokens(Context*, const v1::GetTokensRequest*, v1::GetTokensResponse*) override;
   Reactor* ListWorkers(Context*, const v1::ListWorkersRequest*, v1::ListWorkersResponse*) override;
   Reactor* DrainWorker(Context*, const v1::DrainWorkerRequest*, v1::DrainWorkerResponse*) override;
   Reactor* CordonWorker(Context*, const v1::CordonWorkerRequest*, v1::CordonWorkerResponse*) override;

@@ -38,4 +38,13 @@ ControlService::Reactor* ControlService::GetLoad(Context* context, const v1::Get
   });
 }
 
+ControlService::Reactor* ControlService::GetTokens(Context* context, const v1::GetTokensRequest* request,
+                                                   v1::GetTokensResponse* response) {
+  return Read(context, "GetTokens", [request, response](const Core& core) -> absl::Status {
+    BALLAST_ASSIGN_OR_RETURN(const TokenSample sample, core.Tokens(JobId(request->job())));
+    *response = TokensToProto(sample, {Step(request->after_step()), Rank(request->after_rank())});
+    return absl::OkStatus();
+  });
+}
+
 }  // namespace ballast

@@ -23,7 +23,15 @@ Actions Core::Step(Now now, Event event) {
   std::visit([&](auto& e) { state_->On(env, e); }, event);
   // Any event may have freed a worker or brought one.
   if (!state_->ended && state_->Leading().ok()) StartWaiting(env, state_->jobs);
+  state_->look = std::move(env.look);
   return actions;
+}
+
+std::optional<PlannerLook> Core::TakeLook() { return std::exchange(state_->look, std::nullopt); }
+
+void Core::State::On(Env& /*env*/, PlanTimed& event) {
+  auto job = jobs.find(event.job);
+  if (job != jobs.end()) job->second.pace.Observe(event.evaluations, event.seconds);
 }
 
 absl::Status Core::State::Leading() const {
@@ -173,6 +181,11 @@ void Core::State::On(Env& env, Adopt& event) {
   env.Log(absl::StrCat(event.who, " adopts this store although ", refusing), /*warning=*/true);
   adopt_reply = event.reply;
   env.actions.push_back(AcquireLeadership{highest_seen});
+}
+
+void Core::State::On(Env& env, PlanMade& event) {
+  absl::StatusOr<JobEntry*> job = Find(event.look.stamp.job);
+  if (job.ok()) OnPlanMade(env, **job, event);
 }
 
 void Core::State::On(Env& env, Tick&) {

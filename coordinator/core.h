@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ class Core {
 
   // Never fails: what is wrong with an event is in the actions (a refusal, a note, Exit).
   Actions Step(Now now, Event event);
+  // The planner's look in the last Step, once: who knows what that took feeds PlanTimed, so that later looks
+  // take what the job file allows. Without, looks have a fixed budget.
+  std::optional<PlannerLook> TakeLook();
 
   // Reads, between two Steps. NotFound names the job or the version.
   std::vector<JobStatus> Jobs() const;  // in order of submission
@@ -40,6 +44,7 @@ class Core {
   // Full reports of at most the newest `steps_max` steps that are kept, oldest first.
   absl::StatusOr<std::vector<std::shared_ptr<const StepReport>>> Loads(const JobId& job,
                                                                        size_t steps_max) const;
+  absl::StatusOr<TokenSample> Tokens(const JobId& job) const;
   LeaderStatus Leader() const;
 
  private:

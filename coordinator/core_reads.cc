@@ -182,6 +182,12 @@ absl::StatusOr<std::vector<std::shared_ptr<const StepReport>>> Core::Loads(const
                                                         steps.end());
 }
 
+absl::StatusOr<TokenSample> Core::Tokens(const JobId& name) const {
+  auto it = state_->jobs.find(name);
+  if (it == state_->jobs.end()) return absl::NotFoundError(absl::StrCat("no job ", name.value()));
+  return it->second.telemetry.tokens();
+}
+
 LeaderStatus Core::Leader() const { return {state_->term, state_->refusing}; }
 
 }  // namespace ballast

@@ -26,6 +26,7 @@ struct Core::State {
   std::set<std::pair<WorkerId, Incarnation>> welcomed;  // by this process: they have heard of `term` from it
   Membership workers;
   JobTable jobs;
+  std::optional<PlannerLook> look;  // of the last Step
 
   void On(Env& env, LeadershipWon& event);
   void On(Env& env, WorkerAttached& event);
@@ -40,6 +41,8 @@ struct Core::State {
   void On(Env& env, DrainWorker& event);
   void On(Env& env, CordonWorker& event);
   void On(Env& env, Adopt& event);
+  void On(Env& env, PlanMade& event);
+  void On(Env& env, PlanTimed& event);
   void On(Env& env, Tick& event);
 
   // Another leader, or a store that was set back, is the only explanation: decides nothing any more.

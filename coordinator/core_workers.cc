@@ -124,9 +124,10 @@ void Core::State::Resync(Env& env, const WorkerEntry& worker) {
   const bool same_run =
       mine != nullptr && hello.job == mine->name() && hello.generation == mine->record.generation;
   if (!hello.job.empty() && !same_run) {
-    env.Send(worker.stream,
-             Abort{Stamp{term, hello.job, hello.generation}, "this generation of the job is over"});
     auto it = jobs.find(hello.job);
+    env.Send(worker.stream, Abort{.stamp = {term, hello.job, hello.generation},
+                                  .reason = "this generation of the job is over",
+                                  .job_ended = it != jobs.end() && it->second.final()});
     if (it != jobs.end() && !it->second.final() && hello.generation > it->second.record.generation) {
       // Only after adopt: what this store says of the job is older than what the workers did.
       FailJob(env, it->second,
@@ -279,6 +280,12 @@ void Core::State::OnMemberSaid(Env& env, JobEntry& job, WorkerEntry& worker, con
     }
     job.telemetry.CountRejected();
     env.Log(absl::StrCat(who, ": report of rank ", times->rank.value(), ": ", std::string(taken.message())),
+            /*warning=*/true);
+  } else if (const auto* tokens = std::get_if<TokenReport>(&message)) {
+    const absl::Status taken = job.telemetry.OnTokenReport(*tokens, SamplingOf(job));
+    if (taken.ok()) return;
+    job.telemetry.CountRejected();
+    env.Log(absl::StrCat(who, ": tokens of rank ", tokens->rank.value(), ": ", std::string(taken.message())),
             /*warning=*/true);
   } else if (const auto* links = std::get_if<LinkReport>(&message)) {
     absl::Status taken = job.links.OnReport(*links, job.generation.members, env.now.time);

@@ -35,7 +35,7 @@ absl::Status MayChange(const JobEntry& job) {
 
 // All ranks: checkpoint and end after one step.
 void RequestChange(Env& env, JobEntry& job, const std::string& reason) {
-  job.record.reason = reason;
+  job.record.reason = job.record.request_reason = reason;
   job.record.last_request = job.record.last_request.Next();
   job.record.last_request_kind = RequestKind::kDrain;
   env.Store({job.record});
@@ -140,7 +140,7 @@ void ContinueChange(Env& env, JobTable& jobs, JobEntry& job) {
     if (env.now.time < job.drain_deadline) return;
     return BeginRecovery(
         env, job,
-        absl::StrCat(job.record.reason, "; the checkpoint after step ", job.drained_step.value(),
+        absl::StrCat(RequestReason(job), "; the checkpoint after step ", job.drained_step.value(),
                      " was not complete within ", ToSeconds(env.options.drain_timeout), " s"),
         std::nullopt);
   }

@@ -27,7 +27,9 @@ Driver::Driver(std::unique_ptr<StateStore> store, DriverOptions options,
       on_exit_(std::move(on_exit)),
       mailbox_(options_.mailbox_max),
       store_(std::move(store)),
-      core_(options_.core) {}
+      core_(options_.core),
+      // False alone when it is full: a closed one needs no plan.
+      plans_([this](PlanMade made) { return mailbox_.Post(Event(std::move(made))) || mailbox_.closed(); }) {}
 
 Driver::~Driver() { Stop(); }
 
@@ -83,6 +85,7 @@ void Driver::Loop() {
   running_ = false;
   EndAll();
   store_.reset();
+  plans_.Stop();  // last: it waits for the layer that is being planned
 }
 
 void Driver::Handle(Item item) {
@@ -169,7 +172,11 @@ void Driver::Feed(Event event) {
   while (!queued_.empty() && !exited_) {
     Event next = std::move(queued_.front());
     queued_.erase(queued_.begin());
+    const Time begin = SteadyNow();
     Actions actions = core_.Step(ReadClocks(), std::move(next));
+    if (const std::optional<PlannerLook> look = core_.TakeLook()) {
+      queued_.push_back(PlanTimed{look->job, look->evaluations, ToSeconds(SteadyNow() - begin)});
+    }
     for (Action& action : actions) {
       if (!CarryOut(action)) break;
     }
@@ -250,6 +257,11 @@ bool Driver::CarryOutOne(const AcquireLeadership& acquire) {
   } else {
     queued_.push_back(StoreFailed{won.status()});
   }
+  return true;
+}
+
+bool Driver::CarryOutOne(const MakePlan& make) {
+  plans_.Post(make.task);
   return true;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@ struct Env {
   const CoreOptions& options;
   Membership& workers;
   Actions& actions;
+  std::optional<PlannerLook> look = {};  // that was made in this step
 
   // Durable before everything that is appended later.
   void Store(std::vector<RecordWrite> writes) { actions.push_back(StoreWrite{{term, std::move(writes)}}); }

@@ -32,6 +32,11 @@ std::string Text(const RecordWrite& write) {
   return absl::StrCat("generation ", generation.generation.value(), generation.ended ? " ended" : " begins");
 }
 
+std::string Text(const LookId& look) {
+  return absl::StrCat(look.stamp.job.value(), " gen ", look.stamp.generation.value(), " step ",
+                      look.step.value(), " on v", look.base.value());
+}
+
 struct EventPrinter {
   std::string operator()(const LeadershipWon& e) const {
     return absl::StrCat("LeadershipWon{term ", e.term.value(), ", ", e.contents.jobs.size(), " jobs}");
@@ -73,6 +78,13 @@ struct EventPrinter {
                         e.worker.value(), "}");
   }
   std::string operator()(const Adopt& e) const { return absl::StrCat("Adopt{#", e.reply.value(), "}"); }
+  std::string operator()(const PlanMade& e) const {
+    return absl::StrCat("PlanMade{", Text(e.look), ": ",
+                        e.decision.ok() ? e.decision->why : e.decision.status().ToString(), "}");
+  }
+  std::string operator()(const PlanTimed& e) const {
+    return absl::StrCat("PlanTimed{", e.job.value(), " ", e.evaluations, " placements in ", e.seconds, " s}");
+  }
   std::string operator()(const Tick&) const { return "Tick"; }
 };
 
@@ -117,6 +129,9 @@ struct ActionPrinter {
   }
   std::string operator()(const AcquireLeadership& a) const {
     return absl::StrCat("acquire leadership above term ", a.at_least.value());
+  }
+  std::string operator()(const MakePlan& a) const {
+    return absl::StrCat("make plan of ", Text(a.task->look()));
   }
   std::string operator()(const Exit& a) const { return absl::StrCat("exit: ", a.reason); }
 };

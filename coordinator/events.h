@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "coordinator/plan_task.h"
 #include "coordinator/records.h"
 #include "coordinator/store.h"
 #include "plan/job_config.h"
@@ -111,12 +112,30 @@ struct Adopt {
   ReplyToken reply;
   std::string who;
 };
+// What came of a MakePlan. May come late, or never when the process ends.
+struct PlanMade {
+  LookId look;
+  absl::StatusOr<PlanDecision> decision;
+  double seconds = 0;  // that it took; 0: not told
+};
 // Deadlines are looked at; a few times a second.
 struct Tick {};
 
-using Event =
-    std::variant<LeadershipWon, WorkerAttached, StreamClosed, WorkerSaid, StoreFailed, SubmitJob,
-                 RequestCheckpoint, StopJob, PushPlan, RollbackPlan, DrainWorker, CordonWorker, Adopt, Tick>;
+// A look of the planner (Core::TakeLook) that counted so many placements took so long by the driver's clock.
+struct PlanTimed {
+  JobId job;
+  int64_t evaluations = 0;
+  double seconds = 0;
+};
+using Event = std::variant<LeadershipWon, WorkerAttached, StreamClosed, WorkerSaid, StoreFailed, SubmitJob,
+                           RequestCheckpoint, StopJob, PushPlan, RollbackPlan, DrainWorker, CordonWorker,
+                           Adopt, PlanMade, PlanTimed, Tick>;
+
+// What the planner counted in a step.
+struct PlannerLook {
+  JobId job;
+  int64_t evaluations = 0;
+};
 
 // ---- actions ----
 
@@ -169,12 +188,18 @@ struct Note {
 struct AcquireLeadership {
   Term at_least;
 };
+// Run the task aside, while further events are fed, and hand PlanMade to the core. Nothing is durable: a new
+// leader looks again.
+struct MakePlan {
+  std::shared_ptr<const PlanTask> task;
+};
 // The process must end, and not lead again before it has read the store anew.
 struct Exit {
   std::string reason;
 };
 
-using Action = std::variant<StoreWrite, Send, CloseStream, Reply, Publish, Note, AcquireLeadership, Exit>;
+using Action =
+    std::variant<StoreWrite, Send, CloseStream, Reply, Publish, Note, AcquireLeadership, MakePlan, Exit>;
 using Actions = std::vector<Action>;
 
 // One line each, for logs and transcripts.

@@ -147,8 +147,10 @@ void BeginGeneration(Env& env, JobEntry& job, Placed placed, const std::optional
   // What was asked of the generation before is asked of this one when it is its continuation, unless that is
   // where its ranks have ended; otherwise only a stop is.
   const bool asked = forward.has_value() && job.drained_step.value() == 0;
-  if (job.record.last_request_kind != RequestKind::kStop && !asked)
+  if (job.record.last_request_kind != RequestKind::kStop && !asked) {
     job.record.last_request_kind = RequestKind::kNone;
+    job.record.request_reason.clear();
+  }
   if (!job.record.recoveries.empty() && job.record.recoveries.back().lost == job.generation.generation)
     job.record.recoveries.back().from = completed;
   job.telemetry.ForgetAfter(completed, job.record);

@@ -11,12 +11,16 @@ namespace {
 
 // Probes come once a minute: fewer of them must do, and they scatter more.
 constexpr PeerWatchOptions kProbes = {.sigma_floor = 0.05, .warm_up = 4, .least = 1.2, .clean_steps = 10};
-// A published speed stays until the estimate has moved by so much.
-constexpr double kSpeedMoved = 0.05;
 
 double ExpertSeconds(const RankStep& step) {
   return step.phase_seconds[static_cast<size_t>(Phase::kExperts)] +
          step.phase_seconds[static_cast<size_t>(Phase::kExpertsBackward)];
+}
+
+std::vector<int> NodesOf(const Topology& topology) {
+  std::vector<int> nodes;
+  for (NodeId node : topology.node_of_rank) nodes.push_back(node.value());
+  return nodes;
 }
 
 const char* Consequence(Reaction reaction) {
@@ -39,6 +43,7 @@ const char* Consequence(Reaction reaction) {
 
 JobCalibration::JobCalibration(const Topology& topology)
     : compute_(Resource::kCompute, topology.ranks()),
+      ports_(NodesOf(topology)),
       links_(topology.nodes() <= kNodesWatched ? topology.nodes() * topology.nodes() : 0, kProbes),
       speeds_(static_cast<size_t>(topology.ranks()), kHealthySpeed) {}
 
@@ -47,14 +52,15 @@ std::vector<SlowEvent> JobCalibration::OnRankReport(const RankReport& report) {
   for (const RankStep& step : report.steps) {
     if (step.step <= compared_) continue;
     Samples& samples = waiting_[step.step];
-    samples.resize(ranks);
-    samples[report.rank.index()] =
-        ResourceClass::Sample{static_cast<double>(step.assignments), ExpertSeconds(step)};
+    samples.compute.resize(ranks);
+    std::optional<ResourceClass::Sample>& mine = samples.compute[report.rank.index()];
+    if (!mine) AddMessages(report.rank, step, samples.messages);
+    mine = ResourceClass::Sample{static_cast<double>(step.assignments), ExpertSeconds(step)};
   }
   std::vector<SlowEvent> events;
   while (!waiting_.empty()) {
     const auto first = waiting_.begin();
-    const bool complete = std::all_of(first->second.begin(), first->second.end(),
+    const bool complete = std::all_of(first->second.compute.begin(), first->second.compute.end(),
                                       [](const auto& sample) { return sample.has_value(); });
     const int64_t ahead = waiting_.rbegin()->first.value() - first->first.value();
     if (!complete && ahead < kStepsWaited) break;
@@ -65,22 +71,35 @@ std::vector<SlowEvent> JobCalibration::OnRankReport(const RankReport& report) {
   return events;
 }
 
-void JobCalibration::Compare(Step step, const Samples& samples, std::vector<SlowEvent>& events) {
-  const std::vector<SlowEvent> found = compute_.Observe(step, samples);
-  events.insert(events.end(), found.begin(), found.end());
-  PublishSpeeds(!found.empty());
+// The peers take turns where they are many.
+void JobCalibration::AddMessages(Rank rank, const RankStep& step, std::vector<TimedMessage>& messages) {
+  const size_t links = step.links.size();
+  size_t added = 0;
+  for (size_t i = 0; i < links && added < kMessagesMax; ++i) {
+    const LinkUse& link = step.links[(i + static_cast<size_t>(step.step.value()) * kMessagesMax) % links];
+    if (link.timed_messages == 0) continue;
+    const double count = static_cast<double>(link.timed_messages);
+    messages.push_back({link.peer.value(), rank.value(), static_cast<double>(link.timed_bytes) / count,
+                        link.timed_seconds / count});
+    ++added;
+  }
 }
 
-void JobCalibration::PublishSpeeds(bool all) {
-  const std::vector<uint32_t> now = SpeedsOf(compute_.slowdowns());
-  for (size_t r = 0; r < now.size(); ++r) {
-    const double moved = std::fabs(static_cast<double>(now[r]) / speeds_[r] - 1);
-    if (all || moved > kSpeedMoved) speeds_[r] = now[r];
-  }
+void JobCalibration::Compare(Step step, const Samples& samples, std::vector<SlowEvent>& events) {
+  const std::vector<SlowEvent> found = compute_.Observe(step, samples.compute);
+  events.insert(events.end(), found.begin(), found.end());
+  const std::vector<SlowEvent> ports = ports_.Observe(step, samples.messages);
+  events.insert(events.end(), ports.begin(), ports.end());
+  PublishSpeeds(SpeedsOf(compute_.slowdowns()), !found.empty(), speeds_);
 }
 
 std::vector<SlowEvent> JobCalibration::OnProbes(const Topology& topology, const std::vector<bool>& fresh,
                                                 Step step) {
+  for (size_t i = 0; i < topology.links.size(); ++i) {
+    const bool slow = links_.members() > 0 && links_.slow(static_cast<int>(i));
+    if (fresh[i] && !slow)
+      ports_.ObserveProbe(topology.links[i].latency_seconds, topology.links[i].bytes_per_second);
+  }
   if (links_.members() == 0) return {};
   std::vector<std::optional<double>> logs(topology.links.size());
   for (size_t i = 0; i < logs.size(); ++i) {

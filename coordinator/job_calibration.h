@@ -9,6 +9,7 @@
 
 #include "base/ids.h"
 #include "coordinator/planner/calibration/calibration.h"
+#include "coordinator/planner/calibration/port_times.h"
 #include "coordinator/planner/calibration/step_model.h"
 #include "plan/topology.h"
 #include "protocol/messages.h"
@@ -20,8 +21,8 @@ class JobCalibration {
  public:
   explicit JobCalibration(const Topology& topology);
 
-  // Experts' times of a rank. They are compared once every rank has reported the step, or newer ones are
-  // kStepsWaited ahead. Requires a report that RankRings took.
+  // Experts' times of a rank, and the messages that it timed. They are compared once every rank has reported
+  // the step, or newer ones are kStepsWaited ahead. Requires a report that RankRings took.
   std::vector<SlowEvent> OnRankReport(const RankReport& report);
   // Newest probes, as `links` of the topology; `fresh` [from * nodes + to]: measured just now. Nothing is
   // found among more than kNodesWatched nodes.
@@ -32,6 +33,8 @@ class JobCalibration {
   // [rank] parts per 2^16 of a healthy rank. Changes when a rank is found slow or healthy, or its estimate
   // has moved by 5 %.
   const std::vector<uint32_t>& speeds() const { return speeds_; }
+  // What the ports of ranks do, by the messages of their exchanges.
+  const PortTimes& ports() const { return ports_; }
   // [from * nodes + to]; 1 = as its peers. Empty: links are not watched.
   std::vector<double> link_slowdowns() const;
   // Seconds of a step in which the busiest ranks of the layers have so many rows in all, over their speed.
@@ -44,12 +47,18 @@ class JobCalibration {
   static constexpr int kNodesWatched = 64;  // pairs of nodes grow as their square
 
  private:
-  using Samples = std::vector<std::optional<ResourceClass::Sample>>;
+  struct Samples {
+    std::vector<std::optional<ResourceClass::Sample>> compute;  // [rank]
+    std::vector<TimedMessage> messages;
+  };
+  // Of a rank and step.
+  static constexpr size_t kMessagesMax = 8;
+  static void AddMessages(Rank rank, const RankStep& step, std::vector<TimedMessage>& messages);
   void Compare(Step step, const Samples& samples, std::vector<SlowEvent>& events);
-  void PublishSpeeds(bool all);
 
   ResourceClass compute_;  // sizes are rows, times seconds
-  PeerWatch links_;        // from * nodes + to
+  PortTimes ports_;
+  PeerWatch links_;  // from * nodes + to
   StepModel model_;
   double row_seconds_ = 0;
   std::map<Step, Samples> waiting_;

@@ -12,6 +12,8 @@
 #include "coordinator/job_calibration.h"
 #include "coordinator/link_table.h"
 #include "coordinator/options.h"
+#include "coordinator/plan_pace.h"
+#include "coordinator/plan_task.h"
 #include "coordinator/records.h"
 #include "coordinator/telemetry.h"
 #include "plan/layout.h"
@@ -112,6 +114,7 @@ struct JobEntry {
   Topology topology;
   LinkTable links;             // between the nodes
   JobCalibration calibration;  // of the newest generation
+  PlanPace pace;               // of this process
   std::optional<InFlight> in_flight;
   std::set<WorkerId> started;
   std::set<WorkerId> finished;
@@ -139,6 +142,7 @@ struct JobEntry {
   Step last_look;       // step of the planner's last look
   std::string why_not;  // the planner's last reason to stay, so that only a changed one is told
   std::optional<Explanation> last_look_without_plan;  // of that look
+  std::optional<LookId> planning;                     // a look that is made aside; the next one waits for it
 };
 
 }  // namespace ballast

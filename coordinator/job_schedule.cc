@@ -50,6 +50,21 @@ std::vector<double> SlowNodes(const JobEntry& job) {
   return slow;
 }
 
+// [rank] of ports to other nodes, by exchanges and by probes; empty when none is slow.
+std::vector<double> SlowPorts(const JobEntry& job) {
+  std::vector<double> slow = job.calibration.ports().slowdowns();
+  const std::vector<double> nodes = SlowNodes(job);
+  for (size_t r = 0; r < slow.size() && !nodes.empty(); ++r)
+    slow[r] = std::max(slow[r], nodes[job.topology.node_of_rank[r].index()]);
+  if (std::all_of(slow.begin(), slow.end(), [](double slowdown) { return slowdown <= 1; })) slow.clear();
+  return slow;
+}
+
+std::optional<Network> NetworkOf(const JobEntry& job) {
+  const PortTimes& ports = job.calibration.ports();
+  return NetworkOf(job.topology, MeasuredPorts{ports.between(), ports.inside(), SlowPorts(job)});
+}
+
 // Bytes of one microbatch's dispatch under the plan's split, tokens coming from all ranks alike. Nothing
 // without tokens, or where the plan's split has no answer.
 std::optional<TrafficMatrix> TrafficOf(const JobEntry& job, const std::vector<int64_t>& tokens,
@@ -75,26 +90,26 @@ std::optional<TrafficMatrix> TrafficOf(const JobEntry& job, const std::vector<in
 }  // namespace
 
 void FillPrices(const JobEntry& job, PlanInput& input) {
-  const std::optional<Network> network = NetworkOf(job.topology);
+  const std::optional<Network> network = NetworkOf(job);
   const double row_seconds = job.calibration.row_seconds();
   if (!network || row_seconds <= 0) return;
-  const std::vector<double> slow = SlowNodes(job);
+  input.port_slowdowns = SlowPorts(job);
   double bandwidth = 0;
   for (const PortSpeed& port : network->between)
     bandwidth += port.bytes_per_second / static_cast<double>(network->between.size());
+  // Of healthy ports: who is slow is told apart.
+  bandwidth = job.calibration.ports().between().value_or(bandwidth);
   input.nic_byte_cost = 1 / bandwidth / row_seconds;
   input.node_byte_cost = 1 / network->inside.bytes_per_second / row_seconds;
   input.element_bytes = ElementBytes(job);
-  for (NodeId node : job.topology.node_of_rank) {
-    if (!slow.empty()) input.port_slowdowns.push_back(slow[node.index()]);
-  }
   // Where every rank is a node of its own and no link is slow, no placement spares the ports anything.
-  if (!slow.empty() || job.topology.nodes() != job.topology.ranks())
+  const bool spared = job.topology.nodes() > 1 && job.topology.nodes() != job.topology.ranks();
+  if (!input.port_slowdowns.empty() || spared)
     input.port_cost = kExchanges * RowBytes(job) * input.nic_byte_cost;
 }
 
 void ChooseSchedules(const JobEntry& job, PlanBody& body) {
-  const std::optional<Network> network = NetworkOf(job.topology);
+  const std::optional<Network> network = NetworkOf(job);
   const double row_seconds = job.calibration.row_seconds();
   const auto& measured = job.telemetry.history().samples();
   if (!network || row_seconds <= 0 || measured.empty()) return;

@@ -51,14 +51,16 @@ void EndJob(Env& env, JobEntry& job, JobState state, const std::string& reason) 
   job.record.reason = reason;
   const std::string outcome = absl::StrCat("the job ended: ", reason.empty() ? ToString(state) : reason);
   const PlanVersion dropped = job.in_flight.has_value() ? job.in_flight->version : PlanVersion();
-  const bool assigned = job.assigned();
+  // Those that left a generation to go on with another one still hold what that would have begun with.
+  const bool members_wait = job.assigned() || job.freeze.has_value();
   std::vector<RecordWrite> writes = EndGeneration(job, outcome);
   job.freeze.reset();
   job.loss.reset();
   writes.insert(writes.begin(), job.record);
   env.Store(std::move(writes));
   TellDropped(env, job, dropped);
-  if (assigned) env.SendToMembers(job, Abort{env.StampOf(job), outcome});
+  if (members_wait)
+    env.SendToMembers(job, Abort{.stamp = env.StampOf(job), .reason = outcome, .job_ended = true});
   TellState(env, job);
 }
 
@@ -112,6 +114,7 @@ void UseGeneration(JobEntry& job, GenerationRecord generation) {
   job.alarmed.clear();
   job.unobserved.clear();
   job.rendezvous = Rendezvous();
+  job.planning.reset();
 }
 
 void OnSubmit(Env& env, JobTable& jobs, const SubmitJob& submit) {
@@ -164,7 +167,7 @@ void OnStop(Env& env, JobEntry& job, const StopJob& stop) {
     EndJob(env, job, JobState::kFailed, absl::StrCat("stopped at once by ", stop.who));
   } else if (job.record.state != JobState::kStopping) {
     job.record.state = JobState::kStopping;
-    job.record.reason = absl::StrCat("stop requested by ", stop.who);
+    job.record.reason = job.record.request_reason = absl::StrCat("stop requested by ", stop.who);
     job.record.last_request = job.record.last_request.Next();
     job.record.last_request_kind = RequestKind::kStop;
     env.Store({job.record});
@@ -224,8 +227,10 @@ void OnStarted(Env& env, JobEntry& job, const WorkerId& worker) {
   job.rendezvous = Rendezvous();
   if (job.record.state == JobState::kStarting || job.record.state == JobState::kRecovering) {
     const bool stopping = job.record.last_request_kind == RequestKind::kStop;
+    const bool changing = job.record.last_request_kind == RequestKind::kDrain;
     job.record.state = stopping ? JobState::kStopping : JobState::kRunning;
-    job.record.reason = stopping ? "a stop was requested before the generation began" : "";
+    // What was asked of the generation before is asked of this one too, for the same reason.
+    job.record.reason = stopping || changing ? RequestReason(job) : "";
   }
   env.Store({job.record, first});
   TellState(env, job);
@@ -333,6 +338,14 @@ void WatchMembers(Env& env, JobEntry& job) {
            job.record.step);
 }
 
+TokenSampling SamplingOf(const JobEntry& job) {
+  const JobConfig& config = job.config();
+  const absl::StatusOr<PlannerPtr> planner = Planners().Find(config.planner.strategy);
+  if (!planner.ok() || !(*planner)->traits().needs_tokens || job.topology.nodes() < 2) return {};
+  return SamplingFor(config.model.layers, config.model.moe.top_k, config.data.sequence_length,
+                     job.topology.ranks());
+}
+
 Assign AssignOf(const Env& env, const JobEntry& job) {
   return Assign{.stamp = env.StampOf(job),
                 .job = job.record.config,
@@ -340,7 +353,8 @@ Assign AssignOf(const Env& env, const JobEntry& job) {
                 .plan = job.plans.at(job.generation.plan).plan,
                 .start_step = job.generation.start_step,
                 .checkpoint = job.generation.checkpoint,
-                .retained = job.generation.retained};
+                .retained = job.generation.retained,
+                .sampling = SamplingOf(job)};
 }
 
 void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker) {

@@ -51,6 +51,9 @@ void WatchMembers(Env& env, JobEntry& job);
 
 // To every member of the job's generation.
 Assign AssignOf(const Env& env, const JobEntry& job);
+// What the newest generation's ranks tell of their tokens: nothing, unless the job's strategy needs it and
+// the ranks are on several nodes.
+TokenSampling SamplingOf(const JobEntry& job);
 // Says again to a member that attached whatever applies to it.
 void ResendJob(Env& env, const JobEntry& job, const WorkerEntry& worker);
 

@@ -1,6 +1,7 @@
 #include "coordinator/measured_gain.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "plan/load.h"
@@ -18,7 +19,7 @@ double Median(std::vector<double> values) {
 }  // namespace
 
 MeasuredGain MeasureGain(const PlanRecord& plan, const PlanBody* base, const JobConfig& job,
-                         const std::deque<StepPoint>& points, const LoadHistory& history) {
+                         const std::deque<StepPoint>& points, const StepRing& reports) {
   const PlanStamp& stamp = plan.plan->stamp;
   const double tokens = static_cast<double>(job.training.global_batch_sequences) *
                         static_cast<double>(job.data.sequence_length);
@@ -48,10 +49,10 @@ MeasuredGain MeasureGain(const PlanRecord& plan, const PlanBody* base, const Job
   gain.step_seconds_before = Median(std::move(seconds_before));
   if (base == nullptr) return gain;
   int64_t loads = 0;
-  for (const StepLoad& load : history.samples()) {
-    if (load.step < gain.from || load.step > gain.to) continue;
+  for (const std::shared_ptr<const StepReport>& report : reports.steps()) {
+    if (report->step < gain.from || report->step > gain.to) continue;
     ++loads;
-    gain.imbalance_without += PlannedImbalance(load, *base);
+    gain.imbalance_without += PlannedImbalance(report->load, *base);
   }
   if (loads > 0) gain.imbalance_without /= static_cast<double>(loads);
   return gain;

@@ -4,8 +4,8 @@
 #include <deque>
 
 #include "base/ids.h"
-#include "coordinator/planner/predictor.h"
 #include "coordinator/records.h"
+#include "coordinator/retention.h"
 #include "plan/job_config.h"
 
 namespace ballast {
@@ -15,9 +15,9 @@ inline constexpr int64_t kMeasuredStepsMax = 20;
 
 // What was measured of `plan`: the first kMeasuredStepsMax reported steps that ran under it, against the last
 // as many under the plan before it, `base` (null: it is a generation's first). `points` are the reported
-// steps and `history` the measured loads, both rising; what they do not hold any more is not counted.
+// steps and `reports` hold their measured loads; what they do not hold any more is not counted.
 // complete is not set.
 MeasuredGain MeasureGain(const PlanRecord& plan, const PlanBody* base, const JobConfig& job,
-                         const std::deque<StepPoint>& points, const LoadHistory& history);
+                         const std::deque<StepPoint>& points, const StepRing& reports);
 
 }  // namespace ballast

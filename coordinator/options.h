@@ -22,6 +22,7 @@ struct CoreOptions {
   size_t recent_steps_max = 4096;          // kept per job for watchers
   RetentionOptions retention;              // of what workers report
   size_t rendezvous_bytes_max = 16 << 20;  // of one generation; more ends the job
+  bool plan_aside = false;                 // every look of the planner, and not of slow strategies alone
   PlantedBugs bugs;
 };
 

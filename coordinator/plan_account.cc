@@ -83,7 +83,7 @@ MeasuredGain MeasureSoFar(const JobEntry& job, PlanVersion version) {
   const bool comparable =
       base != job.plans.end() && base->second.plan->stamp.generation == plan.plan->stamp.generation;
   return MeasureGain(plan, comparable ? &base->second.plan->body : nullptr, job.config(),
-                     job.telemetry.recent(), job.telemetry.history());
+                     job.telemetry.recent(), job.telemetry.steps());
 }
 
 void MeasureActive(Env& env, JobEntry& job) {

@@ -15,6 +15,10 @@
 namespace ballast {
 namespace {
 
+// Staged and committed within the next step at best, a plan is active two steps later: nearer to the job's
+// end it is of no use.
+constexpr int64_t kStepsToSwitch = 3;
+
 // A content as someone wants it.
 struct Wanted {
   PlanBody body;
@@ -156,6 +160,32 @@ void KeepIndicesOfRank(const LayerPlan& base, LayerPlan& layer, size_t rank) {
   if (fractions) layer.split.fractions[rank] = std::move(slot_shares);
 }
 
+// Proposes what a look of the planner found, or remembers why it found nothing.
+void TakeUp(Env& env, JobEntry& job, absl::StatusOr<PlanDecision> decision) {
+  std::string why = decision.ok() ? decision->why : std::string(decision.status().message());
+  if (decision.ok() && decision->body.has_value()) {
+    if (!decision->homes) ChooseSchedules(job, *decision->body);
+    absl::StatusOr<NewPlan> next = Prepare(
+        env, job, Wanted{*std::move(decision->body), Step(), PlanOrigin::kPlanner, decision->explanation});
+    if (next.ok()) {
+      Propose(env, job, *std::move(next));
+      job.why_not.clear();
+      job.last_look_without_plan.reset();
+      return;
+    }
+    why = absl::StrCat(why, "; not proposed: ", next.status().message());
+  }
+  if (decision.ok()) {
+    job.last_look_without_plan = std::move(decision->explanation);
+    job.last_look_without_plan->accepted = false;
+    job.last_look_without_plan->verdict = why;
+  }
+  if (why == job.why_not) return;
+  job.why_not = why;
+  env.Log(
+      absl::StrCat("job ", job.name().value(), ": step ", job.record.step.value(), ": no new plan: ", why));
+}
+
 }  // namespace
 
 PlanBody KeepSlotIndices(const PlanBody& base, PlanBody target) {
@@ -204,11 +234,8 @@ std::vector<bool> FreshLinks(const JobEntry& job, const LinkReport& report) {
 }
 
 void MaybePlan(Env& env, JobEntry& job) {
-  // Staged and committed within the next step at best, it is active two steps later: nearer to the job's end
-  // a plan is of no use.
-  constexpr int64_t kStepsToSwitch = 3;
   const int64_t every = std::max<int64_t>(1, job.config().planner.plan_every_steps);
-  if (!MayPropose(job, env.options).ok() || job.in_flight.has_value()) return;
+  if (!MayPropose(job, env.options).ok() || job.in_flight.has_value() || job.planning.has_value()) return;
   if (job.record.step.value() - job.last_look.value() < every || env.now.time < job.planner_rests_until)
     return;
   if (job.config().training.steps - job.record.step.value() < kStepsToSwitch) return;
@@ -223,34 +250,47 @@ void MaybePlan(Env& env, JobEntry& job) {
                   .speeds = job.calibration.speeds(),
                   .now = job.record.step,
                   .active_since = first ? Step() : active.switch_step,
-                  .optional_moves = job.calibration.guard().trusted()};
+                  .optional_moves = job.calibration.guard().trusted(),
+                  .tokens = &job.telemetry.tokens()};
   // Held down: looked at again after the next step, not a whole period later.
   if (!MayPlan(input).accepted) return;
   FillPrices(job, input);
+  const absl::StatusOr<PlannerPtr> planner = Planners().Find(input.config.strategy);
+  const StrategyTraits traits = planner.ok() ? (*planner)->traits() : StrategyTraits();
+  const double seconds = static_cast<double>(job.config().planner.budget_ms) / 1000;
+  const auto searches = static_cast<size_t>(Searches(input));
+  input.evaluations_max = job.pace.EvaluationsIn(
+      seconds, searches,
+      traits.slow_when_large
+          ? PlanPace::FirstGuess(seconds, searches, int64_t{input.history.experts()} * input.limits.ranks)
+          : kPlacementsMax);
   job.last_look = job.record.step;
+  // Without what it waits for, a look says so and is soon over.
+  const bool slow =
+      (traits.slow || (traits.slow_when_large && IsLargeLook(input))) && (*planner)->WaitsFor(input).empty();
+  if (slow || env.options.plan_aside) {
+    job.planning = LookId{env.StampOf(job), job.record.active, job.record.step};
+    env.actions.push_back(MakePlan{std::make_shared<const PlanTask>(*job.planning, input)});
+    return;
+  }
   absl::StatusOr<PlanDecision> decision = Decide(Planners(), input);
-  std::string why = decision.ok() ? decision->why : std::string(decision.status().message());
-  if (decision.ok() && decision->body.has_value()) {
-    if (!decision->homes) ChooseSchedules(job, *decision->body);
-    absl::StatusOr<NewPlan> next = Prepare(
-        env, job, Wanted{*std::move(decision->body), Step(), PlanOrigin::kPlanner, decision->explanation});
-    if (next.ok()) {
-      Propose(env, job, *std::move(next));
-      job.why_not.clear();
-      job.last_look_without_plan.reset();
-      return;
-    }
-    why = absl::StrCat(why, "; not proposed: ", next.status().message());
+  if (decision.ok()) env.look = PlannerLook{job.name(), decision->explanation.evaluations};
+  TakeUp(env, job, std::move(decision));
+}
+
+void OnPlanMade(Env& env, JobEntry& job, PlanMade& made) {
+  if (job.planning != made.look) return;
+  if (made.decision.ok()) job.pace.Observe(made.decision->explanation.evaluations, made.seconds);
+  job.planning.reset();
+  const bool same = made.look.stamp == env.StampOf(job) && made.look.base == job.record.active;
+  const bool late = job.config().training.steps - job.record.step.value() < kStepsToSwitch;
+  if (!same || late || !MayPropose(job, env.options).ok() || job.in_flight.has_value() ||
+      env.now.time < job.planner_rests_until) {
+    env.Log(absl::StrCat("job ", job.name().value(), ": what was planned at step ", made.look.step.value(),
+                         " on plan ", made.look.base.value(), " comes too late and is dropped"));
+    return;
   }
-  if (decision.ok()) {
-    job.last_look_without_plan = std::move(decision->explanation);
-    job.last_look_without_plan->accepted = false;
-    job.last_look_without_plan->verdict = why;
-  }
-  if (why == job.why_not) return;
-  job.why_not = why;
-  env.Log(
-      absl::StrCat("job ", job.name().value(), ": step ", job.record.step.value(), ": no new plan: ", why));
+  TakeUp(env, job, std::move(made.decision));
 }
 
 void ContinueHomeMoves(Env& env, JobEntry& job) {

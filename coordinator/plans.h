@@ -20,8 +20,11 @@ void TellModel(Env& env, JobEntry& job);
 // [from node * nodes + to node] was measured by this report.
 std::vector<bool> FreshLinks(const JobEntry& job, const LinkReport& report);
 
-// After a step was reported: a look of the planner when it is time for one.
+// After a step was reported: a look of the planner when it is time for one; of a strategy that takes long, or
+// with CoreOptions::plan_aside, it is made aside.
 void MaybePlan(Env& env, JobEntry& job);
+// What came of it. Dropped when another plan is active by now, or the generation another.
+void OnPlanMade(Env& env, JobEntry& job, PlanMade& made);
 // After a plan became active: the next piece of a home move under way.
 void ContinueHomeMoves(Env& env, JobEntry& job);
 

@@ -94,6 +94,7 @@ struct JobRecord {
   PlanVersion active;        // the last plan known active on every rank: a cache, the workers know better
   RequestId last_request;    // the highest id ever sent
   RequestKind last_request_kind = RequestKind::kNone;
+  std::string request_reason;  // why a drain or a stop was asked for, whatever comes in between; else empty
   std::vector<Rank> wanted_homes;  // where the homes are going in bounded pieces; empty = nowhere
   int64_t plans_committed = 0;     // without the first plan of the job
   int64_t slot_writes = 0;         // of the plans that became active, without the first

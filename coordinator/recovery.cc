@@ -169,9 +169,13 @@ void ContinueEnd(Env& env, JobEntry& job) {
   }
 }
 
-void ChangeMembers(Env& env, JobEntry& job) {
-  const std::string reason = job.record.reason;
-  FreezeAll(env, job, reason.empty() ? "all ranks have ended for a change of members" : reason);
+void ChangeMembers(Env& env, JobEntry& job) { FreezeAll(env, job, RequestReason(job)); }
+
+std::string RequestReason(const JobEntry& job) {
+  if (!job.record.request_reason.empty()) return job.record.request_reason;
+  // A store that was set back, or written by a version that did not keep it.
+  return job.record.last_request_kind == RequestKind::kStop ? "a stop was requested"
+                                                            : "all ranks have ended for a change of members";
 }
 
 void ResumeRecovery(Env& env, JobEntry& job) {

@@ -34,6 +34,8 @@ void ContinueEnd(Env& env, JobEntry& job);
 // All ranks have ended after one step, and its checkpoint is complete: the generation ends, and the next one
 // goes on from there. It costs nothing, so it is not counted as a recovery.
 void ChangeMembers(Env& env, JobEntry& job);
+// Why the members change, or the job stops, as it was asked for.
+std::string RequestReason(const JobEntry& job);
 // After a change of leader: asks all members anew.
 void ResumeRecovery(Env& env, JobEntry& job);
 

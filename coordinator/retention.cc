@@ -38,6 +38,11 @@ absl::Status CheckLink(const std::string& path, const LinkUse& link, int ranks) 
   if (link.bytes_received < 0) {
     return Wrong(path + ".bytes_received", absl::StrCat(link.bytes_received), "at least 0");
   }
+  if (link.timed_messages < 0) {
+    return Wrong(path + ".timed_messages", absl::StrCat(link.timed_messages), "at least 0");
+  }
+  if (link.timed_bytes < 0) return Wrong(path + ".timed_bytes", absl::StrCat(link.timed_bytes), "at least 0");
+  BALLAST_RETURN_IF_ERROR(CheckSeconds(path + ".timed_seconds", link.timed_seconds));
   return CheckSeconds(path + ".receive_seconds", link.receive_seconds);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status_macros.h"
@@ -44,6 +45,16 @@ void Insert(const StepPoint& point, Points& points) {
                 point);
 }
 
+// The steps that train on other data than the step before, by the job's intent.
+std::vector<Step> DataChanges(const DataConfig& data) {
+  std::vector<Step> changes;
+  for (size_t phase = 1; phase < data.mixture.size(); ++phase) {
+    if (data.mixture[phase].weights != data.mixture[phase - 1].weights)
+      changes.push_back(data.mixture[phase].from_step);
+  }
+  return changes;
+}
+
 }  // namespace
 
 Telemetry::Telemetry(const JobConfig& job, size_t recent_steps_max, const RetentionOptions& retention)
@@ -52,7 +63,9 @@ Telemetry::Telemetry(const JobConfig& job, size_t recent_steps_max, const Retent
       ranks_(job.placement.ranks),
       steps_(job.training.steps),
       recent_steps_max_(recent_steps_max),
+      data_changes_(DataChanges(job.data)),
       history_(job.planner, job.model.layers, job.model.moe.experts),
+      tokens_(job.model.layers, job.model.moe.experts, job.model.moe.top_k),
       steps_ring_(retention),
       ranks_steps_(retention, job.placement.ranks) {}
 
@@ -79,6 +92,7 @@ absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecor
   if (!late) {
     StepLoad load = report.load;
     load.step = report.step;
+    if (DataChangeBefore(load.step)) history_.Reset();
     BALLAST_RETURN_IF_ERROR(history_.Observe(load));
   }
   seconds_.push_back(report.step_seconds);
@@ -110,10 +124,35 @@ absl::StatusOr<StepPoint> Telemetry::OnReport(const StepReport& report, JobRecor
   return point;
 }
 
+bool Telemetry::DataChangeBefore(Step step) const {
+  const std::deque<StepLoad>& samples = history_.samples();
+  return !samples.empty() && std::any_of(data_changes_.begin(), data_changes_.end(), [&](Step change) {
+    return samples.back().step < change && change <= step;
+  });
+}
+
 bool Telemetry::Known(Step step) const {
   auto point = std::lower_bound(recent_.begin(), recent_.end(), step,
                                 [](const StepPoint& other, Step wanted) { return other.step < wanted; });
   return step <= settled_ || (point != recent_.end() && point->step == step);
+}
+
+absl::Status Telemetry::OnTokenReport(TokenReport report, const TokenSampling& sampling) {
+  if (report.step.value() > steps_) {
+    return Wrong("step", absl::StrCat(report.step.value()), absl::StrCat("1..", steps_));
+  }
+  BALLAST_RETURN_IF_ERROR(
+      CheckTokenReport(report, sampling, ranks_, tokens_.layers(), tokens_.top_k(), tokens_.experts()));
+  // Where data change, tokens of before say nothing of those that follow.
+  const bool empty = tokens_.sequences().empty();
+  const Step newest = empty ? report.step : std::max(report.step, tokens_.sequences().back()->step);
+  for (const Step change : data_changes_) {
+    if (change > newest) continue;
+    tokens_.ForgetBefore(change);
+    if (report.step < change) return absl::OkStatus();
+  }
+  tokens_.Add(report.step, report.rank, report.tokens, std::move(report.choices));
+  return absl::OkStatus();
 }
 
 bool Telemetry::OnEvaluation(const EvaluationReport& report, JobRecord& record) {
@@ -160,6 +199,7 @@ void Telemetry::ForgetAfter(Step completed, JobRecord& record) {
   // Another placement has another pace and other rows, and loads repeat from `completed` on.
   seconds_.clear();
   history_.Reset();
+  tokens_.Reset();
   steps_ring_.ForgetAfter(completed);
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/planner/predictor.h"
+#include "coordinator/planner/token_sample.h"
 #include "coordinator/records.h"
 #include "coordinator/retention.h"
 #include "plan/job_config.h"
@@ -30,6 +31,9 @@ class Telemetry {
                                      const std::vector<uint32_t>* speeds = nullptr);
   // Phase and link times of one rank. InvalidArgument names the field that cannot be.
   absl::Status OnRankReport(const RankReport& report) { return ranks_steps_.Add(report); }
+  // What the tokens of one sequence chose, as `sampling` asks of that rank; late and repeated ones are taken
+  // or left as TokenSample::Add says. InvalidArgument names the field that cannot be.
+  absl::Status OnTokenReport(TokenReport report, const TokenSampling& sampling);
   // Adds to `record`; false when it is known.
   static bool OnEvaluation(const EvaluationReport& report, JobRecord& record);
 
@@ -51,13 +55,18 @@ class Telemetry {
   void CountRejected() { ++rejected_; }
   // `completed` steps stand: what was reported of later ones is forgotten, also in `record`.
   void ForgetAfter(Step completed, JobRecord& record);
-  // For the planner; a new leader begins it anew.
+  // For the planner. Begins anew with a new leader, when steps are undone, and at the first step of another
+  // data mixture: what was routed before says nothing of what comes.
   const LoadHistory& history() const { return history_; }
+  // The same; of steps behind the last ForgetAfter, and not of other data than the newest.
+  const TokenSample& tokens() const { return tokens_; }
   // Seconds until the last step at the recent pace; 0 = unknown.
   double EtaSeconds(Step step) const;
 
  private:
   absl::Status CheckShape(const StepReport& report) const;
+  // The data have changed since the newest load that `history_` holds.
+  bool DataChangeBefore(Step step) const;
   bool Known(Step step) const;
   bool HasLoad(Step step) const;
 
@@ -66,10 +75,12 @@ class Telemetry {
   int ranks_;
   const int64_t steps_;
   const size_t recent_steps_max_;
+  const std::vector<Step> data_changes_;  // rising
   std::deque<StepPoint> recent_;
   Step settled_;  // what was reported of steps up to here is not known any more: nothing is added to them
   std::deque<double> seconds_;  // of the last steps, for the pace
   LoadHistory history_;
+  TokenSample tokens_;
   StepRing steps_ring_;
   RankRings ranks_steps_;
   int64_t rejected_ = 0;

@@ -124,4 +124,22 @@ absl::StatusOr<v1::GetLoadResponse> LoadToProto(const std::vector<std::shared_pt
   return out;
 }
 
+v1::GetTokensResponse TokensToProto(const TokenSample& sample, std::pair<Step, Rank> after) {
+  v1::GetTokensResponse out;
+  out.set_layers(sample.layers());
+  out.set_top_k(sample.top_k());
+  out.set_tokens(sample.tokens());
+  int64_t bytes = 0;
+  for (const auto& sequence : sample.sequences()) {
+    if (std::pair(sequence->step, sequence->rank) <= after) continue;
+    bytes += static_cast<int64_t>(sequence->choices.size()) * kBytesOfChoice;
+    if (out.sequences_size() > 0 && bytes > kTokensAnswerBytes) break;
+    v1::SampledSequenceStatus* to = out.add_sequences();
+    to->set_step(sequence->step.value());
+    to->set_rank(sequence->rank.value());
+    to->mutable_choices()->Add(sequence->choices.begin(), sequence->choices.end());
+  }
+  return out;
+}
+
 }  // namespace ballast

@@ -17,30 +17,54 @@
 namespace ballast {
 namespace {
 
+// [layer][expert] tokens as they stand in an array of two dimensions.
+absl::StatusOr<std::vector<std::vector<int64_t>>> LayerLoads(const NpyArray& array) {
+  const int64_t layers = array.shape()[0], experts = array.shape()[1];
+  if (array.size() == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("loads: found ", layers, " layers and ", experts,
+                                                   " experts, allowed is 1 or more of both"));
+  }
+  std::vector<std::vector<int64_t>> loads;
+  for (int64_t l = 0; l < layers; ++l) {
+    int64_t sum = 0;
+    loads.emplace_back();
+    for (int64_t e = 0; e < experts; ++e) {
+      BALLAST_ASSIGN_OR_RETURN(const int64_t count, array.At(l * experts + e));
+      if (count < 0 || count > kTokensMax - sum) {
+        return absl::InvalidArgumentError(absl::StrCat("loads: layer ", l, ", expert ", e, ": found ", count,
+                                                       ", allowed is 0 or more and at most ", kTokensMax,
+                                                       " in a layer"));
+      }
+      sum += count;
+      loads.back().push_back(count);
+    }
+  }
+  return loads;
+}
+
 // [layer][expert] tokens: an array of that shape, or a recording, summed up.
 absl::StatusOr<std::vector<std::vector<int64_t>>> LoadsOf(const NpyArray& array) {
-  std::vector<std::vector<int64_t>> loads;
-  if (array.shape().size() == 2) {
-    const int64_t experts = array.shape()[1];
-    for (int64_t l = 0; l < array.shape()[0]; ++l) {
-      loads.emplace_back();
-      for (int64_t e = 0; e < experts; ++e) {
-        BALLAST_ASSIGN_OR_RETURN(const int64_t count, array.At(l * experts + e));
-        loads.back().push_back(count);
-      }
-    }
-    return loads;
+  const size_t dimensions = array.shape().size();
+  if (dimensions == 2) return LayerLoads(array);
+  if (dimensions != 4 && dimensions != 5) {
+    return absl::InvalidArgumentError(absl::StrCat("loads: found ", dimensions,
+                                                   " dimensions, allowed is [layer][expert], or a recording "
+                                                   "[step][layer][microbatch][expert] or "
+                                                   "[step][layer][microbatch][source][expert]"));
   }
+  std::vector<std::vector<int64_t>> loads;
   BALLAST_ASSIGN_OR_RETURN(const LoadTrace trace, LoadTrace::FromArray(array));
   for (int l = 0; l < trace.layers(); ++l) {
     loads.emplace_back(static_cast<size_t>(trace.experts()), 0);
+    int64_t sum = 0;
     for (int step = 0; step < trace.steps(); ++step) {
       const std::vector<int64_t> sample = trace.Sample(step, l);
       for (size_t e = 0; e < sample.size(); ++e) {
-        if (sample[e] > kTokensMax - loads.back()[e]) {
-          return absl::InvalidArgumentError(absl::StrCat("loads: layer ", l, ", expert ", e,
-                                                         ": the sum over all steps is above ", kTokensMax));
+        if (sample[e] > kTokensMax - sum) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("loads: layer ", l, ": the sum over all steps is above ", kTokensMax));
         }
+        sum += sample[e];
         loads.back()[e] += sample[e];
       }
     }
@@ -89,6 +113,9 @@ void PrintTable(const Context& context, const std::vector<PlacedLayer>& placed) 
 }  // namespace
 
 absl::Status PlaceExperts(const Context& context, const PlaceArguments& arguments) {
+  if (arguments.sequences.length == 0) {  // otherwise ChooseSequencesFor is as strict
+    BALLAST_RETURN_IF_ERROR(CheckSampleIsUsed(arguments.tokens, {arguments.options.strategy}));
+  }
   BALLAST_ASSIGN_OR_RETURN(const NpyArray array, ReadArray(arguments.loads));
   const auto loads = LoadsOf(array);
   if (!loads.ok()) return AtFile(arguments.loads, loads.status());
@@ -96,7 +123,7 @@ absl::Status PlaceExperts(const Context& context, const PlaceArguments& argument
   PlaceOptions options = arguments.options;
   std::optional<SequenceSample> sample;
   SequenceChoice choice;
-  if (!arguments.tokens.empty() && !loads->empty()) {
+  if (!arguments.tokens.empty()) {
     const int experts = static_cast<int>((*loads)[0].size());
     if (arguments.sequences.length > 0) {
       BALLAST_ASSIGN_OR_RETURN(sample, ReadSequences(arguments.tokens, experts, arguments.sequences.length));
@@ -106,8 +133,7 @@ absl::Status PlaceExperts(const Context& context, const PlaceArguments& argument
                                                options.evaluations_max, options.seed}));
       options.sequences = &choice;
     } else {
-      BALLAST_ASSIGN_OR_RETURN(CoactivationMatrix pairs, ReadPairs(arguments.tokens, experts));
-      together.push_back(std::move(pairs));
+      BALLAST_ASSIGN_OR_RETURN(together, ReadPairs(arguments.tokens, experts));
     }
   }
   const absl::StatusOr<std::vector<PlacedLayer>> placed = Place(*loads, together, options);

@@ -97,6 +97,10 @@ void PrintExplanation(std::ostream& out, const v1::ExplainPlanResponse& response
     }
     out << "\nverdict      " << explanation.verdict() << "\n";
     if (!explanation.prices().empty()) out << "prices       " << explanation.prices() << "\n";
+    if (explanation.evaluations_max() > 0) {
+      out << "budget       " << explanation.evaluations() << " of at most " << explanation.evaluations_max()
+          << " placements were looked at\n";
+    }
   } else {
     out << "made by      " << EnumText(*v1::PlanOrigin_descriptor()->FindValueByNumber(plan.origin()))
         << "; nothing was weighed, or it is not kept any more\n";

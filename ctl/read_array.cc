@@ -23,23 +23,40 @@ const char* KindOf(std::filesystem::file_type type) {
   }
 }
 
-// choices[token][k] from an array of that shape.
-absl::StatusOr<CoactivationMatrix> PairsOf(const NpyArray& array, int experts) {
-  if (array.shape().size() != 2) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tokens: found ", array.shape().size(), " dimensions, allowed is [token][k]"));
+// [layer], from choices [layer][token][k] or [token][k].
+absl::StatusOr<std::vector<CoactivationMatrix>> PairsOf(const NpyArray& array, int experts) {
+  const std::vector<int64_t>& shape = array.shape();
+  if (shape.size() != 2 && shape.size() != 3) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tokens: found ", shape.size(), " dimensions, allowed is [layer][token][k] or [token][k]"));
   }
-  std::vector<std::vector<int>> choices;
-  const int64_t k = array.shape()[1];
-  for (int64_t t = 0; t < array.shape()[0]; ++t) {
-    choices.emplace_back();
-    for (int64_t i = 0; i < k; ++i) {
-      BALLAST_ASSIGN_OR_RETURN(const int64_t expert, array.At(t * k + i));
-      // What does not fit an int is out of any range.
-      choices.back().push_back(expert < 0 || expert > INT32_MAX ? -1 : static_cast<int>(expert));
+  const int64_t layers = shape.size() == 3 ? shape[0] : 1;
+  const int64_t tokens = shape[shape.size() - 2], k = shape.back();
+  if (layers == 0) return absl::InvalidArgumentError("tokens: found 0 layers, allowed is 1 or more");
+  if (tokens == 0 || k < 2 || k > experts) {
+    return absl::InvalidArgumentError(absl::StrCat("tokens: found ", tokens, " tokens with ", k,
+                                                   " experts each, allowed is 1 or more with 2..", experts));
+  }
+  std::vector<CoactivationMatrix> pairs;
+  for (int64_t l = 0; l < layers; ++l) {
+    std::vector<std::vector<int>> choices(static_cast<size_t>(tokens));
+    for (int64_t t = 0; t < tokens; ++t) {
+      for (int64_t i = 0; i < k; ++i) {
+        BALLAST_ASSIGN_OR_RETURN(const int64_t expert, array.At((l * tokens + t) * k + i));
+        // What does not fit an int is out of any range.
+        choices[static_cast<size_t>(t)].push_back(
+            expert < 0 || expert > INT32_MAX ? -1 : static_cast<int>(expert));
+      }
     }
+    absl::StatusOr<CoactivationMatrix> of_layer = CountPairs(choices, experts);
+    if (!of_layer.ok()) {
+      return absl::InvalidArgumentError(shape.size() == 3
+                                            ? absl::StrCat("layer ", l, ", ", of_layer.status().message())
+                                            : std::string(of_layer.status().message()));
+    }
+    pairs.push_back(*std::move(of_layer));
   }
-  return CountPairs(choices, experts);
+  return pairs;
 }
 
 }  // namespace
@@ -79,9 +96,9 @@ absl::StatusOr<NpyArray> ReadArray(const std::string& path) {
   return array;
 }
 
-absl::StatusOr<CoactivationMatrix> ReadPairs(const std::string& path, int experts) {
+absl::StatusOr<std::vector<CoactivationMatrix>> ReadPairs(const std::string& path, int experts) {
   BALLAST_ASSIGN_OR_RETURN(const NpyArray tokens, ReadArray(path));
-  absl::StatusOr<CoactivationMatrix> pairs = PairsOf(tokens, experts);
+  absl::StatusOr<std::vector<CoactivationMatrix>> pairs = PairsOf(tokens, experts);
   if (!pairs.ok()) return AtFile(path, pairs.status());
   return pairs;
 }

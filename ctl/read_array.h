@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,8 +17,9 @@ absl::Status CheckRegularFile(const std::string& path);
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path);
 // Errors name the path.
 absl::StatusOr<NpyArray> ReadArray(const std::string& path);
-// How often experts are chosen together, from an array [token][k]. Errors name the path.
-absl::StatusOr<CoactivationMatrix> ReadPairs(const std::string& path, int experts);
+// How often experts are chosen together, from an array [layer][token][k], or [token][k] for all layers.
+// Errors name the path.
+absl::StatusOr<std::vector<CoactivationMatrix>> ReadPairs(const std::string& path, int experts);
 // `status` with the path before its message.
 absl::Status AtFile(const std::string& path, const absl::Status& status);
 

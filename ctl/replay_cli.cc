@@ -1,5 +1,10 @@
+#include <algorithm>
+#include <cstdint>
 #include <memory>
+#include <string>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "ctl/cli_parts.h"
 #include "ctl/place_command.h"
 #include "ctl/replay_command.h"
@@ -22,6 +27,22 @@ void AddPlacementOptions(CLI::App& sub, Options& options) {
       ->capture_default_str();
 }
 
+// CLI11 would wrap a negative number around.
+std::string CheckSeed(const std::string& text) {
+  const bool digits =
+      !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  uint64_t seed = 0;
+  if (digits && absl::SimpleAtoi(text, &seed)) return "";
+  return absl::StrCat("found ", text, ", allowed is 0..", UINT64_MAX);
+}
+
+void AddSeedOption(CLI::App& sub, uint64_t& seed) {
+  sub.add_option("--seed", seed, "Of strategies that draw")
+      ->check(CLI::Validator(CheckSeed, ""))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
 // A sample of tokens, and sequences of it.
 template <class Arguments>
 void AddTokenOptions(CLI::App& sub, Arguments& arguments) {
@@ -39,6 +60,31 @@ void AddTokenOptions(CLI::App& sub, Arguments& arguments) {
                  "Which sequences each rank gets, and the tokens that leave ranks and nodes")
       ->needs(length)
       ->type_name("FILE.json");
+}
+
+// The models of --costs, and what they count with.
+void AddCostOptions(CLI::App& sub, ReplayArguments& arguments) {
+  CLI::Option* model =
+      sub.add_option("--costs", arguments.costs, "Also hours, and plans that weigh them: ring or home")
+          ->type_name("MODEL")
+          ->check(CLI::IsMember({"ring", "home"}).description(""));
+  ReplayCosts& costs = arguments.cost_figures;
+  const auto add = [&](const char* name, double& figure, const char* description) {
+    return sub.add_option(name, figure, description)->needs(model)->capture_default_str();
+  };
+  add("--d", costs.hidden, "Hidden size");
+  add("--ff", costs.inner, "Width inside an expert");
+  add("--tflops", costs.tflops, "Of a rank");
+  add("--nic-gbs", costs.nic_gbs, "Of a rank, GB/s");
+  CLI::Option* nvlink = add("--nvlink-gbs", costs.nvlink_gbs, "Of a rank inside its node, GB/s; home alone");
+  add("--weight-mb", costs.weight_mb, "Of one expert");
+  add("--state-mb", costs.state_mb, "Optimizer state of one expert");
+  add("--iterations-per-step", costs.iterations_per_step, "Training iterations of one row");
+  sub.parse_complete_callback([nvlink, &arguments] {
+    if (nvlink->count() == 0 || arguments.costs == "home") return;
+    throw CLI::ValidationError(
+        "--nvlink-gbs", absl::StrCat("found with --costs ", arguments.costs, ", allowed is --costs home"));
+  });
 }
 
 }  // namespace
@@ -74,6 +120,9 @@ void AddTraceCommands(CLI::App& app, Command& command) {
                    [save](const Context& context) { return TraceSave(context, *save); });
   sub->add_option("NAME", save->name, "Job; may be left out when there is only one");
   sub->add_option("--out", save->out, "The array")->required()->type_name("FILE.npy");
+  sub->add_option("--tokens", save->tokens,
+                  "Also what sampled tokens chose, for --tokens of replay and place")
+      ->type_name("FILE.npy");
   sub->add_flag("--follow", save->follow, "Until the job has ended, so that no step is left out");
 }
 
@@ -96,7 +145,7 @@ void AddPlaceCommand(CLI::App& app, Command& command) {
   sub->add_option("--budget", options.evaluations_max, "Placements that one layer may look at")
       ->type_name("N")
       ->capture_default_str();
-  sub->add_option("--seed", options.seed, "Of strategies that draw")->type_name("N")->capture_default_str();
+  AddSeedOption(*sub, options.seed);
 }
 
 void AddReplayCommand(CLI::App& app, Command& command) {
@@ -121,7 +170,7 @@ void AddReplayCommand(CLI::App& app, Command& command) {
   sub->add_option("--budget", options.evaluations_max, "Placements that one plan of a layer may look at")
       ->type_name("N")
       ->capture_default_str();
-  sub->add_option("--seed", options.seed, "Of strategies that draw")->type_name("N")->capture_default_str();
+  AddSeedOption(*sub, options.seed);
   sub->add_option("--split", replay->split, "Tokens over copies: exact, fractions (of the plan) or even")
       ->type_name("KIND")
       ->check(CLI::IsMember({"exact", "fractions", "even"}).description(""))
@@ -135,27 +184,16 @@ void AddReplayCommand(CLI::App& app, Command& command) {
                   "Slow GPUs and ports by --telemetry, a line of JSON each")
       ->needs(telemetry)
       ->type_name("FILE.jsonl");
-  sub->add_option("--html", replay->html, "A report with charts, opened without a network")
-      ->type_name("FILE.html");
+  CLI::Option* html =
+      sub->add_option("--html", replay->html, "A report with charts, opened without a network")
+          ->type_name("FILE.html");
   sub->add_option("--compare", replay->compare,
                   "Strategies that the report shows beside it, separated by commas")
       ->delimiter(',')
+      ->needs(html)
       ->type_name("NAME,...");
-  sub->add_option("--costs", replay->costs, "Also hours, and plans that weigh them: ring or home")
-      ->type_name("MODEL")
-      ->check(CLI::IsMember({"ring", "home"}).description(""));
+  AddCostOptions(*sub, *replay);
   AddTokenOptions(*sub, *replay);
-  ReplayCosts& costs = replay->cost_figures;
-  sub->add_option("--d", costs.hidden, "Hidden size")->capture_default_str();
-  sub->add_option("--ff", costs.inner, "Width inside an expert")->capture_default_str();
-  sub->add_option("--tflops", costs.tflops, "Of a rank")->capture_default_str();
-  sub->add_option("--nic-gbs", costs.nic_gbs, "Of a rank, GB/s")->capture_default_str();
-  sub->add_option("--nvlink-gbs", costs.nvlink_gbs, "Of a rank inside its node, GB/s; home alone")
-      ->capture_default_str();
-  sub->add_option("--weight-mb", costs.weight_mb, "Of one expert")->capture_default_str();
-  sub->add_option("--state-mb", costs.state_mb, "Optimizer state of one expert")->capture_default_str();
-  sub->add_option("--iterations-per-step", costs.iterations_per_step, "Training iterations of one row")
-      ->capture_default_str();
 }
 
 }  // namespace ballast

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -23,35 +24,31 @@ namespace {
 
 // {"step", "layer", "hosts": [[experts of rank 0], ...], "frac" in the same shape: shares
 // that figures are counted with, unless the split is exact}.
-std::string PlanLines(const ReplayResult& result) {
-  std::string lines;
-  for (const ReplayPlan& plan : result.plans) {
-    nlohmann::ordered_json hosts = nlohmann::ordered_json::array();
-    nlohmann::ordered_json fractions = nlohmann::ordered_json::array();
-    for (size_t g = 0; g < plan.table.size(); ++g) {
-      hosts.push_back(nlohmann::ordered_json::array());
-      fractions.push_back(nlohmann::ordered_json::array());
-      for (size_t i = 0; i < plan.table[g].size(); ++i) {
-        if (plan.table[g][i] == kNoExpert) continue;
-        hosts.back().push_back(plan.table[g][i]);
-        if (!plan.fractions.empty()) fractions.back().push_back(plan.fractions[g][i] / 65536.0);
-      }
+std::string PlanLine(const ReplayPlan& plan) {
+  nlohmann::ordered_json hosts = nlohmann::ordered_json::array();
+  nlohmann::ordered_json fractions = nlohmann::ordered_json::array();
+  for (size_t g = 0; g < plan.table.size(); ++g) {
+    hosts.push_back(nlohmann::ordered_json::array());
+    fractions.push_back(nlohmann::ordered_json::array());
+    for (size_t i = 0; i < plan.table[g].size(); ++i) {
+      if (plan.table[g][i] == kNoExpert) continue;
+      hosts.back().push_back(plan.table[g][i]);
+      if (!plan.fractions.empty()) fractions.back().push_back(plan.fractions[g][i] / 65536.0);
     }
-    nlohmann::ordered_json line = {{"step", plan.step}, {"layer", plan.layer}, {"hosts", hosts}};
-    if (!plan.fractions.empty()) line["frac"] = fractions;
-    absl::StrAppend(&lines, line.dump(), "\n");
   }
-  return lines;
+  nlohmann::ordered_json line = {{"step", plan.step}, {"layer", plan.layer}, {"hosts", hosts}};
+  if (!plan.fractions.empty()) line["frac"] = fractions;
+  return line.dump() + "\n";
 }
 
-// One object a line: who was found slow, or healthy again, at which step, and how fast it is.
-std::string EventLines(const std::vector<SlowEvent>& events) {
+// One object a line: who was found slow, or healthy again, at which step, how fast it is and what was done.
+std::string EventLines(const std::vector<ReplayReaction>& reactions) {
   std::string lines;
-  for (const SlowEvent& event : events) {
+  for (const auto& [event, reaction] : reactions) {
     const nlohmann::ordered_json line = {
         {"step", event.step.value()},  {"resource", ToString(event.resource)},
         {"gpu", event.member},         {"slow", event.slow},
-        {"speed", 1 / event.slowdown}, {"reaction", ToString(ReactTo(event.resource, event.slowdown))}};
+        {"speed", 1 / event.slowdown}, {"reaction", ToString(reaction)}};
     absl::StrAppend(&lines, line.dump(), "\n");
   }
   return lines;
@@ -177,6 +174,11 @@ absl::StatusOr<std::string> ImportMegatron(const TraceImportArguments& arguments
 }  // namespace
 
 absl::Status ReplayTrace(const Context& context, const ReplayArguments& arguments) {
+  if (arguments.sequences.length == 0) {  // otherwise ChooseSequencesFor is as strict
+    std::vector<std::string> strategies = arguments.compare;
+    strategies.insert(strategies.begin(), arguments.options.strategy);
+    BALLAST_RETURN_IF_ERROR(CheckSampleIsUsed(arguments.tokens, strategies));
+  }
   BALLAST_ASSIGN_OR_RETURN(const NpyArray array, ReadArray(arguments.loads));
   const absl::StatusOr<LoadTrace> trace = LoadTrace::FromArray(array);
   if (!trace.ok()) return AtFile(arguments.loads, trace.status());
@@ -215,21 +217,26 @@ absl::Status ReplayTrace(const Context& context, const ReplayArguments& argument
     if (!telemetry.ok()) return AtFile(arguments.telemetry, telemetry.status());
     options.telemetry = &*telemetry;
   }
+  std::unique_ptr<FileByRename> plans;
+  absl::Status plans_written;
+  if (!arguments.plans_out.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(plans, FileByRename::Create(arguments.plans_out, 0644));
+    options.plan_made = [&](const ReplayPlan& plan) {
+      if (plans_written.ok()) plans_written = plans->Append(PlanLine(plan));
+    };
+  }
   const absl::StatusOr<ReplayResult> result = Replay(*trace, options);
   if (!result.ok()) return BadInput(result.status());
+  BALLAST_RETURN_IF_ERROR(plans_written);
+  options.plan_made = nullptr;  // the report's other strategies are not asked for
   if (sample) {
-    // What holds at the end of the trace.
-    std::vector<SlotTable> tables(static_cast<size_t>(trace->layers()));
-    for (const ReplayPlan& plan : result->plans) tables[static_cast<size_t>(plan.layer)] = plan.table;
     BALLAST_RETURN_IF_ERROR(
-        WriteSequences(arguments.sequences, *sample, choice, tables, options.ranks_per_node));
+        WriteSequences(arguments.sequences, *sample, choice, result->last, options.ranks_per_node));
   }
   if (!arguments.events_out.empty()) {
     BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.events_out, EventLines(result->slow), 0644));
   }
-  if (!arguments.plans_out.empty()) {
-    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.plans_out, PlanLines(*result), 0644));
-  }
+  if (plans) BALLAST_RETURN_IF_ERROR(plans->Finish());
   if (!arguments.html.empty()) {
     BALLAST_RETURN_IF_ERROR(WriteReport(arguments, options, *trace, *result));
   }

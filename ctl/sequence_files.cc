@@ -5,9 +5,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/status_macros.h"
+#include "coordinator/planner/layer/layer_strategy.h"
 #include "ctl/read_array.h"
 #include "ctl/write_file.h"
+#include "replay/place.h"
 
 namespace ballast {
 namespace {
@@ -35,6 +38,16 @@ absl::StatusOr<SequenceSample> SequencesOf(const NpyArray& array, int experts, i
 }
 
 }  // namespace
+
+absl::Status CheckSampleIsUsed(const std::string& path, const std::vector<std::string>& strategies) {
+  if (path.empty()) return absl::OkStatus();
+  for (const std::string& strategy : strategies) {
+    if (UsesSample(strategy) || !LayerStrategies().Find(strategy).ok()) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--tokens: found ", path, ", which ", absl::StrJoin(strategies, " and "),
+                   " would not read, allowed is with coactivation, kmeans or genetic"));
+}
 
 absl::StatusOr<SequenceSample> ReadSequences(const std::string& path, int experts, int length) {
   BALLAST_ASSIGN_OR_RETURN(const NpyArray array, ReadArray(path));

@@ -1,7 +1,8 @@
-// Files of whole sequences: what their tokens chose, and which rank gets which.
+// Samples of tokens, and files of whole sequences: what their tokens chose, and which rank gets which.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "coordinator/planner/layer/layer_task.h"
@@ -14,6 +15,10 @@ struct SequenceArguments {
   int length = 0;   // tokens of a sequence; 0: tokens stand alone
   std::string out;  // .json; empty = none
 };
+
+// InvalidArgument when there is a sample of tokens, `path`, that none of `strategies` looks at. One that is
+// not registered is left to who runs it.
+absl::Status CheckSampleIsUsed(const std::string& path, const std::vector<std::string>& strategies);
 
 // The sample at `path`: integers [layer][token][k], or [token][k] for all layers, tokens in the order of
 // their sequences. Errors name the path.

@@ -7,6 +7,7 @@
 #include "ctl/connection.h"
 #include "ctl/job_text.h"
 #include "ctl/output.h"
+#include "ctl/tokens_save.h"
 #include "ctl/write_file.h"
 #include "replay/npy.h"
 
@@ -88,19 +89,34 @@ absl::Status TraceSave(const Context& context, const TraceSaveArguments& argumen
     if (!waiter.Again(status, absl::StrCat("job ", request.name()))) return waiter.result();
   }
   BALLAST_ASSIGN_OR_RETURN(std::string bytes, LoadsArray(loads));
+  // First: what was followed for hours must not go where the job has no tokens.
   BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.out, bytes, 0644));
+  SavedTokens tokens;
+  if (!arguments.tokens.empty()) {
+    BALLAST_ASSIGN_OR_RETURN(tokens, FetchTokens(client, request.name()));
+    BALLAST_ASSIGN_OR_RETURN(std::string token_bytes, TokensArray(tokens));
+    BALLAST_RETURN_IF_ERROR(WriteFileByRename(arguments.tokens, token_bytes, 0644));
+  }
   const int64_t first = loads.begin()->first, last = loads.rbegin()->first;
   const int64_t missing = last - first + 1 - static_cast<int64_t>(loads.size());
-  if (PrintForPrograms(context, {{"out", arguments.out},
-                                 {"steps", loads.size()},
-                                 {"first_step", first},
-                                 {"last_step", last},
-                                 {"missing", missing}})) {
-    return absl::OkStatus();
+  nlohmann::ordered_json saved = {{"out", arguments.out},
+                                  {"steps", loads.size()},
+                                  {"first_step", first},
+                                  {"last_step", last},
+                                  {"missing", missing}};
+  if (!arguments.tokens.empty()) {
+    saved["tokens"] = arguments.tokens;
+    saved["sequences"] = tokens.sequences.size();
+    saved["sequence_length"] = tokens.length;
   }
+  if (PrintForPrograms(context, saved)) return absl::OkStatus();
   context.out << arguments.out << ": " << loads.size() << " steps, " << first << " to " << last;
   if (missing > 0) context.out << "; " << missing << " between them were never reported";
   context.out << "\n";
+  if (!arguments.tokens.empty()) {
+    context.out << arguments.tokens << ": " << tokens.sequences.size() << " sequences of " << tokens.length
+                << " tokens\n";
+  }
   return absl::OkStatus();
 }
 

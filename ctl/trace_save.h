@@ -13,8 +13,9 @@
 namespace ballast {
 
 struct TraceSaveArguments {
-  std::string name;  // job
-  std::string out;   // .npy
+  std::string name;    // job
+  std::string out;     // .npy
+  std::string tokens;  // .npy of sampled tokens; empty = none
   bool follow = false;
 };
 absl::Status TraceSave(const Context& context, const TraceSaveArguments& arguments);

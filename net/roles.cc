@@ -25,6 +25,7 @@ const std::map<std::string, std::set<Role>>& RoleTable() {
       {"/ballast.v1.Control/RollbackPlan", {Role::kOperator}},
       {"/ballast.v1.Control/GetTelemetry", {Role::kOperator}},
       {"/ballast.v1.Control/GetLoad", {Role::kOperator}},
+      {"/ballast.v1.Control/GetTokens", {Role::kOperator}},
       {"/ballast.v1.Control/ListWorkers", {Role::kOperator}},
       {"/ballast.v1.Control/DrainWorker", {Role::kOperator}},
       {"/ballast.v1.Control/CordonWorker", {Role::kOperator}},

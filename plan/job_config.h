@@ -109,6 +109,7 @@ struct PlannerConfig {
   double predictor_ewma = 0.3;    // weight of the newest sample, above 0 and at most 1
   int64_t horizon_steps = 50;     // a plan must have paid for its slot writes within the last so many steps
   double slot_write_cost = 0.02;  // of one slot write, in units of one layer's balanced step
+  int64_t budget_ms = 200;        // what a look may take, about; turned into a count of placements
 };
 
 // The all-to-all of every MoE layer of the first plan; later plans may differ.

@@ -101,6 +101,10 @@ struct Printer {
     return absl::StrCat("LinkReport{job ", m.job.value(), " gen ", m.generation.value(), " links ",
                         m.links.size(), "}");
   }
+  std::string operator()(const TokenReport& m) const {
+    return absl::StrCat("TokenReport{job ", m.job.value(), " gen ", m.generation.value(), " rank ",
+                        m.rank.value(), " step ", m.step.value(), " tokens ", m.tokens, "}");
+  }
   std::string operator()(const CheckpointWritten& m) const {
     return absl::StrCat("CheckpointWritten{", Text(m.stamp), " step ", m.step.value(), " v", m.plan.value(),
                         m.request.value() > 0 ? absl::StrCat(" request ", m.request.value()) : "", " ",
@@ -128,7 +132,11 @@ struct Printer {
         "Assign{", Text(m.stamp), " v", m.plan ? m.plan->stamp.version.value() : 0, " from step ",
         m.start_step.value(), " ranks ", members,
         m.checkpoint.has_value() ? absl::StrCat(" checkpoint ", m.checkpoint->directory) : "",
-        m.retained.value() > 0 ? absl::StrCat(" as gen ", m.retained.value(), " left it") : "", "}");
+        m.retained.value() > 0 ? absl::StrCat(" as gen ", m.retained.value(), " left it") : "",
+        m.sampling.on() ? absl::StrCat(" sampling ", m.sampling.tokens, " tokens of ", m.sampling.sequences,
+                                       " every ", m.sampling.every, " steps")
+                        : "",
+        "}");
   }
   std::string operator()(const Stage& m) const {
     if (m.plan == nullptr) return absl::StrCat("Stage{", Text(m.stamp), " no plan}");
@@ -152,7 +160,7 @@ struct Printer {
                             ? absl::StrCat(" v", m.plan.value(), " from step ", m.start_step.value(),
                                            " as gen ", m.retained.value(), " left it")
                             : "",
-                        ": ", m.reason, "}");
+                        m.job_ended ? " and its job" : "", ": ", m.reason, "}");
   }
   std::string operator()(const PublishCheckpoint& m) const {
     return absl::StrCat("PublishCheckpoint{", Text(m.stamp), " step ", m.step.value(), "}");

@@ -20,6 +20,7 @@
 #include "plan/plan.h"
 #include "protocol/header.h"
 #include "protocol/telemetry.h"
+#include "protocol/token_sampling.h"
 
 namespace ballast {
 
@@ -218,8 +219,8 @@ struct CheckpointPublished {
 
 using WorkerMessage =
     std::variant<Hello, Staged, Rejected, Active, RendezvousPut, Started, StepReport, EvaluationReport,
-                 LostPeer, JobFailure, Finished, Frozen, Leaving, RankReport, LinkReport, CheckpointWritten,
-                 CheckpointFailed, CheckpointPublished>;
+                 LostPeer, JobFailure, Finished, Frozen, Leaving, RankReport, LinkReport, TokenReport,
+                 CheckpointWritten, CheckpointFailed, CheckpointPublished>;
 
 // ---- coordinator -> worker ----
 
@@ -245,6 +246,7 @@ struct Assign {
   // Instead: every rank has what it held when this generation of the job ended, on the same members; those
   // that have not applied the step before start_step finish it first. 0 = not so.
   Generation retained;
+  TokenSampling sampling = {};  // what the ranks tell of their tokens; off, unless the planner asks for it
 };
 struct Stage {
   Stamp stamp;
@@ -282,11 +284,12 @@ struct StepRequest {
 struct Abort {
   Stamp stamp;
   std::string reason;
-  // What its Assign said, where it was to go on from what its ranks hold (`retained` > 0): a worker that hears
-  // of the generation only now holds it still, as if it had been in there.
+  // What its Assign said, where it was to go on from what its ranks hold (`retained` > 0): a worker that
+  // hears of the generation only now holds it still, as if it had been in there.
   Generation retained = {};
   Step start_step = {};
   PlanVersion plan = {};
+  bool job_ended = false;  // no generation follows: what its ranks held is of no use any more
 };
 
 // Every worker has written its part of the checkpoint after `step`: put the manifest in place, which makes it

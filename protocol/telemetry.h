@@ -46,6 +46,11 @@ struct LinkUse {
   // rank saw the peer's message, or, between devices, until all peers' messages had come. An upper bound of
   // the transfer: the peer may have begun later.
   double receive_seconds = 0;
+  // Messages from the peer whose transfer can be told from waiting for it (Communicator::NextBeginsTogether):
+  // how many, what came over this rank's port while they did, theirs included, and how long they took.
+  int64_t timed_messages = 0;
+  int64_t timed_bytes = 0;
+  double timed_seconds = 0;
   friend bool operator==(const LinkUse&, const LinkUse&) = default;
 };
 

@@ -1,6 +1,7 @@
 // Where the blocks of one layer's experts are owned in a replay, and what reduce and refresh cost for it.
 #pragma once
 
+#include <utility>
 #include <vector>
 
 #include "coordinator/planner/layer/home_traffic.h"
@@ -23,6 +24,9 @@ class LayerHomes {
   // After `steps` steps under `table`: moves the homes whose time has come; seconds of the busiest link for
   // their state.
   double Follow(const SlotTable& table, double steps);
+
+  // [rank] of its NIC, from now on; empty: all are healthy.
+  void SetSlowdowns(std::vector<double> slowdowns) { costs_.slowdowns = std::move(slowdowns); }
 
   const std::vector<ExpertHomes>& homes() const { return homes_; }  // [expert]
 

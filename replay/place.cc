@@ -10,23 +10,15 @@
 #include "coordinator/planner/layer/bounds.h"
 #include "coordinator/planner/layer/layer_strategy.h"
 #include "plan/balance.h"
+#include "replay/replay_options.h"
 
 namespace ballast {
 namespace {
 
 absl::Status CheckOptions(const PlaceOptions& options) {
-  const auto refuse = [](const std::string& field, int64_t found, const std::string& allowed) {
-    return absl::InvalidArgumentError(absl::StrCat(field, ": found ", found, ", allowed is ", allowed));
-  };
-  if (options.ranks < 1 || options.ranks > kRanksMax) {
-    return refuse("gpus", options.ranks, absl::StrCat("1..", kRanksMax));
-  }
-  if (options.ranks_per_node < 0 || (options.ranks_per_node > 0 && options.ranks % options.ranks_per_node)) {
-    return refuse("gpus-per-node", options.ranks_per_node,
-                  absl::StrCat("a divisor of ", options.ranks, " gpus"));
-  }
-  if (options.slots < 1) return refuse("slots", options.slots, "1 or more");
-  if (options.evaluations_max < 1) return refuse("budget", options.evaluations_max, "1 or more");
+  BALLAST_RETURN_IF_ERROR(CheckGpus(options.ranks, options.ranks_per_node));
+  if (options.slots < 1) return RefuseOption("slots", options.slots, "1 or more");
+  if (options.evaluations_max < 1) return RefuseOption("budget", options.evaluations_max, "1 or more");
   return absl::OkStatus();
 }
 
@@ -61,9 +53,15 @@ PlacedLayer PlaceLayer(const LayerTask& task, const LayerStrategy& strategy,
 
 }  // namespace
 
+bool UsesSample(const std::string& strategy) {
+  const absl::StatusOr<LayerStrategyPtr> found = LayerStrategies().Find(strategy);
+  return found.ok() && (*found)->traits().needs_tokens;
+}
+
 absl::Status CheckSampleOf(const std::string& strategy, bool pairs, bool sequences, int nodes) {
-  if (strategy != "coactivation" && strategy != "kmeans" && strategy != "genetic") return absl::OkStatus();
-  if (!pairs && !(sequences && strategy != "coactivation")) {
+  if (!UsesSample(strategy)) return absl::OkStatus();
+  const bool by_sequences = sequences && (*LayerStrategies().Find(strategy))->traits().chooses_sequences;
+  if (!pairs && !by_sequences) {
     return absl::InvalidArgumentError(
         absl::StrCat("strategy: ", strategy, " needs a co-activation sample, found none"));
   }
@@ -72,6 +70,24 @@ absl::Status CheckSampleOf(const std::string& strategy, bool pairs, bool sequenc
         absl::StrCat("gpus-per-node: found one node, ", strategy, " needs several"));
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckPairs(const std::vector<CoactivationMatrix>& together, int layers, int experts) {
+  if (together.size() > 1 && static_cast<int>(together.size()) != layers) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tokens: found ", together.size(), " layers, allowed is 1, or the ", layers, " of the loads"));
+  }
+  for (const CoactivationMatrix& pairs : together) {
+    if (pairs.experts != experts) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tokens: found ", pairs.experts, ", allowed is ", experts, " experts"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+const CoactivationMatrix* PairsOfLayer(const std::vector<CoactivationMatrix>& together, size_t layer) {
+  return together.empty() ? nullptr : &together[together.size() == 1 ? 0 : layer];
 }
 
 absl::Status FitSlots(LayerTask& task, size_t layers) {
@@ -97,6 +113,8 @@ absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int
   BALLAST_RETURN_IF_ERROR(
       CheckSampleOf(options.strategy, !together.empty(), options.sequences != nullptr, nodes));
   if (loads.empty()) return absl::InvalidArgumentError("loads: found no layer, allowed is one or more");
+  BALLAST_RETURN_IF_ERROR(
+      CheckPairs(together, static_cast<int>(loads.size()), static_cast<int>(loads[0].size())));
   const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
   std::vector<PlacedLayer> layers;
   for (size_t l = 0; l < loads.size(); ++l) {
@@ -109,8 +127,7 @@ absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int
     if (!valid.ok()) {
       return absl::InvalidArgumentError(absl::StrCat("layer ", l, ": ", std::string(valid.message())));
     }
-    const CoactivationMatrix* pairs = together.empty() ? nullptr : &together[0];
-    layers.push_back(PlaceLayer(task, *strategy, pairs, options, l));
+    layers.push_back(PlaceLayer(task, *strategy, PairsOfLayer(together, l), options, l));
   }
   return layers;
 }

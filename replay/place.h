@@ -25,9 +25,17 @@ struct PlaceOptions {
   const SequenceChoice* sequences = nullptr;
 };
 
+// Strategies that look at a sample of tokens.
+bool UsesSample(const std::string& strategy);
+
 // OK, or InvalidArgument: the strategy brings experts to each other or to sequences, which takes a sample of
 // tokens (`pairs`, or for kmeans and genetic `sequences`) and several nodes; without, it would do nothing.
 absl::Status CheckSampleOf(const std::string& strategy, bool pairs, bool sequences, int nodes);
+
+// OK, or InvalidArgument: pairs of other experts, or of more than one layer but not of `layers`.
+absl::Status CheckPairs(const std::vector<CoactivationMatrix>& together, int layers, int experts);
+// Those of `layer`; one for all layers stands for each. Null where there are none.
+const CoactivationMatrix* PairsOfLayer(const std::vector<CoactivationMatrix>& together, size_t layer);
 
 // Leaves ranks as many slots as they can use, one for each expert. InvalidArgument: what CheckTask says, or
 // more slots in all layers than fit into memory with what strategies keep of each.
@@ -41,10 +49,10 @@ struct PlacedLayer {
   double bound = 1;                 // no placement in these slots is below it
 };
 
-// Places every layer of `loads` ([layer][expert] tokens) anew. `together` may be empty, else it has one
-// matrix for all layers. NotFound for an unknown strategy; InvalidArgument names what is impossible: loads
-// without layers or of unequal width, counts out of range, slots that cannot hold all experts or are
-// too many (FitSlots), ranks that nodes do not divide, what CheckSampleOf says.
+// Places every layer of `loads` ([layer][expert] tokens) anew. `together` may be empty, else it has a
+// matrix for each layer or one for all. NotFound for an unknown strategy; InvalidArgument names what is
+// impossible: loads without layers or of unequal width, counts out of range, slots that cannot hold all
+// experts or are too many (FitSlots), ranks that nodes do not divide, what CheckSampleOf says.
 absl::StatusOr<std::vector<PlacedLayer>> Place(const std::vector<std::vector<int64_t>>& loads,
                                                const std::vector<CoactivationMatrix>& together,
                                                const PlaceOptions& options);

@@ -18,6 +18,7 @@
 #include "plan/balance.h"
 #include "replay/layer_homes.h"
 #include "replay/place.h"
+#include "replay/reactions.h"
 
 namespace ballast {
 namespace {
@@ -31,70 +32,31 @@ constexpr size_t kRecent = 50;
 // Everything a plan may depend on, per layer.
 struct LayerState {
   PredictorBank bank;
-  bool packed = false;                      // a plan was made after kBootRows rows or more
-  std::deque<std::vector<int64_t>> recent;  // newest first
-  SlotTable table;
+  bool packed = false;                               // a plan was made after kBootRows rows or more
+  std::deque<std::vector<int64_t>> recent;           // newest first
+  SlotTable table;                                   // valid for the task, but for ranks that should be empty
   std::vector<std::vector<uint32_t>> fractions;      // empty: the exact split
+  bool named_shares = false;                         // `fractions` are the strategy's own
   std::vector<std::vector<Rank>> hosts;              // of `table`
   std::vector<std::vector<int64_t>> host_fractions;  // [expert][host] the same shares
 };
-
-absl::Status CheckOptions(const LoadTrace& trace, const ReplayOptions& options) {
-  auto refuse = [](const std::string& field, int64_t found, const std::string& allowed) {
-    return absl::InvalidArgumentError(absl::StrCat(field, ": found ", found, ", allowed is ", allowed));
-  };
-  if (options.ranks < 1 || options.ranks > kRanksMax) {
-    return refuse("gpus", options.ranks, absl::StrCat("1..", kRanksMax));
-  }
-  if (options.ranks_per_node < 0 || (options.ranks_per_node > 0 && options.ranks % options.ranks_per_node)) {
-    return refuse("gpus-per-node", options.ranks_per_node,
-                  absl::StrCat("a divisor of ", options.ranks, " gpus"));
-  }
-  if (options.slots < 1 || int64_t{options.slots} * options.ranks < trace.experts()) {
-    return refuse("slots", options.slots,
-                  absl::StrCat("enough for ", trace.experts(), " experts on ", options.ranks, " gpus"));
-  }
-  if (options.every < 1) return refuse("every", options.every, "1 or more");
-  if (options.from < 0 || options.from >= trace.steps()) {
-    return refuse("from", options.from, absl::StrCat("0..", trace.steps() - 1));
-  }
-  if (options.writes_max < 1) return refuse("writes", options.writes_max, "1 or more");
-  if (options.telemetry != nullptr && options.telemetry->gpus() != options.ranks) {
-    return refuse("telemetry", options.telemetry->gpus(), absl::StrCat("times of ", options.ranks, " gpus"));
-  }
-  if (options.evaluations_max < 1) return refuse("budget", options.evaluations_max, "1 or more");
-  if (options.costs) {
-    const ReplayCosts& c = *options.costs;
-    for (double value : {c.hidden, c.inner, c.tflops, c.nic_gbs, c.nvlink_gbs, c.iterations_per_step}) {
-      if (!(value > 0) || !std::isfinite(value)) {
-        return absl::InvalidArgumentError(absl::StrCat("costs: found ", value, ", allowed is above 0"));
-      }
-    }
-    for (double value : {c.weight_mb, c.state_mb}) {
-      if (!(value >= 0) || !std::isfinite(value)) {
-        return absl::InvalidArgumentError(absl::StrCat("costs: found ", value, ", allowed is 0 or more"));
-      }
-    }
-  }
-  if (options.together && options.together->experts != trace.experts()) {
-    return refuse("tokens", options.together->experts, absl::StrCat(trace.experts(), " experts"));
-  }
-  const int nodes = options.ranks_per_node > 0 ? options.ranks / options.ranks_per_node : 1;
-  return CheckSampleOf(options.strategy, options.together.has_value(), options.sequences != nullptr, nodes);
-}
 
 class Replayer {
  public:
   Replayer(const LoadTrace& trace, const ReplayOptions& options, LayerStrategyPtr strategy, LayerTask shape)
       : trace_(trace), options_(options), strategy_(std::move(strategy)), shape_(std::move(shape)) {
     all_speeds_ = std::accumulate(shape_.speeds.begin(), shape_.speeds.end(), 0.0);
-    if (options.telemetry != nullptr) feed_.emplace(*options.telemetry);
+    if (options.telemetry != nullptr) {
+      std::optional<double> port_share;
+      if (options.costs) port_share = options.costs->PortShare();
+      reactions_.emplace(*options.telemetry, shape_, port_share);
+    }
     start_ = ContiguousTable(shape_);
     start_hosts_ = HostsOf(start_, trace.experts());
     for (int l = 0; l < trace.layers(); ++l) {
-      LayerState state{PredictorBank(trace.experts(), options.every), false, {}, {}, {}, {}, {}};
+      LayerState state{PredictorBank(trace.experts(), options.every), false, {}, {}, {}, false, {}, {}};
       layers_.push_back(std::move(state));
-      Adopt({start_, SharesOf(shape_, {start_, {}})}, 0, l);
+      Adopt({start_, SharesOf(shape_, {start_, {}})}, false, 0, l);
     }
     if (options.costs && options.costs->model == CostModel::kHome)
       homes_.assign(layers_.size(), LayerHomes(start_, trace.experts(), shape_.node_of_rank, LinkCosts(1)));
@@ -108,9 +70,9 @@ class Replayer {
     std::vector<double> plan_ms;
     for (int step = 0; step < trace_.steps(); ++step) {
       if (step > 0) Observe(PastLoads(trace_, step));
-      // A slow GPU is planned for at once.
-      const bool changed = step > 0 && ObserveTimes(step);
-      if (step > 0 && (changed || step % options_.every == 0)) {
+      const auto wanted = step > 0 ? ObserveTimes(step) : Reactions::Wanted::kNothing;
+      if (wanted == Reactions::Wanted::kSplit) SplitAnew(step);
+      if (step > 0 && (wanted == Reactions::Wanted::kPlan || step % options_.every == 0)) {
         const double before = options_.milliseconds ? options_.milliseconds() : 0;
         for (int l = 0; l < trace_.layers(); ++l) PlanLayer(step, l);
         if (options_.milliseconds) plan_ms.push_back(options_.milliseconds() - before);
@@ -121,9 +83,9 @@ class Replayer {
       FollowWithHomes(step);
     }
     Finish(plan_ms);
-    if (feed_) {
-      feed_->ObserveBefore(trace_.steps());
-      result_.slow = feed_->events();
+    if (reactions_) {
+      reactions_->ObserveBefore(trace_.steps(), shape_);
+      result_.slow = reactions_->taken();
     }
     return std::move(result_);
   }
@@ -142,15 +104,41 @@ class Replayer {
     }
   }
 
-  // True when GPUs have other speeds than before.
-  bool ObserveTimes(int step) {
-    if (!feed_) return false;
-    feed_->ObserveBefore(step);
-    std::vector<uint32_t> speeds = feed_->speeds();
-    if (speeds == shape_.speeds) return false;
-    shape_.speeds = std::move(speeds);
+  Reactions::Wanted ObserveTimes(int step) {
+    if (!reactions_) return Reactions::Wanted::kNothing;
+    const Reactions::Wanted wanted = reactions_->ObserveBefore(step, shape_);
+    if (wanted == Reactions::Wanted::kNothing) return wanted;
     all_speeds_ = std::accumulate(shape_.speeds.begin(), shape_.speeds.end(), 0.0);
-    return true;
+    for (LayerState& layer : layers_) {
+      for (size_t g = 0; g < layer.table.size(); ++g) {
+        // Experts that are still on a rank without slots stay until a plan moves them.
+        std::vector<int>& row = layer.table[g];
+        const bool empty =
+            std::all_of(row.begin(), row.end(), [](int expert) { return expert == kNoExpert; });
+        if (shape_.slots[g] == 0 && !empty) continue;
+        row.resize(static_cast<size_t>(shape_.slots[g]), kNoExpert);
+        if (!layer.fractions.empty()) layer.fractions[g].resize(row.size(), 0);
+      }
+    }
+    for (size_t l = 0; l < homes_.size(); ++l) homes_[l].SetSlowdowns(reactions_->port_slowdowns());
+    return wanted;
+  }
+
+  // Slots stay; fixed shares are what the speeds of now make of the forecast.
+  void SplitAnew(int step) {
+    if (options_.split != ReplaySplit::kFractions) return;
+    for (int l = 0; l < trace_.layers(); ++l) {
+      const LayerState& layer = layers_[l];
+      if (layer.named_shares) continue;
+      LayerTask task = shape_;
+      task.load = layer.bank.Forecast();
+      auto fractions = SharesOf(task, {layer.table, {}});
+      if (fractions != layer.fractions) Adopt({layer.table, std::move(fractions)}, false, step, l);
+    }
+  }
+
+  std::vector<double> PortSlowdowns() const {
+    return reactions_ ? reactions_->port_slowdowns() : std::vector<double>();
   }
 
   void PlanLayer(int step, int l) {
@@ -163,6 +151,7 @@ class Replayer {
     LayerView view{task, layer.table, recent, Costs(task, tokens),
                    layer.bank.observed() >= kBootRows && !layer.packed};
     layer.packed = layer.packed || view.pack_anew;
+    view.ports.slowdowns = PortSlowdowns();
     std::optional<HomePricing> pricing;
     if (!homes_.empty()) {
       pricing = HomePricing{homes_[l].homes(), LinkCosts(options_.costs->iterations_per_step)};
@@ -171,12 +160,13 @@ class Replayer {
     view.writes_max = options_.writes_max;
     view.evaluations_max = options_.evaluations_max;
     view.seed = HashSeed({options_.seed, static_cast<uint64_t>(step), static_cast<uint64_t>(l)});
-    if (options_.together) view.together = &*options_.together;
+    view.together = PairsOfLayer(options_.together, static_cast<size_t>(l));
     if (options_.sequences) view.sources = &SourcesOfLayer(*options_.sequences, static_cast<size_t>(l));
     std::optional<LayerChoice> choice = strategy_->Choose(view);
     if (!choice) return;
     const absl::Status valid = CheckTable(task, choice->table);
     BALLAST_CHECK(valid.ok()) << options_.strategy << ", step " << step << ", layer " << l << ": " << valid;
+    const bool named_shares = options_.split == ReplaySplit::kFractions && !choice->fractions.empty();
     choice->fractions = SharesOf(task, *choice);
     if (choice->table == layer.table && choice->fractions == layer.fractions) return;
     const int writes = CountWrites(layer.table, choice->table);
@@ -192,7 +182,7 @@ class Replayer {
             BusiestTraffic(layer.table, choice->table) * options_.costs->WriteSeconds() / 3600;
       }
     }
-    Adopt(*std::move(choice), step, l);
+    Adopt(*std::move(choice), named_shares, step, l);
   }
 
   // The shares that figures are counted with; nothing where each microbatch is split exactly.
@@ -207,8 +197,9 @@ class Replayer {
   }
 
   LayerCosts Costs(const LayerTask& task, double tokens) const {
-    if (!options_.costs) return RelativeCosts(task, 0, options_.write_cost);
-    LayerCosts costs;
+    LayerCosts costs = RelativeCosts(task, 0, options_.write_cost);
+    costs.ports.slowdowns = PortSlowdowns();
+    if (!options_.costs) return costs;
     const double total = static_cast<double>(std::max<int64_t>(1, task.total_load()));
     costs.load = options_.costs->SecondsPerToken() * options_.costs->iterations_per_step * tokens / total;
     costs.sync = options_.costs->SyncSeconds();
@@ -216,8 +207,9 @@ class Replayer {
     return costs;
   }
 
-  // The most slots that one rank receives or sends. A slot comes from the expert's host that has sent least.
-  static double BusiestTraffic(const SlotTable& from, const SlotTable& to) {
+  // The most slots that one rank receives or sends, times its port's slowdown. A slot comes from the expert's
+  // host that has sent least.
+  double BusiestTraffic(const SlotTable& from, const SlotTable& to) const {
     std::vector<int> in(to.size(), 0), out(to.size(), 0);
     for (size_t g = 0; g < to.size(); ++g) {
       for (int e : to[g]) {
@@ -230,11 +222,16 @@ class Replayer {
         ++out[source];
       }
     }
-    return std::max(*std::max_element(in.begin(), in.end()), *std::max_element(out.begin(), out.end()));
+    const std::vector<double> slow = PortSlowdowns();
+    double most = 0;
+    for (size_t g = 0; g < to.size(); ++g)
+      most = std::max(most, std::max(in[g], out[g]) * (slow.empty() ? 1 : slow[g]));
+    return most;
   }
 
-  void Adopt(LayerChoice choice, int step, int l) {
+  void Adopt(LayerChoice choice, bool named_shares, int step, int l) {
     LayerState& layer = layers_[l];
+    layer.named_shares = named_shares;
     layer.table = std::move(choice.table);
     layer.fractions = std::move(choice.fractions);
     layer.hosts = HostsOf(layer.table, trace_.experts());
@@ -245,7 +242,7 @@ class Replayer {
         if (e != kNoExpert) layer.host_fractions[e].push_back(layer.fractions[g][i]);
       }
     }
-    result_.plans.push_back({step, l, layer.table, layer.fractions});
+    if (options_.plan_made) options_.plan_made({step, l, layer.table, layer.fractions});
     if (result_.figures.layers.size() <= static_cast<size_t>(l)) result_.figures.layers.emplace_back();
   }
 
@@ -293,7 +290,8 @@ class Replayer {
     if (!options_.costs) return;
     hours_.step += busiest * options_.costs->SecondsPerToken() * options_.costs->iterations_per_step / 3600;
     if (homes_.empty()) {
-      hours_.sync += SyncSlots(layer.table, trace_.experts()) * options_.costs->SyncSeconds() / 3600;
+      hours_.sync +=
+          SyncSlots(layer.table, trace_.experts(), PortSlowdowns()) * options_.costs->SyncSeconds() / 3600;
     } else {
       hours_.sync += homes_[l].SyncSeconds(layer.table) * options_.costs->iterations_per_step / 3600;
     }
@@ -302,8 +300,12 @@ class Replayer {
   // In seconds; weights and gradients of so many training iterations.
   HomeCosts LinkCosts(double iterations) const {
     const ReplayCosts& costs = *options_.costs;
-    return {1 / (costs.nic_gbs * 1e9), 1 / (costs.nvlink_gbs * 1e9), iterations * costs.weight_mb * 1e6,
-            costs.state_mb * 1e6};
+    return {1 / (costs.nic_gbs * 1e9),
+            1 / (costs.nvlink_gbs * 1e9),
+            iterations * costs.weight_mb * 1e6,
+            costs.state_mb * 1e6,
+            0,
+            PortSlowdowns()};
   }
 
   // Behind a row: homes move to where their slots have been for long enough.
@@ -349,6 +351,7 @@ class Replayer {
       }
     }
     if (options_.costs) figures.hours = hours_;
+    for (const LayerState& layer : layers_) result_.last.push_back(layer.table);
     if (!plan_ms.empty()) {
       std::sort(plan_ms.begin(), plan_ms.end());
       figures.plan_ms_p50 = plan_ms[plan_ms.size() / 2];
@@ -363,7 +366,7 @@ class Replayer {
   SlotTable start_;
   std::vector<std::vector<Rank>> start_hosts_;
   double all_speeds_ = 0;
-  std::optional<TelemetryFeed> feed_;
+  std::optional<Reactions> reactions_;
   std::vector<LayerState> layers_;
   std::vector<LayerHomes> homes_;  // [layer]; empty unless they cost
   std::vector<Totals> totals_;
@@ -374,18 +377,8 @@ class Replayer {
 
 }  // namespace
 
-double ReplayCosts::SecondsPerToken() const {
-  return 12 * hidden * inner / (tflops * 1e12) + 4 * hidden / (nic_gbs * 1e9);
-}
-double ReplayCosts::SyncSeconds() const {
-  return 2 * weight_mb * 1e6 / (nic_gbs * 1e9) * iterations_per_step;
-}
-double ReplayCosts::WriteSeconds() const {
-  return ((model == CostModel::kRing ? weight_mb : 0) + state_mb) * 1e6 / (nic_gbs * 1e9);
-}
-
 absl::StatusOr<ReplayResult> Replay(const LoadTrace& trace, const ReplayOptions& options) {
-  BALLAST_RETURN_IF_ERROR(CheckOptions(trace, options));
+  BALLAST_RETURN_IF_ERROR(CheckReplayOptions(trace, options));
   BALLAST_ASSIGN_OR_RETURN(LayerStrategyPtr strategy, LayerStrategies().Find(options.strategy));
   const int per_node = options.ranks_per_node > 0 ? options.ranks_per_node : options.ranks;
   LayerTask shape = UniformTask(std::vector<int64_t>(static_cast<size_t>(trace.experts()), 0), options.ranks,

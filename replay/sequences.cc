@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "coordinator/planner/layer/layer_strategy.h"
 #include "plan/split.h"
 
 namespace ballast {
@@ -21,7 +22,8 @@ absl::StatusOr<SequenceChoice> ChooseSequencesFor(const SequenceSample& sample,
   const auto refuse = [](const std::string& field, const auto& found, const std::string& allowed) {
     return absl::InvalidArgumentError(absl::StrCat(field, ": found ", found, ", allowed is ", allowed));
   };
-  if (question.strategy != "kmeans" && question.strategy != "genetic") {
+  const absl::StatusOr<LayerStrategyPtr> strategy = LayerStrategies().Find(question.strategy);
+  if (!strategy.ok() || !(*strategy)->traits().chooses_sequences) {
     return refuse("sequence-length", absl::StrCat("strategy ", question.strategy),
                   "kmeans or genetic, which choose sequences");
   }

@@ -111,11 +111,21 @@ void TelemetryFeed::ObserveBefore(int step) {
       if (!times) continue;
       compute[g] = ResourceClass::Sample{times->tokens, times->compute_ms};
       port[g] = ResourceClass::Sample{times->nic_bytes, times->nic_ms};
+      tokens_.sum += times->tokens;
+      tokens_.count += times->tokens > 0;
+      bytes_.sum += times->nic_bytes;
+      bytes_.count += times->nic_bytes > 0;
     }
     for (const SlowEvent& event : compute_.Observe(Step(row->first), compute)) events_.push_back(event);
     for (const SlowEvent& event : ports_.Observe(Step(row->first), port)) events_.push_back(event);
   }
   next_ = std::max(next_, step);
+}
+
+double TelemetryFeed::port_share() const {
+  if (!compute_.line().known() || !ports_.line().known()) return 0;
+  const double compute = compute_.line().At(tokens_.mean()), port = ports_.line().At(bytes_.mean());
+  return port / (compute + port);
 }
 
 }  // namespace ballast

@@ -46,16 +46,26 @@ class TelemetryFeed {
 
   // Takes in what was measured in steps before `step`.
   void ObserveBefore(int step);
-  // [gpu] parts per 2^16 of a healthy GPU, as estimated now.
+  // [gpu] parts per 2^16 of a healthy GPU or port, as estimated now.
   std::vector<uint32_t> speeds() const { return SpeedsOf(compute_.slowdowns()); }
+  std::vector<uint32_t> port_speeds() const { return SpeedsOf(ports_.slowdowns()); }
+  // What a healthy port takes for what it usually carries in a step, over that and what a healthy GPU takes
+  // for its usual tokens; 0 until both are known.
+  double port_share() const;
   // Who was found slow or healthy again, in the order of steps.
   const std::vector<SlowEvent>& events() const { return events_; }
 
  private:
+  struct Sizes {
+    double sum = 0, count = 0;
+    double mean() const { return sum / count; }
+  };
+
   const TelemetryTable& table_;
   ResourceClass compute_;  // tokens, ms
   ResourceClass ports_;    // bytes, ms
-  int next_ = 0;           // the first step not taken in
+  Sizes tokens_, bytes_;
+  int next_ = 0;  // the first step not taken in
   std::vector<SlowEvent> events_;
 };
 

@@ -12,6 +12,7 @@ CoreOptions OptionsOf(const World& world) {
   options.scale_out_after = std::chrono::seconds(1);
   options.drain_timeout = std::chrono::seconds(2);
   options.switch_alarm = std::chrono::seconds(3);
+  options.plan_aside = world.scenario.plan_us_max > 0;
   options.bugs = world.bugs;
   return options;
 }
@@ -66,10 +67,18 @@ void CoordinatorModel::CarryOut() {
     if (const auto* write = std::get_if<StoreWrite>(&action)) return Store(*write);
     if (const auto* send = std::get_if<Send>(&action)) network_.ToWorker(send->stream, *send->message);
     if (const auto* close = std::get_if<CloseStream>(&action)) network_.Break(close->stream);
+    if (const auto* make = std::get_if<MakePlan>(&action)) Plan(make->task);
     if (const auto* exit = std::get_if<Exit>(&action)) return End(exit->reason);
   }
   busy_ = false;
   Next();
+}
+
+// It takes up to many steps; what happens meanwhile goes on.
+void CoordinatorModel::Plan(const std::shared_ptr<const PlanTask>& task) {
+  world_.queue.In(1 + world_.UpTo(world_.scenario.plan_us_max), [this, task] {
+    if (alive()) Post(PlanMade{task->look(), task->Run([] { return false; })});
+  });
 }
 
 // The result is told after a while; the process may die before and after the transaction takes effect.

@@ -35,6 +35,7 @@ class CoordinatorModel {
   void Next();      // takes the next event, when idle
   void CarryOut();  // the current actions from index_ on
   void Store(const StoreWrite& write);
+  void Plan(const std::shared_ptr<const PlanTask>& task);
   void End(const std::string& why);
 
   World& world_;

@@ -80,6 +80,8 @@ Scenario ScenarioOf(uint64_t seed) {
   s.stop = s.stop || s.resume;
   Rng ends(HashSeed({seed, 8}));
   if (!s.stop && ends.Chance(s.hang_up_us > 0 ? 0.3 : 0.1)) s.steps = ends.Between(15, 60);
+  Rng plans(HashSeed({seed, 9}));
+  if (s.planner && plans.Chance(0.5)) s.plan_us_max = plans.Between(1'000, 2'000'000);
   return s;
 }
 
@@ -137,7 +139,8 @@ std::string Scenario::ToString() const {
       "duplicate %.3f, "
       "reset %.3f, crash %.3f, pause %.3f of %d us, unknown %.3f, refuse %.3f, staging %d us, restart %d us, "
       "push %d us, "
-      "not before %.1f, planner %d, stop %d, steps %d, ranks min %d, checkpoint every %d (write %d us), "
+      "not before %.1f, planner %d (looks take %d us), stop %d, steps %d, ranks min %d, checkpoint every %d "
+      "(write %d us), "
       "trouble of a "
       "worker "
       "every %d us (kill %.2f, pause %.2f, cut off %.2f, partition %.2f), hang up every %d us, quiet %d, "
@@ -146,8 +149,9 @@ std::string Scenario::ToString() const {
       "faults end at %d us",
       workers, ranks_per_worker, step_us_max, apply_us_max, latency_us_max, store_us_max, in_order, late,
       duplicate, reset, crash, pause, pause_us_max, unknown, refuse, staging_deadline_us, restart_us_max,
-      push_us_max, not_before, planner, stop, steps, ranks_min, checkpoint_every, write_us_max, lose_us, kill,
-      pause_worker, cut_off, partition, hang_up_us, quiet, drain_us, older_store, resume, faults_us);
+      push_us_max, not_before, planner, plan_us_max, stop, steps, ranks_min, checkpoint_every, write_us_max,
+      lose_us, kill, pause_worker, cut_off, partition, hang_up_us, quiet, drain_us, older_store, resume,
+      faults_us);
 }
 
 }  // namespace ballast::sim

@@ -33,6 +33,7 @@ struct Scenario {
   Micros push_us_max = 400'000;     // between two plans pushed by the operator
   double not_before = 0;            // share of pushes that set not_before_step
   bool planner = false;             // the planner is on as well
+  Micros plan_us_max = 0;           // its looks are made aside and take up to so long; 0 = at once
   bool stop = false;                // the operator stops the job in the end
   int64_t steps = 0;                // of the job; 0 = more than any run comes near
   // Membership.

@@ -44,6 +44,8 @@ absl::StatusOr<CoordinatorMessage> ReadAssign(const v1::Assign& in, IdReader& id
         CheckpointRef{in.checkpoint().directory(), ids.Get<Step>("checkpoint.step", in.checkpoint().step())};
   }
   out.retained = ids.Get<Generation>("retained", in.retained());
+  out.sampling = {in.sampling().every(), in.sampling().sequences(), in.sampling().tokens()};
+  BALLAST_RETURN_IF_ERROR(CheckSampling(out.sampling));
   return out;
 }
 
@@ -88,9 +90,12 @@ absl::StatusOr<CoordinatorMessage> Read(const v1::CoordinatorMessage& message, I
     }
     case v1::CoordinatorMessage::kAbort: {
       const v1::Abort& in = message.abort();
-      return Abort{ids.GetStamp(in.stamp()), in.reason(), ids.Get<Generation>("retained", in.retained()),
+      return Abort{ids.GetStamp(in.stamp()),
+                   in.reason(),
+                   ids.Get<Generation>("retained", in.retained()),
                    ids.Get<Step>("start_step", in.start_step()),
-                   ids.Get<PlanVersion>("plan_version", in.plan_version())};
+                   ids.Get<PlanVersion>("plan_version", in.plan_version()),
+                   in.job_ended()};
     }
     case v1::CoordinatorMessage::kPublishCheckpoint: {
       const v1::PublishCheckpoint& in = message.publish_checkpoint();
@@ -175,6 +180,11 @@ v1::CoordinatorMessage ToProto(const CoordinatorMessage& message) {
                      to->mutable_checkpoint()->set_step(m.checkpoint->step.value());
                    }
                    to->set_retained(m.retained.value());
+                   if (m.sampling.on()) {
+                     to->mutable_sampling()->set_every(m.sampling.every);
+                     to->mutable_sampling()->set_sequences(m.sampling.sequences);
+                     to->mutable_sampling()->set_tokens(m.sampling.tokens);
+                   }
                  },
                  [&](const Stage& m) {
                    SetStamp(m.stamp, out.mutable_stage()->mutable_stamp());
@@ -211,6 +221,7 @@ v1::CoordinatorMessage ToProto(const CoordinatorMessage& message) {
                    out.mutable_abort()->set_retained(m.retained.value());
                    out.mutable_abort()->set_start_step(m.start_step.value());
                    out.mutable_abort()->set_plan_version(m.plan.value());
+                   out.mutable_abort()->set_job_ended(m.job_ended);
                  },
                  [&](const PublishCheckpoint& m) {
                    v1::PublishCheckpoint* to = out.mutable_publish_checkpoint();

@@ -13,6 +13,8 @@ v1::PlanExplanation ToProto(const Explanation& explanation) {
   out.set_accepted(explanation.accepted);
   out.set_verdict(explanation.verdict);
   out.set_prices(explanation.prices);
+  out.set_evaluations(explanation.evaluations);
+  out.set_evaluations_max(explanation.evaluations_max);
   for (const LayerExplanation& layer : explanation.layers) {
     v1::PlanExplanation::Layer* to = out.add_layers();
     to->mutable_load()->Add(layer.load.begin(), layer.load.end());
@@ -46,6 +48,8 @@ absl::StatusOr<Explanation> FromProto(const v1::PlanExplanation& in) {
   out.accepted = in.accepted();
   out.verdict = in.verdict();
   out.prices = in.prices();
+  out.evaluations = in.evaluations();
+  out.evaluations_max = in.evaluations_max();
   for (const v1::PlanExplanation::Layer& layer : in.layers()) {
     LayerExplanation& to = out.layers.emplace_back();
     to.load.assign(layer.load().begin(), layer.load().end());

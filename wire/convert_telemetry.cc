@@ -25,6 +25,9 @@ void Fill(const RankReport& report, v1::RankReport* out) {
       use->set_bytes_sent(link.bytes_sent);
       use->set_bytes_received(link.bytes_received);
       use->set_receive_seconds(link.receive_seconds);
+      use->set_timed_messages(link.timed_messages);
+      use->set_timed_bytes(link.timed_bytes);
+      use->set_timed_seconds(link.timed_seconds);
     }
   }
   out->set_reports_dropped(report.reports_dropped);
@@ -51,7 +54,8 @@ RankReport ReadRankReport(const v1::RankReport& report, IdReader& ids) {
     }
     for (const v1::LinkUse& link : step.links()) {
       to.links.push_back({ids.Get<Rank>("steps.links.peer", link.peer()), link.bytes_sent(),
-                          link.bytes_received(), link.receive_seconds()});
+                          link.bytes_received(), link.receive_seconds(), link.timed_messages(),
+                          link.timed_bytes(), link.timed_seconds()});
     }
   }
   out.reports_dropped = report.reports_dropped();
@@ -78,6 +82,41 @@ LinkReport ReadLinkReport(const v1::LinkReport& report, IdReader& ids) {
   for (const v1::LinkProbe& link : report.links()) {
     out.links.push_back({ids.Get<Rank>("links.from", link.from()), ids.Get<Rank>("links.to", link.to()),
                          link.latency_seconds(), link.bytes_per_second(), link.failure()});
+  }
+  return out;
+}
+
+void Fill(const TokenReport& report, v1::TokenReport* out) {
+  out->set_job(report.job.value());
+  out->set_generation(report.generation.value());
+  out->set_rank(report.rank.value());
+  out->set_step(report.step.value());
+  out->set_tokens(report.tokens);
+  out->mutable_choices()->Add(report.choices.begin(), report.choices.end());
+}
+
+TokenReport ReadTokenReport(const v1::TokenReport& report, IdReader& ids) {
+  TokenReport out;
+  out.job = JobId(report.job());
+  out.generation = ids.Get<Generation>("generation", report.generation());
+  out.rank = ids.Get<Rank>("rank", report.rank());
+  out.step = ids.Get<Step>("step", report.step());
+  out.tokens = report.tokens();
+  if (report.tokens() < 0 || report.tokens() > kSampledTokensMax) {
+    ids.Complain("tokens", absl::StrCat("found ", report.tokens(), ", allowed 0..", kSampledTokensMax));
+  }
+  if (report.choices_size() > kSampledChoicesMax) {
+    ids.Complain("choices", absl::StrCat("found ", report.choices_size(), " experts, allowed at most ",
+                                         kSampledChoicesMax));
+    return out;
+  }
+  out.choices.reserve(static_cast<size_t>(report.choices_size()));
+  for (int i = 0; i < report.choices_size(); ++i) {
+    if (report.choices(i) > UINT16_MAX) {
+      ids.Complain(absl::StrCat("choices[", i, "]"),
+                   absl::StrCat("found ", report.choices(i), ", allowed 0..", UINT16_MAX));
+    }
+    out.choices.push_back(static_cast<uint16_t>(report.choices(i)));
   }
   return out;
 }

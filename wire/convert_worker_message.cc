@@ -216,6 +216,8 @@ absl::StatusOr<WorkerMessage> Read(const v1::WorkerMessage& message, IdReader& i
       return ReadRankReport(message.rank_report(), ids);
     case v1::WorkerMessage::kLinkReport:
       return ReadLinkReport(message.link_report(), ids);
+    case v1::WorkerMessage::kTokenReport:
+      return ReadTokenReport(message.token_report(), ids);
     case v1::WorkerMessage::kCheckpointWritten:
       return ReadWritten(message.checkpoint_written(), ids);
     case v1::WorkerMessage::kCheckpointFailed: {
@@ -311,6 +313,7 @@ v1::WorkerMessage ToProto(const WorkerMessage& message) {
                  },
                  [&](const RankReport& m) { Fill(m, out.mutable_rank_report()); },
                  [&](const LinkReport& m) { Fill(m, out.mutable_link_report()); },
+                 [&](const TokenReport& m) { Fill(m, out.mutable_token_report()); },
                  [&](const CheckpointWritten& m) {
                    v1::CheckpointWritten* to = out.mutable_checkpoint_written();
                    SetStamp(m.stamp, to->mutable_stamp());

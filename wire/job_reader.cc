@@ -247,6 +247,8 @@ PlannerConfig CheckPlanner(const v1::JobSpec::Planner& spec, const std::vector<s
                                       {1, kStepsMax}, defaults.horizon_steps);
   planner.slot_write_cost = check.Real("planner.slot_write_cost", BALLAST_FIELD(spec, slot_write_cost),
                                        {0, 1e6}, defaults.slot_write_cost);
+  planner.budget_ms =
+      check.Whole("planner.budget_ms", BALLAST_FIELD(spec, budget_ms), {1, 60'000}, defaults.budget_ms);
   return planner;
 }
 

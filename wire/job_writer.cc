@@ -91,6 +91,7 @@ v1::JobSpec::Planner PlannerSpec(const PlannerConfig& planner) {
   spec.set_predictor_ewma(planner.predictor_ewma);
   spec.set_horizon_steps(planner.horizon_steps);
   spec.set_slot_write_cost(planner.slot_write_cost);
+  spec.set_budget_ms(planner.budget_ms);
   return spec;
 }
 

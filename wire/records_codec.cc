@@ -123,6 +123,7 @@ std::string EncodeRecord(const JobRecord& record) {
   if (record.first_plan != nullptr) *out.mutable_first_plan() = ballast::ToProto(*record.first_plan);
   out.set_checkpoints_skipped(record.checkpoints_skipped);
   out.set_device(record.device);
+  out.set_request_reason(record.request_reason);
   return Serialize(out);
 }
 
@@ -168,6 +169,7 @@ absl::StatusOr<JobRecord> DecodeJobRecord(const std::string& bytes) {
   }
   out.checkpoints_skipped = in.checkpoints_skipped();
   out.device = in.device();
+  out.request_reason = in.request_reason();
   if (!ids.status().ok()) return Damaged("job", ids.status());
   return out;
 }

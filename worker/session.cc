@@ -268,6 +268,7 @@ SessionActions Session::OnAbort(const Abort& abort) {
   } else if (unheard && abort.retained.value() > 0) {
     Inherit(abort);
   }
+  if (abort.job_ended) actions.over = run;
   actions.send.push_back(FrozenIn(abort.stamp));
   return actions;
 }

@@ -56,6 +56,7 @@ struct AbortGeneration {
 struct SessionActions {
   std::vector<std::string> notes;  // for the log
   std::optional<AbortGeneration> abort;
+  std::optional<RunId> over;  // its job has ended: nothing that its ranks left is asked for any more
   std::optional<StartGeneration> start;
   std::vector<RendezvousValue> rendezvous;  // of the running generation: for its rendezvous store
   std::vector<PublishCheckpoint> publish;   // answered by OnCheckpointPublished or OnCheckpointFailed

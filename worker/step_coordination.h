@@ -55,6 +55,8 @@ class StepCoordination {
   // From the reporting rank of the step alone (ReporterOf).
   virtual void OnReport(StepReport report) = 0;
   virtual void OnEvaluation(EvaluationReport report) = 0;
+  // From every rank whose turn it was in a step, by the generation's rule.
+  virtual void OnTokens(TokenReport report) = 0;
 
   // From the thread that writes `rank`'s part, while the rank goes on.
   virtual void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) = 0;

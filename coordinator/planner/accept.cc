@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "coordinator/planner/accept_pairs.h"
 #include "coordinator/planner/explain_layer.h"
 #include "coordinator/planner/home_prices.h"
 #include "coordinator/planner/layer/objective.h"
@@ -183,11 +184,13 @@ absl::StatusOr<PlanDecision> Decide(const Registry<PlannerPtr>& planners, const 
   decision.why = may.why;
   if (!may.accepted) return decision;
   Proposal proposal = planner->Propose(input);
-  decision.why = "no better placement";
+  const std::string waits = planner->WaitsFor(input);
+  decision.why = waits.empty() ? "no better placement" : waits;
   if (proposal.body && !input.optional_moves && input.speeds == input.current.speeds) {
     decision.why = "rejected: step times are not as predicted; nothing moves until they are learned anew";
   } else if (proposal.body) {
-    const Verdict verdict = Accept(input, *proposal.body);
+    Verdict verdict = Accept(input, *proposal.body);
+    if (!verdict.accepted && planner->traits().needs_tokens) verdict = AcceptPairs(input, *proposal.body);
     decision.why = verdict.why;
     if (verdict.accepted) decision.body = std::move(proposal.body);
   }

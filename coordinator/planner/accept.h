@@ -49,7 +49,8 @@ struct PlanDecision {
 
 // One look: hold-down, the strategy named by the config, the accept rule; when nothing else changes, homes
 // may follow their slots (HomesThatFollow). Call every plan_every_steps (or more often: the hold-down counts
-// steps). NotFound when the strategy is not registered.
+// steps). A strategy that needs tokens is also held to AcceptPairs, and what balance alone would not pay for
+// is run when that accepts it. NotFound when the strategy is not registered.
 absl::StatusOr<PlanDecision> Decide(const Registry<PlannerPtr>& planners, const PlanInput& input);
 
 }  // namespace ballast

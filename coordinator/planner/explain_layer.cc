@@ -1,32 +1,13 @@
 #include "coordinator/planner/explain_layer.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "coordinator/planner/calibration/calibration.h"
 #include "coordinator/planner/layer/bounds.h"
+#include "coordinator/planner/layer/slow_ranks.h"
 #include "plan/load.h"
 
 namespace ballast {
-
-namespace {
-
-void DrainSlow(LayerTask& task) {
-  std::vector<size_t> slow;
-  for (size_t g = 0; g < task.speeds.size(); ++g) {
-    if (task.speeds[g] < kDrainSpeed * kHealthySpeed) slow.push_back(g);
-  }
-  std::stable_sort(slow.begin(), slow.end(),
-                   [&](size_t a, size_t b) { return task.speeds[a] < task.speeds[b]; });
-  for (size_t g : slow) {
-    const int slots = std::exchange(task.slots[g], 0);
-    if (CheckTask(task).ok()) continue;
-    task.slots[g] = slots;
-    return;
-  }
-}
-
-}  // namespace
 
 LayerTask TaskOf(const PlanInput& input, std::vector<int64_t> load) {
   LayerTask task;
@@ -34,7 +15,7 @@ LayerTask TaskOf(const PlanInput& input, std::vector<int64_t> load) {
   task.speeds = input.speeds;
   task.slots.assign(input.speeds.size(), input.limits.slots_per_rank);
   for (NodeId node : input.topology.node_of_rank) task.node_of_rank.push_back(node.value());
-  DrainSlow(task);
+  DrainBelow(task.speeds, kDrainSpeed * kHealthySpeed, task);
   return task;
 }
 

@@ -49,6 +49,9 @@ struct Explanation {
   std::string verdict;                   // why the whole is run, or is not
   std::string prices;                    // what copies and changes were held to cost
   std::vector<LayerExplanation> layers;  // [MoE layer]; empty: nothing was measured or weighed
+  // Placements of all layers: looked at, as far as the strategy counts them, and the budget. 0: none was set.
+  int64_t evaluations = 0;
+  int64_t evaluations_max = 0;
   friend bool operator==(const Explanation&, const Explanation&) = default;
 };
 

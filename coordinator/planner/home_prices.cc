@@ -68,9 +68,9 @@ std::optional<HomePricing> HomePricingOf(const PlanInput& input, size_t layer, d
 std::string PricesText(const PlanInput& input) {
   if (input.nic_byte_cost <= 0) {
     return absl::StrFormat(
-        "flat, %.3g of a layer's balanced step for a slot write: no link between nodes is measured, or what "
-        "a "
-        "row takes is not known",
+        "flat, %.3g of a layer's balanced step for a slot write: no port or link between nodes is measured, "
+        "or "
+        "what a row takes is not known",
         input.config.slot_write_cost);
   }
   const HomeCosts costs = CostsOf(input, input.nic_byte_cost, input.node_byte_cost);

@@ -6,6 +6,8 @@
 #include "base/rng.h"
 #include "coordinator/planner/explain_layer.h"
 #include "coordinator/planner/home_prices.h"
+#include "coordinator/planner/layer/affinity.h"
+#include "coordinator/planner/layer/node_labels.h"
 #include "coordinator/planner/layer/predictor_bank.h"
 #include "plan/load.h"
 
@@ -23,6 +25,18 @@ class LayerwisePlanner final : public Planner {
  public:
   explicit LayerwisePlanner(LayerStrategyPtr strategy) : strategy_(std::move(strategy)) {}
 
+  StrategyTraits traits() const override { return strategy_->traits(); }
+
+  std::string WaitsFor(const PlanInput& input) const override {
+    if (!traits().needs_tokens) return "";
+    if (input.topology.nodes() < 2)
+      return "all ranks are on one node: no expert can come nearer to those that are chosen beside it";
+    const size_t found = input.tokens != nullptr ? input.tokens->sequences().size() : 0;
+    if (found >= TokenSample::kSequencesNeeded) return "";
+    return absl::StrFormat("waits for a sample of tokens: %d of %d sequences", found,
+                           TokenSample::kSequencesNeeded);
+  }
+
   Proposal Propose(const PlanInput& input) const override {
     Proposal proposal;
     if (input.history.samples().empty()) return proposal;
@@ -30,13 +44,17 @@ class LayerwisePlanner final : public Planner {
     PlanBody body = input.current;
     body.speeds = input.speeds;
     const double layers = static_cast<double>(input.current.layers.size());
+    const std::string waits = WaitsFor(input);
     proposal.imbalance_before = proposal.imbalance_after = 0;
+    proposal.explanation.evaluations_max = input.evaluations_max * Searches(input);
     for (size_t l = 0; l < input.current.layers.size(); ++l) {
-      proposal.explanation.layers.push_back(PlanLayer(input, l, body.layers[l]));
+      if (input.given_up != nullptr && (*input.given_up)()) return {};
+      proposal.explanation.layers.push_back(
+          PlanLayer(input, l, waits, body.layers[l], proposal.explanation.evaluations));
       proposal.imbalance_before += proposal.explanation.layers.back().imbalance_before / layers;
       proposal.imbalance_after += proposal.explanation.layers.back().imbalance_after / layers;
     }
-    if (body != input.current) proposal.body = std::move(body);
+    if (waits.empty() && body != input.current) proposal.body = std::move(body);
     return proposal;
   }
 
@@ -57,8 +75,10 @@ class LayerwisePlanner final : public Planner {
     return ports;
   }
 
-  // Replaces `layer` (the current one) by what the strategy chooses.
-  LayerExplanation PlanLayer(const PlanInput& input, size_t l, LayerPlan& layer) const {
+  // Replaces `layer` (the current one) by what the strategy chooses, unless it waits for something; adds to
+  // `evaluations`.
+  LayerExplanation PlanLayer(const PlanInput& input, size_t l, const std::string& waits, LayerPlan& layer,
+                             int64_t& evaluations) const {
     const int looks_ahead = static_cast<int>(std::clamp<int64_t>(input.config.plan_every_steps, 1, 64));
     PredictorBank bank(input.history.experts(), looks_ahead);
     std::vector<std::vector<int64_t>> recent;
@@ -73,6 +93,10 @@ class LayerwisePlanner final : public Planner {
       explanation.why = "no load is expected";
       return explanation;
     }
+    if (!waits.empty()) {
+      explanation.why = waits;
+      return explanation;
+    }
 
     SlotTable current = TableOf(layer);
     for (size_t g = 0; g < current.size(); ++g) {
@@ -83,6 +107,8 @@ class LayerwisePlanner final : public Planner {
     LayerView view{task, current, recent, RelativeCosts(task, kSyncCost, input.config.slot_write_cost),
                    input.active_since.value() == 0};
     view.seed = HashSeed({static_cast<uint64_t>(input.now.value()), l});
+    view.evaluations_max = input.evaluations_max;
+    view.evaluations_used = &evaluations;
     view.weighed = &explanation.candidates;
     view.weighed_on_recent = kWeighedOnRecent;
     if (input.port_cost > 0) {
@@ -98,6 +124,11 @@ class LayerwisePlanner final : public Planner {
     const auto cost = [&](const SlotTable& table) {
       return WeighParts(task, recent, kWeighedOnRecent, current, table, view.costs);
     };
+    std::optional<CoactivationMatrix> together;
+    if (traits().needs_tokens) {
+      together = input.tokens->Together(static_cast<int>(l), TokenSample::Half::kPlanned);
+      view.together = &*together;
+    }
     std::optional<LayerChoice> choice = strategy_->Choose(view);
     explanation.candidates.push_back(Weighed(task, current, kAsItIs, current, cost(current)));
     LayerCandidate& stays = explanation.candidates.back();
@@ -108,6 +139,13 @@ class LayerwisePlanner final : public Planner {
       explanation.why =
           ChosenText(Weighed(task, current, "the strategy's", choice->table, cost(choice->table)),
                      explanation.candidates);
+    }
+    if (together) {
+      const double now = PairsInside(*together, LabelsOf(task, current));
+      const double then = choice ? PairsInside(*together, LabelsOf(task, choice->table)) : now;
+      explanation.why =
+          absl::StrFormat("of the pairs that tokens chose %.3f lie on one node, with this %.3f; %s", now,
+                          then, explanation.why);
     }
     TrimCandidates(explanation.candidates);
     if (choice) {

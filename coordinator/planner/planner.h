@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,7 +14,9 @@
 
 #include "base/ids.h"
 #include "coordinator/planner/explanation.h"
+#include "coordinator/planner/layer/layer_strategy.h"
 #include "coordinator/planner/predictor.h"
+#include "coordinator/planner/token_sample.h"
 #include "plan/job_config.h"
 #include "plan/layout.h"
 #include "plan/plan.h"
@@ -44,8 +47,24 @@ struct PlanInput {
   // copies and writes have flat prices.
   double nic_byte_cost = 0;
   double node_byte_cost = 0;
-  int element_bytes = 4;  // of gradients and weights on their way
+  int element_bytes = 4;                     // of gradients and weights on their way
+  int64_t evaluations_max = kPlacementsMax;  // of placements of one search
+  const TokenSample* tokens = nullptr;       // null: none was taken
+  // Asked between layers: true = nobody waits for the answer any more. Null: somebody does.
+  const std::function<bool()>* given_up = nullptr;
 };
+
+// How many searches a look makes at most: layers times numbers of slots that `auto` tries.
+inline int64_t Searches(const PlanInput& input) {
+  return static_cast<int64_t>(input.current.layers.size()) * input.limits.slots_per_rank;
+}
+
+// Above so many searches times experts times ranks a look of a strategy that is slow_when_large takes longer
+// than the coordinator may stand still.
+inline constexpr int64_t kLargeLook = 32'768;
+inline bool IsLargeLook(const PlanInput& input) {
+  return Searches(input) * input.history.experts() * input.limits.ranks > kLargeLook;
+}
 
 // What a strategy would run next, and what it weighed.
 struct Proposal {
@@ -61,6 +80,9 @@ struct Proposal {
 class Planner {
  public:
   virtual ~Planner() = default;
+  virtual StrategyTraits traits() const { return {}; }
+  // What Propose lacks, for people; empty: nothing. Meanwhile it proposes nothing.
+  virtual std::string WaitsFor(const PlanInput&) const { return ""; }
   // Slots, splits and speeds for a better balance. Homes stay.
   virtual Proposal Propose(const PlanInput& input) const = 0;
   // Home moves alone, asked for when no other change is made, so that homes follow slots that have settled:

@@ -12,12 +12,11 @@ const Registry<PlannerPtr>& Planners() {
     list.Add("greedy",
              "replicates the hottest experts and packs the longest first; experts keep their rank on a tie",
              MakeGreedyPlanner());
-    // One layer at a time, by the strategies that replay knows too. Those that need a co-activation sample have
-    // none here.
+    // One layer at a time, by the strategies that replay knows too.
     const Registry<LayerStrategyPtr>& layerwise = LayerStrategies();
-    for (const char* name : {"smartmoe", "lpt_swap", "eplb", "eplb_hierarchical", "fastermoe_shadow", "splitpack",
-                             "hier_splitpack", "flow_repair", "auto"}) {
-      list.Add(name, layerwise.Description(name), MakeLayerwisePlanner(*layerwise.Find(name)));
+    for (const std::string& name : layerwise.Names()) {
+      if (!list.Has(name))
+        list.Add(name, layerwise.Description(name), MakeLayerwisePlanner(*layerwise.Find(name)));
     }
     return list;
   }();

@@ -21,7 +21,8 @@ WorkerId Worker(int rank) { return WorkerId("w" + std::to_string(rank)); }
 
 }  // namespace
 
-LiveJob::LiveJob(std::shared_ptr<const JobConfig> job) : job_(std::move(job)), core_(CoreOptions{}) {
+LiveJob::LiveJob(std::shared_ptr<const JobConfig> job, int ranks_per_node)
+    : job_(std::move(job)), core_(CoreOptions{}) {
   term_ = *store_.Acquire(Term());
   Feed(LeadershipWon{term_, *store_.Load()});
   const int ranks = job_->placement.ranks;
@@ -30,7 +31,7 @@ LiveJob::LiveJob(std::shared_ptr<const JobConfig> job) : job_(std::move(job)), c
     hello.protocol_version = kProtocolVersion;
     hello.worker = Worker(r);
     hello.incarnation = kIncarnation;
-    hello.node = "node";
+    hello.node = ranks_per_node > 0 ? "node" + std::to_string(r / ranks_per_node) : "node";
     hello.device = "cpu";
     hello.ranks = 1;
     Feed(WorkerAttached{StreamId(r + 1), hello});
@@ -72,7 +73,13 @@ void LiveJob::Run(const std::vector<std::vector<int64_t>>& loads) {
   imbalance_.push_back(imbalance);
   milliseconds_ += 1000;
   if (expert_seconds) ReportTimes(report);
+  for (int r = 0; choices && r < ranks; ++r) {
+    if (!SampledTurn(sampling_, Step(step_), Rank(r), ranks)) continue;
+    Feed(WorkerSaid{StreamId(r + 1), TokenReport{job_->name, kGeneration, Rank(r), Step(step_),
+                                                 sampling_.tokens, choices(step_, r, sampling_.tokens)}});
+  }
   Feed(WorkerSaid{StreamId(1), report});
+  FinishLook();
   if (told_) return;
   told_ = true;
   for (int r = 0; r < ranks; ++r) {
@@ -109,6 +116,7 @@ void LiveJob::ReportTimes(StepReport& report) {
     step.phase_seconds[static_cast<size_t>(Phase::kExpertsBackward)] =
         seconds[static_cast<size_t>(r)] * 2 / 3;
     step.phase_seconds[static_cast<size_t>(Phase::kOther)] = step.seconds - seconds[static_cast<size_t>(r)];
+    if (links) step.links = links(r);
     Feed(WorkerSaid{StreamId(r + 1), RankReport{job_->name, kGeneration, Rank(r), {step}, 0}});
   }
 }
@@ -133,8 +141,15 @@ void LiveJob::Feed(Event event) {
   bool stage = false;
   for (Action& action : core_.Step(now, std::move(event))) {
     if (auto* write = std::get_if<StoreWrite>(&action)) BALLAST_CHECK_OK(store_.Commit(write->transaction));
+    if (auto* make = std::get_if<MakePlan>(&action)) {
+      BALLAST_CHECK(planning_ == nullptr) << "one look at a time";
+      planning_ = make->task;
+      plan_done_ = step_ + plan_steps;
+      ++looks_aside_;
+    }
     auto* send = std::get_if<Send>(&action);
     if (send == nullptr) continue;
+    if (auto* message = std::get_if<Assign>(&*send->message)) sampling_ = message->sampling;
     if (auto* message = std::get_if<Stage>(&*send->message)) {
       staged_ = message->plan;
       stage = true;
@@ -149,6 +164,22 @@ void LiveJob::Feed(Event event) {
         StreamId(r + 1),
         Staged{{term_, job_->name, kGeneration}, kIncarnation, staged->stamp.version, Digest(*staged)}});
   }
+}
+
+void LiveJob::FinishLook() {
+  if (planning_ == nullptr || step_ < plan_done_) return;
+  const std::shared_ptr<const PlanTask> task = std::exchange(planning_, nullptr);
+  Feed(PlanMade{task->look(), task->Run([] { return false; })});
+}
+
+void LiveJob::PushExchange() {
+  const auto exchange = [](const PlanBody& base, const JobConfig&) -> absl::StatusOr<PlanBody> {
+    PlanBody body = base;
+    std::swap(body.layers[0].slots[0][0], body.layers[0].slots[1][0]);
+    return body;
+  };
+  Feed(PushPlan{ReplyToken(2), job_->name, core_.Job(job_->name)->record.active, Step(), "exchange", exchange,
+                false, "test"});
 }
 
 double LiveJob::MeanImbalance(size_t from_step) const {

@@ -19,13 +19,21 @@ namespace ballast {
 
 class LiveJob {
  public:
-  // One rank per worker.
-  explicit LiveJob(std::shared_ptr<const JobConfig> job);
+  // One rank per worker, and so many workers on a node; 0: all on one.
+  explicit LiveJob(std::shared_ptr<const JobConfig> job, int ranks_per_node = 0);
 
   // What a rank's experts take in a step of so many rows, in seconds; empty: ranks report no times. A step
   // then takes the sum over layers of the busiest rank's share of that, and `rest_seconds`.
   std::function<double(int rank, int64_t rows)> expert_seconds;
   double rest_seconds = 0.05;
+  // Traffic of a rank in a step, told with those times; may be empty.
+  std::function<std::vector<LinkUse>(int rank)> links;
+
+  // What so many tokens of a rank's sequence choose in a step, [layer][token][k]; asked for as the rule of
+  // Assign says. Null: ranks tell nothing of their tokens.
+  std::function<std::vector<uint16_t>(int64_t step, int rank, int tokens)> choices;
+  // A look of the planner that is made aside is done so many steps later.
+  int64_t plan_steps = 0;
 
   // The next step with these loads, [layer][expert]; it runs under the plan that is active by then.
   void Run(const std::vector<std::vector<int64_t>>& loads);
@@ -36,6 +44,11 @@ class LiveJob {
   // Another coordinator that leads from the same store.
   std::unique_ptr<Core> NextLeader(std::vector<StepReport> loads = {});
   const JobId& name() const { return job_->name; }
+  const TokenSampling& sampling() const { return sampling_; }  // as the ranks were told
+  int64_t looks_aside() const { return looks_aside_; }
+  bool planning() const { return planning_ != nullptr; }
+  // Pushes a copy of the active plan in which the first two ranks' first slots of layer 0 are exchanged.
+  void PushExchange();
   // Of each step that ran: busiest rank / mean, mean over layers.
   const std::vector<double>& imbalance() const { return imbalance_; }
   double MeanImbalance(size_t from_step) const;
@@ -46,6 +59,7 @@ class LiveJob {
 
  private:
   void Feed(Event event);
+  void FinishLook();
   void ReportTimes(StepReport& report);
 
   const std::shared_ptr<const JobConfig> job_;
@@ -58,6 +72,10 @@ class LiveJob {
   PlanPtr staged_;
   std::optional<int64_t> switch_step_;  // committed: active from here
   bool told_ = true;                    // that it is active
+  TokenSampling sampling_;
+  std::shared_ptr<const PlanTask> planning_;  // until plan_done_
+  int64_t plan_done_ = 0;
+  int64_t looks_aside_ = 0;
   std::vector<double> imbalance_;
   double sync_slots_ = 0;
 };

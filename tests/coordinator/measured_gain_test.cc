@@ -3,6 +3,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "plan/contiguous.h"
@@ -39,10 +40,13 @@ class Measured : public testing::Test {
     point.tokens_per_s = 4 * 8 / seconds;  // a global batch of 4 sequences of 8 tokens
     point.imbalance = imbalance;
     points_.push_back(point);
-    ASSERT_TRUE(history_.Observe({Step(step), {{70, 10, 10, 10}}}).ok());
+    StepReport report;
+    report.step = Step(step);
+    report.load = {Step(step), {{70, 10, 10, 10}}};
+    reports_.Add(std::move(report));
   }
   MeasuredGain Measure(const PlanBody* base) const {
-    return MeasureGain(plan_, base, *job_, points_, history_);
+    return MeasureGain(plan_, base, *job_, points_, reports_);
   }
 
   std::shared_ptr<JobConfig> job_;
@@ -50,7 +54,7 @@ class Measured : public testing::Test {
   PlanBody base_;
   PlanRecord plan_;
   std::deque<StepPoint> points_;
-  LoadHistory history_{PlannerConfig(), 1, 4};
+  StepRing reports_{RetentionOptions()};
 };
 
 TEST_F(Measured, NothingBeforeItsFirstStep) {

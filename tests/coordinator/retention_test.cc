@@ -110,6 +110,14 @@ TEST(RankRings, WhatCannotBeIsNamedAndNothingIsTaken) {
             "steps[0].links[0].peer: found 7, allowed 0..1");
   EXPECT_EQ(refused([](RankReport& r) { r.steps[0].links[0].bytes_sent = -5; }),
             "steps[0].links[0].bytes_sent: found -5, allowed at least 0");
+  EXPECT_EQ(refused([](RankReport& r) { r.steps[0].links[0].timed_messages = -1; }),
+            "steps[0].links[0].timed_messages: found -1, allowed at least 0");
+  EXPECT_EQ(refused([](RankReport& r) { r.steps[0].links[0].timed_bytes = -1; }),
+            "steps[0].links[0].timed_bytes: found -1, allowed at least 0");
+  EXPECT_EQ(refused([](RankReport& r) {
+              r.steps[0].links[0].timed_seconds = std::numeric_limits<double>::infinity();
+            }),
+            "steps[0].links[0].timed_seconds: found inf, allowed at least 0");
   EXPECT_EQ(refused([](RankReport& r) { r.steps.resize(kRankReportStepsMax + 1); }),
             "steps: found 65, allowed 0..64");
 }

@@ -136,7 +136,8 @@ TEST(Cli, VariablesAndConfigFileAreRead) {
   std::string config =
       folder.Write("ballast.toml", "output=\"yaml\"\ncoordinator=\"127.0.0.1:2\"\ninsecure=true\n");
   Result file = Ctl({"version", "--config", config});
-  EXPECT_NE(file.out.find(absl::StrCat("protocol_version: ", kProtocolVersion, "\n")), std::string::npos) << file.out;
+  EXPECT_NE(file.out.find(absl::StrCat("protocol_version: ", kProtocolVersion, "\n")), std::string::npos)
+      << file.out;
   Result reached = Ctl({"--config", config, "job", "list"});
   EXPECT_EQ(reached.code, kExitUnavailable) << reached.err;
   EXPECT_NE(reached.err.find("127.0.0.1:2"), std::string::npos) << reached.err;

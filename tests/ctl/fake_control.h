@@ -7,6 +7,7 @@
 #include <chrono>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "ballast/v1/control.grpc.pb.h"
 
@@ -147,6 +148,28 @@ class FakeControl final : public v1::Control::Service {
     }
     return grpc::Status::OK;
   }
+  // Three sequences of two layers and two tokens, two in the first answer.
+  grpc::Status GetTokens(grpc::ServerContext*, const v1::GetTokensRequest* request,
+                         v1::GetTokensResponse* response) override {
+    response->set_layers(2);
+    response->set_top_k(2);
+    response->set_tokens(2);
+    const auto add = [&](int step, int rank, const std::vector<uint32_t>& choices) {
+      v1::SampledSequenceStatus* sequence = response->add_sequences();
+      sequence->set_step(step);
+      sequence->set_rank(rank);
+      sequence->mutable_choices()->Add(choices.begin(), choices.end());
+    };
+    if (no_tokens) return grpc::Status::OK;
+    if (request->after_step() == 0) {
+      add(1, 0, {0, 1, 0, 1, 1, 2, 1, 2});
+      add(1, 1, {1, 0, 2, 0, 2, 1, 0, 1});
+    } else if (request->after_step() == 1 && request->after_rank() == 1) {
+      add(2, 0, {0, 2, 1, 2, 2, 0, 2, 1});
+    }
+    return grpc::Status::OK;
+  }
+  std::atomic<bool> no_tokens{false};
   grpc::Status StopJob(grpc::ServerContext*, const v1::StopJobRequest*, v1::StopJobResponse*) override {
     return {grpc::StatusCode::FAILED_PRECONDITION, "job demo has ended"};
   }

@@ -5,42 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "ctl/cli.h"
-#include "ctl/exit_code.h"
-#include "tests/base/temp_dir.h"
+#include "tests/ctl/replay_cli.h"
 #include "wire/plan_file.h"
 
 namespace ballast {
 namespace {
-
-struct Result {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
-Result Ctl(const std::vector<std::string>& arguments) {
-  std::ostringstream out, err;
-  const int code = RunCli(arguments, out, err, false);
-  return {code, out.str(), err.str()};
-}
-
-// Four iterations of two ranks: 1 layer, 1 microbatch, 4 experts, the first of them hot.
-std::string ImportedTrace(const TempDir& folder) {
-  for (const int iteration : {1, 11, 21, 31}) {
-    for (const int rank : {0, 1}) {
-      std::ofstream(folder.path() + "/table_iter" + std::to_string(iteration) + "_rank" +
-                    std::to_string(rank) + ".log")
-          << "0:[[500.0, 100.0, 100.0, 100.0]]\n";
-    }
-  }
-  const std::string array = folder.path() + "/trace.npy";
-  const Result result = Ctl({"trace", "import", "smartmoe", folder.path(), "--out", array});
-  EXPECT_EQ(result.code, kExitOk) << result.err;
-  EXPECT_NE(result.out.find("4 steps, 1 layers, 1 microbatches, 2 sources, 4 experts"), std::string::npos)
-      << result.out;
-  return array;
-}
 
 TEST(ReplayCommand, FiguresAndPlansOfAnImportedTrace) {
   TempDir folder;
@@ -203,21 +172,13 @@ TEST(ReplayCommand, ARouterTraceGivesLoadsAndATokenSample) {
   EXPECT_TRUE(together) << lines.str();
 }
 
-// An .npy of single bytes.
-void WriteBytes(const std::string& path, const std::string& shape, const std::string& values) {
-  std::string header = "{'descr': '|u1', 'fortran_order': False, 'shape': " + shape + ", }";
-  header.resize(117, ' ');
-  std::ofstream(path, std::ios::binary) << std::string("\x93NUMPY\x01\x00\x76\x00", 10) << header << "\n"
-                                        << values;
-}
-
 TEST(PlaceCommand, ChoosesSequencesForRanks) {
   TempDir folder;
   const std::string loads = ImportedTrace(folder), tokens = folder.path() + "/tokens.npy",
                     out = folder.path() + "/sequences.json";
   // Six sequences of two tokens: the odd ones choose experts 0 and 2, the even ones 1 and 3.
   const std::string even("\1\3\3\1", 4), odd("\0\2\2\0", 4);
-  WriteBytes(tokens, "(1, 12, 2)", even + odd + even + odd + even + odd);
+  WriteArray(tokens, "|u1", "(1, 12, 2)", even + odd + even + odd + even + odd);
   for (const std::string strategy : {"kmeans", "genetic"}) {
     for (const std::string command : {"place", "replay"}) {
       const Result result =
@@ -257,94 +218,19 @@ TEST(PlaceCommand, ChoosesSequencesForRanks) {
   fails(with("5"), "tokens.npy: tokens: found 12 in a layer, allowed is a multiple of the sequence length 5");
   fails(with("0"), "--sequence-length");
   fails({"--strategy", "splitpack", "--sequence-length", "2"}, "allowed is kmeans or genetic");
-  fails({"--strategy", "kmeans"}, "found 3 dimensions, allowed is [token][k]");
   fails({"--strategy", "kmeans", "--sequences-out", out}, "--sequence-length");
-  WriteBytes(tokens, "(3, 4, 2)", even + odd + even + odd + even + odd);
+  WriteArray(tokens, "|u1", "(3, 4, 2)", even + odd + even + odd + even + odd);
   fails(with("2"), "tokens: found 3 layers, allowed is 1, or the 1 of the loads");
-  WriteBytes(tokens, "(4, 1)", std::string("\0\1\4\0", 4));
+  fails({"--strategy", "kmeans"}, "tokens: found 3 layers, allowed is 1, or the 1 of the loads");
+  WriteArray(tokens, "|u1", "(4, 1)", std::string("\0\1\4\0", 4));
   fails(with("2"), "tokens: layer 0, token 2: found expert 4, allowed is 0..3");
-  WriteBytes(tokens, "(4,)", std::string(4, '\0'));
+  WriteArray(tokens, "|u1", "(4,)", std::string(4, '\0'));
   fails(with("2"), "found 1 dimensions, allowed is [layer][token][k] or [token][k]");
-  WriteBytes(tokens, "(0, 2)", "");
+  fails({"--strategy", "kmeans"}, "found 1 dimensions, allowed is [layer][token][k] or [token][k]");
+  WriteArray(tokens, "|u1", "(0, 2)", "");
   fails(with("2"), "allowed is 1 or more");
-  std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }";
-  header.resize(117, ' ');
-  std::ofstream(tokens, std::ios::binary) << std::string("\x93NUMPY\x01\x00\x76\x00", 10) << header << "\n"
-                                          << std::string(8, '\0');
+  WriteArray(tokens, "<f4", "(2, 1)", std::string(8, '\0'));
   fails(with("2"), "<f4");
-}
-
-TEST(ReplayCommand, BadInputIsAClearError) {
-  TempDir folder;
-  const std::string loads = ImportedTrace(folder);
-  auto fails = [&](std::vector<std::string> arguments, const std::string& text) {
-    const Result result = Ctl(arguments);
-    EXPECT_EQ(result.code, kExitUsage) << text << ": " << result.err;
-    EXPECT_NE(result.err.find(text), std::string::npos) << result.err;
-    EXPECT_EQ(result.out, "");
-  };
-  for (const std::string command : {"replay", "place"}) {
-    std::vector<std::string> good = {command, "--loads", loads, "--gpus", "2", "--slots", "2"};
-    const auto with = [&good](const std::string& option, const std::string& value) {
-      std::vector<std::string> all = good;
-      all.insert(all.end(), {option, value});
-      return all;
-    };
-    good[2] = folder.path() + "/none.npy";
-    fails(good, "none.npy: cannot be opened");
-    good[2] = folder.path();
-    fails(good, folder.path() + ": found a folder, allowed is a regular file");
-    good[2] = "/dev/null";
-    fails(good, "/dev/null: found a device, allowed is a regular file");
-    good[2] = loads;
-    fails(with("--tokens", folder.path()), folder.path() + ": found a folder, allowed is a regular file");
-    fails(with("--strategy", "x"), "unknown layer strategy");
-    good[6] = "2000000000";
-    fails(good, "slots of rank 0: found 2000000000, allowed is 0..65536");
-  }
-  for (const std::string& file : {folder.path(), folder.path() + "/none.csv"}) {
-    fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--telemetry", file}, file + ": ");
-  }
-  fails({"trace", "import", "smartmoe", folder.path() + "/none", "--out", "x", "--shape", "1,1,1,1,2"},
-        "none: cannot be opened");
-  fails({"trace", "import", "megatron-jsonl", folder.path() + "/none", "--out", "x"},
-        "none: cannot be opened");
-  fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "1"}, "enough for 4 experts");
-  fails({"replay", "--loads", loads, "--gpus", "3", "--gpus-per-node", "2", "--slots", "2"},
-        "a divisor of 3");
-  fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--strategy", "genetic"},
-        "genetic needs a co-activation sample");
-  const auto write = [&](const std::string& dtype, const std::string& shape, const std::string& values) {
-    std::string header = "{'descr': '" + dtype + "', 'fortran_order': False, 'shape': " + shape + ", }";
-    header.resize(117, ' ');
-    std::ofstream(folder.path() + "/bad.npy", std::ios::binary)
-        << std::string("\x93NUMPY\x01\x00\x76\x00", 10) << header << "\n"
-        << values;
-  };
-  const std::string bad = folder.path() + "/bad.npy";
-  const std::vector<std::string> replay = {"replay", "--loads", bad, "--gpus", "2", "--slots", "2"};
-  write("<i1", "(1, 1, 1, 4)", "abc");
-  fails(replay, "bad.npy: .npy: ");
-  write("<f4", "(1, 1, 1, 4)", std::string(16, '\0'));
-  fails(replay, "<f4");
-  write("<i1", "(1, 4)", "abcd");
-  fails(replay, "found 2 dimensions");
-  write("<i1", "(1, 1, 1, 4)",
-        "ab\xff"
-        "d");
-  fails(replay, "expert 2: found -1");
-  write("<u8", "(1, 1, 1, 2)", std::string(16, '\x70'));
-  fails(replay, "expert 0: found 8102099357864587376");
-  write("<i1", "(3, 2)", std::string("\0\1\2\3\0\4", 6));
-  fails({"replay", "--loads", loads, "--gpus", "2", "--slots", "2", "--tokens", bad}, "bad.npy: ");
-  fails({"place", "--loads", loads, "--gpus", "2", "--slots", "2", "--tokens", bad}, "bad.npy: ");
-  std::ofstream(folder.path() + "/lines.jsonl") << "{\"step\": 0}\n";
-  fails({"trace", "import", "megatron-jsonl", folder.path() + "/lines.jsonl", "--out", "x"},
-        "lines.jsonl, line 1: 'layer' is missing");
-  std::ofstream(folder.path() + "/cut.npy") << "\x93NUMPY\x01";
-  fails({"replay", "--loads", folder.path() + "/cut.npy", "--gpus", "2", "--slots", "2"}, "cut.npy");
-  fails({"trace", "import", "smartmoe", folder.path() + "/cut.npy", "--out", "x", "--shape", "1,2,3"},
-        "shape");
 }
 
 }  // namespace

@@ -156,6 +156,43 @@ TEST_F(CtlServer, ATraceHoldsTheStepsThatEveryLayerHas) {
   EXPECT_EQ(Ctl({"replay", "--loads", file, "--gpus", "3", "--slots", "2"}).code, kExitOk);
 }
 
+TEST_F(CtlServer, ATraceHoldsWhatSampledTokensChoseAsReplayReadsIt) {
+  const std::string loads = folder_.path() + "/trace.npy", file = folder_.path() + "/tokens.npy";
+  const Result result = Ctl({"trace", "save", "demo", "--out", loads, "--follow", "--tokens", file});
+  ASSERT_EQ(result.code, kExitOk) << result.err;
+  EXPECT_NE(result.out.find(file + ": 3 sequences of 2 tokens\n"), std::string::npos) << result.out;
+  std::stringstream bytes;
+  bytes << std::ifstream(file, std::ios::binary).rdbuf();
+  const auto array = NpyArray::Parse(bytes.str());
+  ASSERT_TRUE(array.ok()) << array.status();
+  EXPECT_EQ(array->shape(), (std::vector<int64_t>{2, 6, 2})) << "[layer][token][k]";
+  std::vector<int64_t> values;
+  for (int64_t i = 0; i < array->size(); ++i) values.push_back(*array->At(i));
+  EXPECT_EQ(values, (std::vector<int64_t>{0, 1, 0, 1, 1, 0, 2, 0, 0, 2, 1, 2,  //
+                                          1, 2, 1, 2, 2, 1, 0, 1, 2, 0, 2, 1}));
+  const std::vector<std::string> replay = {"replay", "--loads", loads, "--gpus",   "2",  "--gpus-per-node",
+                                           "1",      "--slots", "2",   "--tokens", file, "--strategy"};
+  const auto with = [&](std::vector<std::string> more) {
+    std::vector<std::string> all = replay;
+    all.insert(all.end(), more.begin(), more.end());
+    return Ctl(all);
+  };
+  for (const char* strategy : {"coactivation", "kmeans", "genetic"}) {
+    const Result pairs = with({strategy});
+    EXPECT_EQ(pairs.code, kExitOk) << strategy << ": " << pairs.err;
+  }
+  const Result sequences = with({"kmeans", "--sequence-length", "2"});
+  EXPECT_EQ(sequences.code, kExitOk) << sequences.err;
+  const Result placed = Ctl({"place", "--loads", loads, "--gpus", "2", "--gpus-per-node", "1", "--slots", "2",
+                             "--tokens", file, "--strategy", "coactivation"});
+  EXPECT_EQ(placed.code, kExitOk) << placed.err;
+  control_.no_tokens = true;
+  const Result none = Ctl({"trace", "save", "demo", "--out", loads, "--follow", "--tokens", file});
+  EXPECT_EQ(none.code, kExitConflict) << none.err;
+  EXPECT_NE(none.err.find("planner.strategy is coactivation, genetic, kmeans"), std::string::npos)
+      << none.err;
+}
+
 TEST_F(CtlServer, ExitCodes) {
   EXPECT_EQ(Ctl({"job", "get", "other"}).code, kExitNotFound);
   EXPECT_EQ(Ctl({"job", "get", "other"}).err, "ballastctl: no job other\n");

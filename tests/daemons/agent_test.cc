@@ -53,6 +53,7 @@ class NoRanks final : public Ranks {
  public:
   void Start(StartGeneration, std::shared_ptr<StreamRendezvous>) override {}
   void Abort(const RunId&, const std::string&) override {}
+  void Forget(const RunId&) override {}
 };
 
 Assign AssignAlone() {

@@ -1,7 +1,11 @@
 // Generations of ranks in one daemon: how they start, fail, are aborted and follow each other.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <memory>
+#include <vector>
 
 #include "base/mutex.h"
 #include "tests/daemons/worker_messages.h"
@@ -170,6 +174,67 @@ TEST_F(Generations, WhatRanksLeaveIsThereForTheNextGenerationAlone) {
   EXPECT_FALSE(frozen->ranks[0].holds && frozen->ranks[1].holds);
   EXPECT_EQ(empty, 2) << "the first generation";
   EXPECT_EQ(taken, 4) << "the second and the third";
+}
+
+// When its job has ended, what ranks left is let go at once: after they have ended by themselves, while they
+// are still leaving, and when they had left for another generation that never came. An Abort that says
+// nothing of the job's end lets nothing go.
+TEST_F(Generations, WhatRanksLeaveIsLetGoWhenTheJobHasEnded) {
+  Mutex mutex;
+  std::vector<std::weak_ptr<const RetainedRank>> left;
+  const auto held = [&] {
+    MutexLock lock(mutex);
+    return std::count_if(left.begin(), left.end(), [](const auto& one) { return !one.expired(); });
+  };
+  const auto await_held = [&](int64_t wanted) {
+    for (Time deadline = In(10); held() != wanted && SteadyClock().Now() < deadline;)
+      std::this_thread::yield();
+    return held();
+  };
+  std::atomic<bool> may_leave{true};
+  Begin([&](RankContext& context, Communicator& communicator) -> absl::StatusOr<RankResult> {
+    const Generation generation = context.assign->stamp.generation;
+    absl::Status status =
+        generation == Generation(1) ? absl::OkStatus() : WaitForOther(context, communicator);
+    while (!may_leave) std::this_thread::yield();
+    auto state = std::make_shared<const RetainedRank>();
+    context.retained = state;
+    MutexLock lock(mutex);
+    left.push_back(state);
+    if (!status.ok()) return status;
+    return RankResult{.step = Step(100)};
+  });
+  const auto abort = [&](int64_t generation, bool job_ended) {
+    ASSERT_TRUE(host_.OnMessage(Abort{.stamp = {Term(1), JobId("demo"), Generation(generation)},
+                                      .reason = "over",
+                                      .job_ended = job_ended}));
+    ASSERT_TRUE(AwaitOutgoing<Frozen>(host_).has_value());
+  };
+  ASSERT_TRUE(AwaitOutgoing<Finished>(host_).has_value());
+  ASSERT_EQ(await_held(2), 2);
+  abort(1, true);
+  EXPECT_EQ(await_held(0), 0) << "they had ended by themselves";
+
+  Assign(Generation(2));
+  ASSERT_TRUE(AwaitOutgoing<Started>(host_).has_value());
+  may_leave = false;
+  abort(2, true);
+  may_leave = true;
+  for (size_t ended = 0; ended < 4; std::this_thread::yield()) {
+    MutexLock lock(mutex);
+    ended = left.size();
+  }
+  EXPECT_EQ(await_held(0), 0) << "they were still leaving";
+
+  Assign(Generation(3));
+  ASSERT_TRUE(AwaitOutgoing<Started>(host_).has_value());
+  abort(3, false);
+  ASSERT_EQ(await_held(2), 2);
+  usleep(50'000);
+  EXPECT_EQ(held(), 2) << "another generation may follow";
+  abort(3, true);
+  EXPECT_EQ(await_held(0), 0) << "none followed";
+  manager_->Shutdown("the test is over");
 }
 
 // The second generation and the third are aborted while the first one is still leaving; what that left is

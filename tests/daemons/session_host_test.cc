@@ -13,6 +13,7 @@ class NoRanks final : public Ranks {
  public:
   void Start(StartGeneration, std::shared_ptr<StreamRendezvous>) override { ++started; }
   void Abort(const RunId&, const std::string&) override { ++aborted; }
+  void Forget(const RunId&) override {}
   int started = 0;
   int aborted = 0;
 };
@@ -93,6 +94,32 @@ TEST_F(SessionHostTest, TimesOfARankAreReportedInBatches) {
   report = AwaitOutgoing<RankReport>(host_);
   ASSERT_TRUE(report.has_value()) << "what is left is reported at the rank's end";
   EXPECT_EQ(report->steps, std::vector<RankStep>{TimesOf(step)});
+}
+
+TEST_F(SessionHostTest, OfTokensTheNewestOfEachRankWaitsAndNoneForACoordinatorThatIsAway) {
+  std::unique_ptr<StepCoordination> rank0 = host_.CoordinationFor(host_.run());
+  std::unique_ptr<StepCoordination> rank1 = host_.CoordinationFor(host_.run());
+  const auto tell = [&](int64_t step) {
+    rank0->OnTokens({JobId(), Generation(), Rank(0), Step(step), 1, {3}});
+    rank1->OnTokens({JobId(), Generation(), Rank(1), Step(step), 1, {4}});
+  };
+  for (int64_t step = 1; step <= 5; ++step) tell(step);
+  std::vector<TokenReport> told;
+  while (std::optional<WorkerMessage> message = host_.TakeOutgoing()) {
+    if (const auto* report = std::get_if<TokenReport>(&*message)) told.push_back(*report);
+  }
+  ASSERT_EQ(told.size(), 2u);
+  for (const TokenReport& report : told) {
+    EXPECT_EQ(report.step, Step(5));
+    EXPECT_EQ(report.job, JobId("demo")) << "the host stamps what the trainer tells";
+    EXPECT_EQ(report.generation, Generation(1));
+  }
+  EXPECT_EQ(host_.reports_dropped(), 0) << "nobody misses them";
+  host_.EndStream();
+  tell(6);
+  Reattach(Term(1));
+  while (std::optional<WorkerMessage> message = host_.TakeOutgoing())
+    EXPECT_FALSE(std::holds_alternative<TokenReport>(*message));
 }
 
 TEST_F(SessionHostTest, AStepThatTakesASecondIsReportedAtOnce) {

@@ -12,10 +12,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/base/net_namespace.h"
-#include "tests/e2e/cluster.h"
+#include "tests/e2e/cluster_on_two_hosts.h"
 #include "tests/e2e/elastic_job.h"
 #include "tests/e2e/rollout.h"
-#include "tests/e2e/two_hosts.h"
 
 namespace ballast {
 namespace {
@@ -124,14 +123,8 @@ INSTANTIATE_TEST_SUITE_P(Chaos, Coordinator,
 
 // ---- the network ----
 
-class Partition : public testing::TestWithParam<std::string> {
+class Partition : public ClusterOnTwoHosts, public testing::WithParamInterface<std::string> {
  protected:
-  void SetUp() override {
-    if (!hosts_.made()) GTEST_SKIP() << "network namespaces cannot be made here (needs root and veth)";
-    cluster_ =
-        std::make_unique<Cluster>(std::vector<std::string>{hosts_.address(1), hosts_.operator_address()});
-    cluster_->SetHosts(hosts_.address(1), hosts_.operator_address());
-  }
   // What became of plan 2 by the end of generation 1: proposed only, it is aborted; when nobody was told that
   // it is committed, it is superseded; when one was, all ranks switched before the link was cut.
   void ExpectResolved() {
@@ -147,9 +140,6 @@ class Partition : public testing::TestWithParam<std::string> {
     EXPECT_EQ(status.switch_step() > 0, status.state() == v1::PLAN_STATE_ACTIVE) << status.ShortDebugString();
     EXPECT_EQ(status.outcome().empty(), status.state() == v1::PLAN_STATE_ACTIVE) << status.ShortDebugString();
   }
-
-  TwoHosts hosts_;
-  std::unique_ptr<Cluster> cluster_;
 };
 
 // Two workers and the coordinator on one side, two workers on the other: those that the coordinator reaches

@@ -17,25 +17,18 @@
 #include "absl/strings/str_cat.h"
 #include "protocol/checkpoint.h"
 #include "tests/base/net_namespace.h"
-#include "tests/e2e/cluster.h"
+#include "tests/e2e/cluster_on_two_hosts.h"
 #include "tests/e2e/elastic_job.h"
 #include "tests/e2e/reference_run.h"
 #include "tests/e2e/rollout.h"
-#include "tests/e2e/two_hosts.h"
 
 namespace ballast {
 namespace {
 
 constexpr int kWorkers = 4;
 
-class CutOff : public testing::TestWithParam<std::string> {
+class CutOff : public ClusterOnTwoHosts, public testing::WithParamInterface<std::string> {
  protected:
-  void SetUp() override {
-    if (!hosts_.made()) GTEST_SKIP() << "network namespaces cannot be made here (needs root and veth)";
-    cluster_ =
-        std::make_unique<Cluster>(std::vector<std::string>{hosts_.address(1), hosts_.operator_address()});
-    cluster_->SetHosts(hosts_.address(1), hosts_.operator_address());
-  }
   // What it becomes while nobody hears the coordinator, and what nobody needs it for: behind the first Commit
   // the ranks switch by themselves, and their word of it was on its way before the cut.
   v1::PlanState StateMeanwhile() const {
@@ -86,9 +79,6 @@ class CutOff : public testing::TestWithParam<std::string> {
       if (event.kind() == kind && !TellsOfSpeed(event)) texts.push_back(event.text());
     return texts;
   }
-
-  TwoHosts hosts_;
-  std::unique_ptr<Cluster> cluster_;
 };
 
 TEST_P(CutOff, TheWorkersTrainOnAndThePlanIsFinishedAfterTheMending) {

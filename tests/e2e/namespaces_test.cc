@@ -10,21 +10,18 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/base/net_namespace.h"
-#include "tests/e2e/cluster.h"
+#include "tests/e2e/cluster_on_two_hosts.h"
 #include "tests/e2e/plan_edits.h"
 #include "tests/e2e/reference_run.h"
-#include "tests/e2e/two_hosts.h"
 
 namespace ballast {
 namespace {
 
-class Namespaces : public testing::Test {
+class Namespaces : public ClusterOnTwoHosts {
  protected:
   void SetUp() override {
-    if (!hosts_.made()) GTEST_SKIP() << "network namespaces cannot be made here (needs root and veth)";
-    cluster_ =
-        std::make_unique<Cluster>(std::vector<std::string>{hosts_.address(1), hosts_.operator_address()});
-    cluster_->SetHosts(hosts_.address(1), hosts_.operator_address());
+    ClusterOnTwoHosts::SetUp();
+    if (IsSkipped()) return;
     cluster_->SetPrefix(InNamespace(hosts_.near()));
     cluster_->StartCoordinator();
   }
@@ -36,9 +33,6 @@ class Namespaces : public testing::Test {
     }
     ASSERT_TRUE(cluster_->WaitForWorkers(4, 20));
   }
-
-  TwoHosts hosts_;
-  std::unique_ptr<Cluster> cluster_;
 };
 
 TEST_F(Namespaces, TheSameLossesOverARealLinkAndASwitch) {

@@ -77,7 +77,19 @@ TEST(QuickstartScript, TrainsMovesExpertsAndStopsEverything) {
   EXPECT_GE(figures["plans_committed"].get<int>(), 1);
   EXPECT_GE(figures["slot_writes"].get<int>(), 1);
   EXPECT_LT(figures["imbalance_after"].get<double>(), figures["imbalance_before"].get<double>());
-  EXPECT_GT(figures["tokens_per_s"].get<double>(), 0);
+  const double tokens_per_s = figures["tokens_per_s"].get<double>();
+  EXPECT_GT(tokens_per_s, 0);
+  // A plan says what its steps will take from what the steps before it took (within 10 %, or that is learned
+  // anew). Other programs that come to this machine or go meanwhile may double a step, hardly more.
+  constexpr double kFactor = 3;
+  ASSERT_TRUE(figures["step_s_predicted"].is_number() && figures["step_s_measured"].is_number()) << figures;
+  const double predicted = figures["step_s_predicted"].get<double>();
+  const double measured = figures["step_s_measured"].get<double>();
+  EXPECT_GT(predicted, measured / kFactor) << figures;
+  EXPECT_LT(predicted, measured * kFactor) << figures;
+  constexpr double kTokensOfAStep = 32 * 128;
+  EXPECT_GT(measured, kTokensOfAStep / tokens_per_s / kFactor) << figures;
+  EXPECT_LT(measured, kTokensOfAStep / tokens_per_s * kFactor) << figures;
   EXPECT_TRUE(absl::StrContains(output, " active: ")) << output;
   EXPECT_EQ(DaemonsLeft(), 0);
   EXPECT_FALSE(std::filesystem::exists(kRun + "/pids"));

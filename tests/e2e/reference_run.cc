@@ -37,6 +37,7 @@ class Recorder final : public StepCoordination {
     if (steps_ > 0 && static_cast<int64_t>(losses.size()) >= steps_) enough_ = true;
   }
   void OnEvaluation(EvaluationReport) override {}
+  void OnTokens(TokenReport) override {}
   void OnCheckpointWritten(Rank, WrittenCheckpoint) override {}
   void OnCheckpointFailed(Step, bool, const std::string&) override {}
   std::vector<double> losses;

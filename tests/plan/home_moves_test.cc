@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iostream>
+
 #include "plan/diff.h"
 #include "tests/plan/fixtures.h"
 
@@ -108,6 +111,47 @@ TEST(BoundHomeMoves, RepeatedMovesArriveAndNeverBreakABound) {
   }
   EXPECT_GT(arrivals, 50);
   EXPECT_GT(bounded, 20) << "the byte bound was never felt";
+}
+
+// A rank sends and receives at most one wave's bytes in a plan, so that no plan's pause grows with the move;
+// how many waves that takes beside the least, the busiest rank's bytes one way over a wave's.
+TEST(BoundHomeMoves, FewMoreWavesThanTheBusiestRankNeeds) {
+  const uint64_t seed = 92;
+  SCOPED_TRACE(seed);
+  Rng rng(seed);
+  const JobConfig job = testing::SmallJob(4, 32, 3);
+  const ParameterLayout layout = testing::LayoutOf(job);
+  constexpr int kRanks = 16;
+  const int64_t block = job.placement.block_elements * kHomeBytesPerElement;
+  double ratio = 0, worst = 0;
+  constexpr int kRounds = 40;
+  for (int round = 0; round < kRounds; ++round) {
+    PlanLimits limits = LimitsFor(job, layout, kRanks);
+    limits.home_elements_per_rank = layout.total_elements();
+    limits.home_move_bytes_max = block * rng.Between(4, 40);
+    PlanBody plan = *ContiguousPlan(job, layout, kRanks);
+    for (LayerPlan& layer : plan.layers)
+      layer = testing::RandomLayer(rng, kRanks, limits.slots_per_rank, layout.experts());
+    const std::vector<Rank> wanted = PreferredHomes(plan, layout);
+    std::vector<int64_t> in(kRanks, 0), out(kRanks, 0);
+    for (size_t b = 0; b < wanted.size(); ++b) {
+      if (wanted[b] == plan.homes[b]) continue;
+      out[plan.homes[b].index()] += layout.blocks()[b].elements * kHomeBytesPerElement;
+      in[wanted[b].index()] += layout.blocks()[b].elements * kHomeBytesPerElement;
+    }
+    const int64_t busiest =
+        std::max(*std::max_element(in.begin(), in.end()), *std::max_element(out.begin(), out.end()));
+    const int64_t least = (busiest + limits.home_move_bytes_max - 1) / limits.home_move_bytes_max;
+    int64_t waves = 0;
+    for (; plan.homes != wanted; ++waves) {
+      ASSERT_LT(waves, 2 * least) << "a block waits for a full wave of its sender or its receiver";
+      plan.homes = BoundHomeMoves(plan.homes, wanted, layout, limits);
+    }
+    ratio += static_cast<double>(waves) / static_cast<double>(least) / kRounds;
+    worst = std::max(worst, static_cast<double>(waves) / static_cast<double>(least));
+  }
+  std::cout << "waves over the least: mean " << ratio << ", most " << worst << "\n";
+  EXPECT_LE(ratio, 1.25);
 }
 
 }  // namespace

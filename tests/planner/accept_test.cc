@@ -112,8 +112,9 @@ TEST(Accept, AWorsePlanIsRejected) {
 TEST(Decide, AnUnknownStrategyIsNamed) {
   Loop loop = MakeLoop();
   loop.job.planner.strategy = "best";
-  EXPECT_THAT(std::string(Decide(Planners(), loop.Input()).status().message()),
-              HasSubstr("unknown planner strategy \"best\"; there are: auto, contiguous, eplb"));
+  EXPECT_THAT(
+      std::string(Decide(Planners(), loop.Input()).status().message()),
+      HasSubstr("unknown planner strategy \"best\"; there are: auto, coactivation, contiguous, eplb"));
 }
 
 TEST(Decide, ContiguousNeverMoves) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "tests/replay/kept_plans.h"
 
 namespace ballast {
 namespace {
@@ -66,7 +67,7 @@ TEST(Replay, SyncAndMigrationByHand) {
   options.ranks = 2;
   options.slots = 2;
   options.costs = ReplayCosts();
-  const ReplayResult result = Replay(trace, options).value();
+  const ReplayWithPlans result = ReplayAndKeep(trace, options).value();
   ASSERT_EQ(result.plans.size(), 2u);
   EXPECT_EQ(result.plans[1].step, 1);
   EXPECT_EQ(result.figures.slot_writes_per_layer, 1);
@@ -86,7 +87,7 @@ TEST(Replay, HomeCostsByHand) {
   options.costs = ReplayCosts();
   options.costs->model = CostModel::kHome;
   options.costs->iterations_per_step = 1;
-  const ReplayResult result = Replay(trace, options).value();
+  const ReplayWithPlans result = ReplayAndKeep(trace, options).value();
   ASSERT_EQ(result.plans.size(), 2u);
   // From row 1 on expert 0 is on both ranks, at home on the first: 67 MB each way in a step. Homes on both
   // would save half of that, 67 MB of 201.5 MB a step, so they follow behind row 3 (3 x 67 = 201), not yet
@@ -111,8 +112,8 @@ TEST(Replay, ATokenSampleKeepsExpertsTogether) {
     options.slots = 2;
     EXPECT_NE(std::string(Replay(trace, options).status().message()).find("needs a co-activation sample"),
               std::string::npos);
-    options.together = CountPairs({{0, 2}, {2, 0}, {1, 3}, {0, 2}, {3, 1}}, 4).value();
-    const ReplayResult result = Replay(trace, options).value();
+    options.together = {CountPairs({{0, 2}, {2, 0}, {1, 3}, {0, 2}, {3, 1}}, 4).value()};
+    const ReplayWithPlans result = ReplayAndKeep(trace, options).value();
     ASSERT_EQ(result.plans.size(), 2u) << strategy;
     const auto hosts = HostsOf(result.plans[1].table, 4);
     EXPECT_EQ(hosts[0], hosts[2]) << strategy;
@@ -121,7 +122,7 @@ TEST(Replay, ATokenSampleKeepsExpertsTogether) {
     EXPECT_NE(std::string(Replay(trace, options).status().message()).find("found one node"),
               std::string::npos);
     options.ranks_per_node = 1;
-    options.together = CountPairs({{0, 1}}, 3).value();
+    options.together = {CountPairs({{0, 1}}, 3).value()};
     EXPECT_NE(std::string(Replay(trace, options).status().message()).find("tokens: found 3"),
               std::string::npos);
   }
@@ -143,7 +144,7 @@ TEST(Replay, APlanNeverDependsOnWhatComesLater) {
     const LoadTrace other(30, 2, 2, 12, tokens);
     auto until = [&](const LoadTrace& trace) {
       std::vector<std::pair<int, SlotTable>> plans;
-      const ReplayResult result = Replay(trace, Options(strategy)).value();
+      const ReplayWithPlans result = ReplayAndKeep(trace, Options(strategy)).value();
       for (const ReplayPlan& plan : result.plans) {
         if (plan.step <= 15) plans.push_back({plan.step, plan.table});
       }
@@ -228,7 +229,7 @@ TEST(Replay, PlansHaveTheSharesThatFiguresAreCountedWith) {
       ReplayOptions options = Options(strategy);
       options.slots = 3;
       options.split = split;
-      const ReplayResult result = Replay(trace, options).value();
+      const ReplayWithPlans result = ReplayAndKeep(trace, options).value();
       found.push_back(result.figures.max_over_mean);
       double busiest = 0, mean = 0;
       size_t next = 0;
@@ -289,7 +290,7 @@ TEST(Replay, SlotsBeyondTheExpertsChangeNothing) {
       options.ranks = ranks;
       options.slots = slots;
       std::vector<SlotTable> tables;
-      const ReplayResult result = Replay(trace, options).value();
+      const ReplayWithPlans result = ReplayAndKeep(trace, options).value();
       for (const ReplayPlan& plan : result.plans) tables.push_back(plan.table);
       return tables;
     };

@@ -316,5 +316,30 @@ TEST(Convert, ARankReportNamesTheFieldThatIsWrong) {
   EXPECT_EQ(FromProto(message).status().message(), "steps.links.peer: found -1, allowed at least 0");
 }
 
+TEST(Convert, ATokenReportNamesTheFieldThatIsWrong) {
+  v1::WorkerMessage message;
+  v1::TokenReport* report = message.mutable_token_report();
+  report->set_tokens(2);
+  report->add_choices(65535);
+  EXPECT_TRUE(FromProto(message).ok());
+  report->add_choices(65536);
+  EXPECT_EQ(FromProto(message).status().message(), "choices[1]: found 65536, allowed 0..65535");
+  report->mutable_choices()->Resize(kSampledChoicesMax + 1, 0);
+  EXPECT_EQ(FromProto(message).status().message(), "choices: found 131073 experts, allowed at most 131072");
+  report->set_tokens(257);
+  EXPECT_EQ(FromProto(message).status().message(), "tokens: found 257, allowed 0..256");
+}
+
+TEST(Convert, AnAssignNamesTheRuleOfSamplingThatIsWrong) {
+  Rng rng(7);
+  v1::CoordinatorMessage message = ToProto(RandomCoordinatorMessage(rng, 2));
+  message.mutable_assign()->clear_sampling();
+  auto none = FromProto(message);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_FALSE(std::get<Assign>(*none).sampling.on()) << "as a coordinator says that knows of none";
+  message.mutable_assign()->mutable_sampling()->set_every(-1);
+  EXPECT_EQ(FromProto(message).status().message(), "sampling.every: found -1, allowed at least 1, or all 0");
+}
+
 }  // namespace
 }  // namespace ballast

@@ -53,6 +53,7 @@ JobRecord RandomJobRecord(Rng& rng) {
   if (rng.Chance(0.5)) record.first_plan = std::make_shared<const PlanBody>(RandomPlan(rng).body);
   record.checkpoints_skipped = Small(rng);
   record.device = RandomText(rng, 8);
+  record.request_reason = RandomText(rng, 30);
   return record;
 }
 
@@ -131,6 +132,8 @@ ExplanationRecord RandomExplanationRecord(Rng& rng) {
   explanation.accepted = rng.Chance(0.5);
   explanation.verdict = RandomText(rng, 30);
   explanation.prices = RandomText(rng, 30);
+  explanation.evaluations = Small(rng);
+  explanation.evaluations_max = Small(rng);
   for (uint64_t layers = rng.Below(4); explanation.layers.size() < layers;) {
     LayerExplanation& layer = explanation.layers.emplace_back();
     for (uint64_t experts = rng.Below(5); layer.load.size() < experts;) layer.load.push_back(Small(rng));

@@ -167,7 +167,8 @@ RankReport RandomRankReport(Rng& rng) {
     for (double& seconds : step.phase_seconds) seconds = AnyDouble(rng);
     step.links.resize(rng.Below(4));
     for (LinkUse& link : step.links) {
-      link = {RandomRank(rng), Small(rng), Small(rng), AnyDouble(rng)};
+      link = {RandomRank(rng), Small(rng), Small(rng),    AnyDouble(rng),
+              Small(rng),      Small(rng), AnyDouble(rng)};
     }
   }
   return report;
@@ -258,6 +259,13 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
     case 14:
       return RandomLinkReport(rng);
     case 15: {
+      TokenReport report{JobId(text), Generation(Small(rng)), RandomRank(rng), step, 0, {}};
+      report.tokens = static_cast<int>(rng.Below(kSampledTokensMax + 1));
+      for (uint64_t n = rng.Below(300); report.choices.size() < n;)
+        report.choices.push_back(static_cast<uint16_t>(rng.Below(1 << 16)));
+      return report;
+    }
+    case 16: {
       CheckpointWritten written{stamp, incarnation, step, version, RequestId(Small(rng)), {}};
       for (uint64_t n = rng.Below(3); written.files.size() < n;) {
         written.files.push_back({"file-" + std::to_string(Small(rng)), rng.Between(0, INT64_MAX - 1),
@@ -265,7 +273,7 @@ WorkerMessage RandomWorkerMessage(Rng& rng, size_t kind) {
       }
       return written;
     }
-    case 16:
+    case 17:
       return CheckpointFailed{stamp, incarnation, step, rng.Chance(0.5), text};
     default:
       return CheckpointPublished{stamp, incarnation, step};
@@ -293,6 +301,7 @@ CoordinatorMessage RandomCoordinatorMessage(Rng& rng, size_t kind) {
       assign.start_step = Step(Small(rng));
       if (rng.Chance(0.5)) assign.checkpoint = CheckpointRef{RandomText(rng, 8), Step(Small(rng))};
       assign.retained = Generation(Small(rng));
+      if (rng.Chance(0.5)) assign.sampling = {rng.Between(1, 1000), 1 + static_cast<int>(rng.Below(8)), 256};
       return assign;
     }
     case 3:
@@ -306,7 +315,7 @@ CoordinatorMessage RandomCoordinatorMessage(Rng& rng, size_t kind) {
     case 7:
       return StepRequest{stamp, RequestId(Small(rng)), static_cast<RequestKind>(rng.Below(4))};
     case 8:
-      return Abort{stamp, text, Generation(Small(rng)), Step(Small(rng)), version};
+      return Abort{stamp, text, Generation(Small(rng)), Step(Small(rng)), version, rng.Chance(0.5)};
     case 9:
       return PublishCheckpoint{stamp, Step(Small(rng)), text};
     default:

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "base/ids.h"
+#include "plan/topology.h"
 #include "worker/backend/backend.h"
 
 namespace ballast {
@@ -50,6 +51,11 @@ struct PeerStats {
   // seen. Where completion is an event on a device: from the stream's coming to the operation until the whole
   // of it had run, counted by the next Wait or Drain that ends after it.
   double receive_seconds = 0;
+  // Messages from it whose transfer can be told from waiting (NextBeginsTogether): how many, what came over
+  // this rank's port while they did, theirs included, and how long they took from the exchange's beginning.
+  int64_t timed_messages = 0;
+  int64_t timed_bytes = 0;
+  double timed_seconds = 0;
 };
 
 class Communicator {
@@ -62,6 +68,12 @@ class Communicator {
   // received there, byte for byte. Zero-byte ops may be left out on both sides. An op to itself is a copy.
   virtual std::unique_ptr<Pending> Exchange(Stream& stream, std::vector<SendOp> sends,
                                             std::vector<RecvOp> recvs) = 0;
+
+  // The next exchange begins on all ranks at once, as nearly as it can: they go there from an operation that
+  // ended only when all had come to it. What is received then says how long messages travel; in other
+  // exchanges a late one may as well have had a late sender. The topology says whose messages share a port,
+  // and must stay as it is until the exchange is enqueued. To be called by all or none.
+  virtual void NextBeginsTogether(const Topology& /*topology*/) {}
 
   // Every rank's bytes to every rank, as one exchange: rank r's part, bytes[r] long, lands at
   // out + sum(bytes[0..r)). `bytes` is equal on all ranks.

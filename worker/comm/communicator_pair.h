@@ -27,6 +27,7 @@ class CommunicatorPair final : public Communicator {
   absl::Status Wait(Pending& pending, Time deadline) override { return main_->Wait(pending, deadline); }
   absl::Status Follow(Pending& pending, Time deadline) override { return main_->Follow(pending, deadline); }
   absl::Status Drain(Stream& stream, Time deadline) override { return main_->Drain(stream, deadline); }
+  void NextBeginsTogether(const Topology& topology) override { main_->NextBeginsTogether(topology); }
   Communicator& refresh() override { return *refresh_; }
   // Of both.
   void Abort(const std::string& reason) override;

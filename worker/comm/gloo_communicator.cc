@@ -18,6 +18,7 @@
 #include "base/status_macros.h"
 #include "worker/comm/gloo_connect.h"
 #include "worker/comm/lost_peer.h"
+#include "worker/comm/timed_messages.h"
 
 namespace ballast {
 namespace {
@@ -90,6 +91,7 @@ class Message {
 struct GlooPending final : Pending {
   Time begin;
   std::vector<std::unique_ptr<Message>> recvs, sends;
+  int64_t timed_bytes = 0;  // beside the first of `recvs`; 0: it is not timed
 };
 
 class GlooCommunicator final : public Communicator {
@@ -109,6 +111,9 @@ class GlooCommunicator final : public Communicator {
     pending->begin = Now();
     const uint64_t tag = static_cast<uint64_t>(stats_.operations++);
     const SendOp* to_self = nullptr;
+    if (const Topology* together = std::exchange(together_, nullptr)) {
+      pending->timed_bytes = MoveTimedFirst(recvs, *together);
+    }
     // Receives first: a peer's data then finds its place at once.
     for (const RecvOp& recv : recvs) {
       if (recv.bytes == 0 || recv.from == rank_) continue;
@@ -144,7 +149,13 @@ class GlooCommunicator final : public Communicator {
     const Time waiting_since = Now();
     for (auto& message : mine.recvs) {
       WaitFor(message->peer(), deadline, [&](auto timeout) { return message->buffer().waitRecv(timeout); });
-      peers_[message->peer().index()].receive_seconds += ToSeconds(Now() - mine.begin);
+      const double seconds = ToSeconds(Now() - mine.begin);
+      PeerStats& peer = peers_[message->peer().index()];
+      peer.receive_seconds += seconds;
+      if (message != mine.recvs.front() || mine.timed_bytes == 0 || !failure_.ok()) continue;
+      ++peer.timed_messages;
+      peer.timed_bytes += mine.timed_bytes;
+      peer.timed_seconds += seconds;
     }
     for (auto& message : mine.sends) {
       WaitFor(message->peer(), deadline, [&](auto timeout) { return message->buffer().waitSend(timeout); });
@@ -158,6 +169,8 @@ class GlooCommunicator final : public Communicator {
     mine.sends.clear();
     return failure_;
   }
+
+  void NextBeginsTogether(const Topology& topology) override { together_ = &topology; }
 
   void Abort(const std::string& reason) override {
     // Closing tells the peers; it would not wake a wait of our own.
@@ -186,6 +199,20 @@ class GlooCommunicator final : public Communicator {
   }
 
  private:
+  // Of one message it is seen when it comes: of the one that is waited for first. Peers take turns. Returns
+  // what comes beside it.
+  int64_t MoveTimedFirst(std::vector<RecvOp>& recvs, const Topology& topology) {
+    std::vector<size_t> others;
+    for (size_t i = 0; i < recvs.size(); ++i) {
+      if (recvs[i].from != rank_ && recvs[i].bytes > 0) others.push_back(i);
+    }
+    if (others.empty()) return 0;
+    const size_t chosen = others[turn_++ % others.size()];
+    const int64_t bytes = BytesBeside(recvs, chosen, rank_, topology);
+    std::swap(recvs[0], recvs[chosen]);
+    return bytes;
+  }
+
   // Null when the communicator is dead already.
   Message* Make(Rank peer, void* data, size_t bytes, std::vector<std::unique_ptr<Message>>& to) {
     if (!failure_.ok()) return nullptr;
@@ -233,9 +260,11 @@ class GlooCommunicator final : public Communicator {
   const std::shared_ptr<gloo::Context> context_;  // null with one rank
   const std::shared_ptr<Outstanding> outstanding_;
   std::atomic<bool> met_{false};
-  absl::Status failure_;          // rank thread alone
-  CommStats stats_;               // rank thread alone
-  std::vector<PeerStats> peers_;  // rank thread alone
+  absl::Status failure_;                // rank thread alone
+  const Topology* together_ = nullptr;  // rank thread alone
+  size_t turn_ = 0;                     // rank thread alone
+  CommStats stats_;                     // rank thread alone
+  std::vector<PeerStats> peers_;        // rank thread alone
 };
 
 }  // namespace

@@ -11,7 +11,8 @@ namespace ballast {
 namespace {
 
 // A coordinator decides what becomes of ranks that ended within seconds, or, when the checkpoint of a drain
-// cannot be written, after a minute; and it may have to be restarted first. Then the memory is given back.
+// cannot be written, after a minute; and it may have to be restarted first. Then the memory is given back,
+// and at once when the job has ended.
 const Duration kKeptFor = Seconds(150);
 
 }  // namespace
@@ -53,6 +54,7 @@ GenerationManager::~GenerationManager() { Shutdown("the worker ends"); }
 void GenerationManager::Start(StartGeneration start, std::shared_ptr<StreamRendezvous> rendezvous) {
   MutexLock lock(mutex_);
   queued_ = Queued{std::move(start), std::move(rendezvous)};
+  over_.reset();  // its thread looks at what is kept anyway
   changed_.SignalAll();
 }
 
@@ -71,6 +73,12 @@ void GenerationManager::Abort(const RunId& run, const std::string& reason) {
     if (current_ != nullptr && current_->id() == run) current = current_;
   }
   if (current != nullptr) current->Abort(reason);
+}
+
+void GenerationManager::Forget(const RunId& run) {
+  MutexLock lock(mutex_);
+  over_ = run;
+  changed_.SignalAll();
 }
 
 RunId GenerationManager::KeptIn(const StartGeneration& start) const {
@@ -98,6 +106,8 @@ void GenerationManager::Loop() {
     {
       MutexLock lock(mutex_);
       while (!queued_.has_value() && !ending_) {
+        if (over_.has_value() && over_->job == kept.run.job) kept.ranks.clear();
+        over_.reset();
         if (kept.ranks.empty()) {
           changed_.Wait(mutex_);
         } else if (!changed_.WaitUntil(mutex_, kept.until)) {

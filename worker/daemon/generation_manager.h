@@ -26,6 +26,7 @@ class GenerationManager final : public Ranks {
   // Ranks; called on the agent's thread.
   void Start(StartGeneration start, std::shared_ptr<StreamRendezvous> rendezvous) override EXCLUDES(mutex_);
   void Abort(const RunId& run, const std::string& reason) override EXCLUDES(mutex_);
+  void Forget(const RunId& run) override EXCLUDES(mutex_);
 
   // Aborts what runs and ends the thread; nothing is started any more. Idempotent, from any thread but its
   // own.
@@ -36,8 +37,8 @@ class GenerationManager final : public Ranks {
     StartGeneration start;
     std::shared_ptr<StreamRendezvous> rendezvous;
   };
-  // What the last generation left here, until another one takes it or does without it, or until nobody is
-  // likely to ask any more.
+  // What the last generation left here, until another one takes it or does without it, its job has ended, or
+  // nobody is likely to ask any more.
   struct Kept {
     RunId run;
     RetainedRanks ranks;
@@ -63,6 +64,7 @@ class GenerationManager final : public Ranks {
     RunId kept_in;
   };
   PassedBy passed_by_ GUARDED_BY(mutex_);
+  std::optional<RunId> over_ GUARDED_BY(mutex_);  // to be forgotten; none is started behind it yet
   std::shared_ptr<GenerationRun> current_ GUARDED_BY(mutex_);
   bool ending_ GUARDED_BY(mutex_) = false;
 

@@ -43,6 +43,7 @@ class Tracking final : public StepCoordination {
   }
   void OnReport(StepReport report) override { inner_->OnReport(std::move(report)); }
   void OnEvaluation(EvaluationReport report) override { inner_->OnEvaluation(std::move(report)); }
+  void OnTokens(TokenReport report) override { inner_->OnTokens(std::move(report)); }
   void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
     inner_->OnCheckpointWritten(rank, std::move(written));
   }

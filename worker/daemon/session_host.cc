@@ -69,6 +69,11 @@ class SessionHost::RunCoordination final : public StepCoordination {
     report.generation = run_.generation;
     host_->QueueReport(run_, std::move(report));
   }
+  void OnTokens(TokenReport report) override {
+    report.job = run_.job;
+    report.generation = run_.generation;
+    host_->QueueSample(run_, std::move(report));
+  }
   void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
     host_->Apply([&](Session& session) { return session.OnCheckpointWritten(run_, rank, written); });
   }
@@ -129,6 +134,7 @@ bool SessionHost::OnMessage(const CoordinatorMessage& message) {
     rendezvous_ = nullptr;
     ranks_->Abort(actions.abort->run, actions.abort->reason);
   }
+  if (actions.over.has_value()) ranks_->Forget(*actions.over);
   if (actions.start.has_value()) {
     const Stamp& stamp = actions.start->assign.stamp;
     RunId run{stamp.job, stamp.generation};
@@ -257,6 +263,17 @@ void SessionHost::QueueReport(const RunId& run, WorkerMessage report) {
     MutexLock lock(mutex_);
     if (session_.run() != run) return;
     outbox_.PushTelemetry(std::move(report));
+  }
+  wake_();
+}
+
+void SessionHost::QueueSample(const RunId& run, TokenReport report) {
+  {
+    MutexLock lock(mutex_);
+    // Nobody misses what is not told.
+    if (session_.run() != run || !welcomed_) return;
+    const int rank = report.rank.value();
+    outbox_.PushLatest(rank, std::move(report));
   }
   wake_();
 }

@@ -29,6 +29,8 @@ class Ranks {
   virtual ~Ranks() = default;
   virtual void Start(StartGeneration start, std::shared_ptr<StreamRendezvous> rendezvous) = 0;
   virtual void Abort(const RunId& run, const std::string& reason) = 0;
+  // Behind Abort: the job has ended with that run, so that what its ranks leave need not be kept.
+  virtual void Forget(const RunId& run) = 0;
 };
 
 // What this daemon does for all ranks' checkpoints. Called on the agent's thread; must not block. `folder` is
@@ -108,6 +110,8 @@ class SessionHost {
   template <class Event>
   void Apply(const Event& event) EXCLUDES(mutex_);
   void QueueReport(const RunId& run, WorkerMessage report) EXCLUDES(mutex_);
+  // At most the newest of each rank waits, and none for a coordinator that is away.
+  void QueueSample(const RunId& run, TokenReport report) EXCLUDES(mutex_);
   static void LogNotes(const SessionActions& actions);
 
   const std::function<void()> wake_;

@@ -87,6 +87,7 @@ absl::StatusOr<RankResult> Train(const RankOptions& options, const RankDevice& d
                                           .start_step = assign.start_step,
                                           .topology = TopologyOf(assign.members),
                                           .exchange_timeout = options.exchange_timeout,
+                                          .sampling = assign.sampling,
                                           .retained = context.retained.get()},
                                          {.layout = layout,
                                           .backend = *backend,

@@ -152,6 +152,10 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
 
   // Whether values are finite is looked at when all layers have run: the host is not to wait for each.
   squares_.assign(config_.layers + 1, 0);
+  if (step.tap != nullptr) {
+    BALLAST_CHECK(step.tap->first_row >= 0 && step.tap->first_row + step.tap->rows <= tokens);
+    step.tap->chosen.assign(config_.layers * step.tap->rows * config_.moe.top_k, 0);
+  }
   std::vector<char> losses_are_finite(config_.layers, true);
   Square(layers_.front().in, squares_[0]);
 
@@ -160,7 +164,11 @@ absl::StatusOr<MicrobatchResult> GptMoeModel::Forward(const ModelStep& step, con
     const Matrix out = OutOf(i);
     const LayerParameters& parameters = parameters_.layers[i];
     std::vector<ExpertTensors> slots;
-    const MoeContext moe = LayerContext(step, microbatch, i, slots);
+    MoeContext moe = LayerContext(step, microbatch, i, slots);
+    if (step.tap != nullptr) {
+      const int64_t choices = step.tap->rows * config_.moe.top_k;
+      moe.chosen = {step.tap->chosen.data() + i * choices, step.tap->first_row, step.tap->rows};
+    }
     BALLAST_RETURN_IF_ERROR(layer.attention->block.Forward(context, parameters, layer.in, layer.middle));
     BALLAST_ASSIGN_OR_RETURN(MoeResult routed,
                              layer.moe->Forward(context, parameters, moe, layer.middle, out));

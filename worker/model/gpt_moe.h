@@ -32,6 +32,14 @@ struct Microbatch {
   bool first = false;            // of its rank's in this step: what experts' gradients held is overwritten
 };
 
+// Some rows of a microbatch whose choices of experts somebody wants to see.
+struct TokenTap {
+  int64_t first_row = 0;
+  int64_t rows = 0;
+  // [(layer * rows + row) * top_k + i]; the forward sizes it, and it is filled when ForwardBackward returns.
+  std::vector<int32_t> chosen;
+};
+
 // What is the same for all microbatches of a step.
 struct ModelStep {
   const PlanBody& plan;
@@ -45,6 +53,7 @@ struct ModelStep {
   // Where weights and zeroed gradients are enqueued, which the model's own operations run behind; null: they
   // are there.
   Stream* behind = nullptr;
+  TokenTap* tap = nullptr;  // of this microbatch; null: nobody asks what tokens choose
 };
 
 // Per-sequence values (in the order of the microbatch's sequences), so that global scalars can be summed in

@@ -15,6 +15,14 @@
 
 namespace ballast {
 
+// Where the choices of some rows are copied to.
+struct ChosenExperts {
+  int32_t* to =
+      nullptr;  // [row][k], in host memory, which stays until the stream is synchronized; null: none are
+  int64_t first_row = 0;
+  int64_t rows = 0;
+};
+
 struct MoeContext {
   Backend& backend;
   Stream& stream;
@@ -32,6 +40,7 @@ struct MoeContext {
   int64_t sequences = 0;         // rows are [sequence][position]
   int64_t global_sequences = 0;  // of the step: auxiliary losses are averaged over it
   PhaseTimer* phases = nullptr;  // null: nobody asks where the time goes
+  ChosenExperts chosen = {};     // of a forward
 };
 
 }  // namespace ballast

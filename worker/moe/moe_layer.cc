@@ -28,6 +28,11 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   // Gate.
   PhaseScope phase(context.phases, Phase::kRouter);
   BALLAST_RETURN_IF_ERROR(router_.Forward(context, x));
+  if (context.chosen.to != nullptr) {
+    backend.Copy(context.stream, context.chosen.to,
+                 router_.experts() + context.chosen.first_row * config_.top_k,
+                 static_cast<size_t>(context.chosen.rows * config_.top_k) * sizeof(int32_t));
+  }
   const int64_t assignments = x.rows * config_.top_k;
   BALLAST_ASSIGN_OR_RETURN(token_of_, token_of_buffer_.Array<int64_t>(assignments));
   BALLAST_ASSIGN_OR_RETURN(row_of_, row_of_buffer_.Array<int64_t>(assignments));
@@ -59,6 +64,8 @@ absl::StatusOr<MoeResult> MoeLayer::Forward(const MoeContext& context, Matrix x,
   BALLAST_ASSIGN_OR_RETURN(source_rows, scratch_.source_rows.Shape(sent, x.columns));
   BALLAST_ASSIGN_OR_RETURN(expert_in_, expert_in_buffer_.Shape(computed, x.columns));
   backend.GatherRows(context.stream, x, token_of_, source_rows);
+  // All come here from the counts of all, which nobody has before everybody has sent them.
+  context.communicator.NextBeginsTogether(context.topology);
   BALLAST_RETURN_IF_ERROR(Exchange(context, Direction::kDispatch, source_rows, expert_in_));
 
   // Experts.

@@ -16,7 +16,10 @@ void FillLinks(const std::vector<PeerStats>& before, const std::vector<PeerStats
     LinkUse link{.peer = Rank(static_cast<int32_t>(peer)),
                  .bytes_sent = after[peer].bytes_sent - before[peer].bytes_sent,
                  .bytes_received = after[peer].bytes_received - before[peer].bytes_received,
-                 .receive_seconds = after[peer].receive_seconds - before[peer].receive_seconds};
+                 .receive_seconds = after[peer].receive_seconds - before[peer].receive_seconds,
+                 .timed_messages = after[peer].timed_messages - before[peer].timed_messages,
+                 .timed_bytes = after[peer].timed_bytes - before[peer].timed_bytes,
+                 .timed_seconds = after[peer].timed_seconds - before[peer].timed_seconds};
     step.bytes_sent += link.bytes_sent;
     step.bytes_received += link.bytes_received;
     if (Bytes(link) > 0) links.push_back(link);

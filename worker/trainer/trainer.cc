@@ -22,6 +22,7 @@ Trainer::Trainer(const TrainerOptions& options, const TrainerParts& parts)
       self_(parts.communicator.rank()),
       batch_(PlanMicrobatches(job_.training.global_batch_sequences, parts.communicator.size(),
                               job_.training.microbatch_sequences)),
+      sampler_(options.sampling, self_, batch_, job_.data.sequence_length),
       stream_(parts.backend.NewStream()),
       times_(parts.clock, parts.communicator, parts.backend.NewMarks()),
       fence_(self_, parts.communicator.size(), options.plan, options.start_step),
@@ -182,6 +183,7 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   ReportTimes(step, step_.totals);
   parts_.coordination.OnStepDone(self_, step);
   if (self_ == reporter_) Report(step_, table);
+  ReportTokens(step);
   stop = step == stop_step_;
   return absl::OkStatus();
 }
@@ -194,6 +196,7 @@ absl::StatusOr<StepTotals> Trainer::ForwardBackward(Step step, const PlanBody& p
     microbatch.first = &run == batch_.runs[self_.index()].data();
     ModelStep model_step = ModelStepOf(plan, job_.training.global_batch_sequences);
     model_step.phases = &times_;
+    model_step.tap = sampler_.TapOf(step, run);
     BALLAST_ASSIGN_OR_RETURN(MicrobatchResult result, parts_.model.ForwardBackward(model_step, microbatch));
     totals.Add(result);
   }
@@ -315,6 +318,14 @@ void Trainer::Report(const StepInHand& step, const StepTable& table) {
   report.load.tokens = step.totals.expert_tokens;
   report.rank_tokens = step.totals.rank_tokens;
   parts_.coordination.OnReport(std::move(report));
+}
+
+void Trainer::ReportTokens(Step step) {
+  std::optional<TokenReport> report = sampler_.Take(step);
+  if (!report.has_value()) return;
+  report->job = job_.name;
+  report->generation = options_.plan->stamp.generation;
+  parts_.coordination.OnTokens(*std::move(report));
 }
 
 bool Trainer::EvaluationIsDue(Step step, bool last) const {

@@ -23,6 +23,7 @@
 #include "worker/trainer/retained_rank.h"
 #include "worker/trainer/step_times.h"
 #include "worker/trainer/step_totals.h"
+#include "worker/trainer/token_sampler.h"
 
 namespace ballast {
 
@@ -32,7 +33,8 @@ struct TrainerOptions {
   Step start_step{1};
   Topology topology;
   Duration exchange_timeout = Seconds(300);  // of one collective, the waiting for slower ranks included
-  bool poison_vacated = false;               // tests: vacated slots and gradients of experts are filled with NaN
+  TokenSampling sampling = {};               // what the ranks tell of their tokens
+  bool poison_vacated = false;  // tests: vacated slots and gradients of experts are filled with NaN
   CheckpointWriter::Options checkpoint_writer = {};
   // What this rank held when the generation before ended, which goes on behind its last step; only read, by
   // Make. Null = states come from TrainerParts::fill_state.
@@ -85,6 +87,7 @@ class Trainer {
   absl::Status EvaluateAfter(Step step, const PlanBody& plan);
   void ReportTimes(Step step, const StepTotals& totals);
   void Report(const StepInHand& step, const StepTable& table);
+  void ReportTokens(Step step);
   bool EvaluationIsDue(Step step, bool last) const;
   Time Deadline() const { return parts_.clock.Now() + options_.exchange_timeout; }
   // `sequences` of the whole batch.
@@ -95,6 +98,7 @@ class Trainer {
   const JobConfig& job_;
   const Rank self_;
   const MicrobatchPlan batch_;
+  TokenSampler sampler_;
   std::unique_ptr<Stream> stream_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<CheckpointTaker> checkpoints_;  // null = the job has no checkpoint.path

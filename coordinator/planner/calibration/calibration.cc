@@ -74,4 +74,15 @@ std::vector<uint32_t> SpeedsOf(const std::vector<double>& slowdowns) {
   return speeds;
 }
 
+bool PublishSpeeds(const std::vector<uint32_t>& now, bool all, std::vector<uint32_t>& published) {
+  bool changed = false;
+  for (size_t r = 0; r < now.size(); ++r) {
+    const double moved = std::fabs(static_cast<double>(now[r]) / published[r] - 1);
+    if (now[r] == published[r] || !(all || moved > kSpeedMoved)) continue;
+    published[r] = now[r];
+    changed = true;
+  }
+  return changed;
+}
+
 }  // namespace ballast

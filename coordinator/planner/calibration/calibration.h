@@ -83,5 +83,8 @@ class ResourceClass {
 inline constexpr uint32_t kHealthySpeed = 1 << 16;
 // [rank] parts per 2^16 of a healthy rank, in steps of 1/64 so that noise does not make new plans; above 0.
 std::vector<uint32_t> SpeedsOf(const std::vector<double>& slowdowns);
+// Takes over into `published` what has moved by more than kSpeedMoved, or all; true when any has changed.
+inline constexpr double kSpeedMoved = 0.05;
+bool PublishSpeeds(const std::vector<uint32_t>& now, bool all, std::vector<uint32_t>& published);
 
 }  // namespace ballast

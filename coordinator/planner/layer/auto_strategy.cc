@@ -1,12 +1,14 @@
-// auto: of several candidates the one with the least J, adopted by rent or buy.
+// auto: of several candidates the one with the least J that pays for its writes, by rent or buy.
 //
-// Candidates: FlowRepair aimed at several distances from the bound (fewer copies cost less sync), where
-// there is no plan worth keeping also SplitPack; each also less its costly copies. Live they are weighed on
-// the newest measured loads as well as on the forecast. Rent or buy (ski rental; Karlin et al., 1988): the
-// current placement is given up once what it has lost to the candidate, over some newest part of the measured
-// periods, exceeds the candidate's writes. On alternating loads writes then never cost more than the loss
-// they follow.
+// Candidates, in all slots and in each smaller number that the current placement does with, so that slots
+// never raise J (with the same number on every rank that has any): FlowRepair aimed at several distances from
+// the bound (fewer copies cost less sync), where there is no plan worth keeping also SplitPack; each also
+// less its costly copies. Live they are weighed on the newest measured loads as well as on the forecast. Rent
+// or buy (ski rental; Karlin et al., 1988): the current placement is given up once what it has lost to the
+// candidate, over some newest part of the measured periods, exceeds the candidate's writes. On alternating
+// loads writes then never cost more than the loss they follow.
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/str_format.h"
 #include "coordinator/planner/layer/bounds.h"
@@ -27,73 +29,131 @@ constexpr int64_t kPortEvaluations = 600;
 // Gains below this share of J are noise.
 constexpr double kMinGain = 0.003;
 
+int HeldBy(const std::vector<int>& row) {
+  return static_cast<int>(row.size()) - static_cast<int>(std::count(row.begin(), row.end(), kNoExpert));
+}
+
+// `task` with at most `slots` slots on a rank.
+LayerTask WithSlots(const LayerTask& task, int slots) {
+  LayerTask fewer = task;
+  for (int& of_rank : fewer.slots) of_rank = std::min(of_rank, slots);
+  return fewer;
+}
+
 class AutoStrategy final : public LayerStrategy {
  public:
+  StrategyTraits traits() const override { return {.slow_when_large = true}; }
   std::optional<LayerChoice> Choose(const LayerView& view) const override {
     const LayerTask& task = view.task;
     if (task.total_load() == 0) return std::nullopt;
     const bool usable = CheckTable(task, view.current).ok();
-    std::vector<Candidate> candidates = Candidates(view, usable);
-    int64_t evaluations = view.evaluations_max;
     const auto weigh = [&](const SlotTable& table) {
       return WeighParts(task, view.recent, view.weighed_on_recent, view.current, table, view.costs);
     };
     const auto cost = [&](const SlotTable& table) { return weigh(table).total(); };
     const bool copies_cost = view.costs.sync > 0 || view.costs.homes != nullptr;
+    std::vector<Candidate> candidates;
+    std::set<SlotTable> seen;  // those of several numbers of slots are often the same
+    const auto add = [&](const std::vector<Candidate>& more) {
+      int64_t evaluations = view.evaluations_max;
+      for (const Candidate& candidate : more) {
+        if (!seen.insert(candidate.table).second) continue;
+        SlotTable table = candidate.table;
+        if (copies_cost) table = DropCostly(task, std::move(table), view.costs, cost, evaluations);
+        if (table != candidate.table && !seen.insert(table).second) continue;
+        const CostParts parts = weigh(table);
+        if (view.weighed) view.weighed->push_back(Weighed(task, view.current, candidate.name, table, parts));
+        candidates.push_back({candidate.name, std::move(table), parts.total()});
+      }
+      if (view.evaluations_used)
+        *view.evaluations_used += view.evaluations_max - std::max<int64_t>(0, evaluations);
+    };
+    if (usable && copies_cost) add({{"fewer copies", view.current}});
+    for (int slots : SlotsToWeigh(view, usable)) add(InSlots(view, usable, slots));
+    std::stable_sort(candidates.begin(), candidates.end(),
+                     [](const Candidate& a, const Candidate& b) { return a.cost < b.cost; });
     const double now = usable ? cost(view.current) : 0;
-    double best = 0;
-    const Candidate* chosen = nullptr;
-    for (Candidate& candidate : candidates) {
-      SlotTable& table = candidate.table;
-      if (copies_cost) table = DropCostly(task, std::move(table), view.costs, cost, evaluations);
-      const CostParts parts = weigh(table);
-      if (view.weighed) view.weighed->push_back(Weighed(task, view.current, candidate.name, table, parts));
-      if (chosen && parts.total() >= best) continue;
-      best = parts.total();
-      chosen = &candidate;
+    for (const Candidate& candidate : candidates) {
+      if (usable && candidate.cost > (1 - kMinGain) * now) break;
+      if (!usable || Pays(view, candidate.table)) return LayerChoice{candidate.table, {}};
     }
-    if (!chosen) return std::nullopt;
-    if (usable && (best > (1 - kMinGain) * now || !Pays(view, chosen->table))) return std::nullopt;
-    return LayerChoice{chosen->table, {}};
+    return std::nullopt;
   }
 
  private:
   struct Candidate {
     std::string name;
     SlotTable table;
+    double cost = 0;  // J
   };
 
-  static std::vector<Candidate> Candidates(const LayerView& view, bool usable) {
+  // How many slots of a rank candidates may use: all there are, and any smaller number that the current
+  // placement does with. So whatever is found in fewer slots is found in more, too.
+  static std::vector<int> SlotsToWeigh(const LayerView& view, bool usable) {
     const LayerTask& task = view.task;
+    const int all = *std::max_element(task.slots.begin(), task.slots.end());
+    int least = all;
+    if (usable) {
+      least = 1;
+      for (const std::vector<int>& row : view.current) least = std::max(least, HeldBy(row));
+    }
+    std::vector<int> numbers;
+    for (int slots = least; slots <= all; ++slots) numbers.push_back(slots);
+    return numbers;
+  }
+
+  // Candidates in at most so many slots of a rank, as tables of view.task.
+  static std::vector<Candidate> InSlots(const LayerView& view, bool usable, int slots) {
+    const LayerTask task = WithSlots(view.task, slots);
+    SlotTable current = view.current;
+    for (size_t g = 0; usable && g < current.size(); ++g) {
+      if (static_cast<int>(current[g].size()) <= slots) continue;
+      std::erase(current[g], kNoExpert);
+      current[g].resize(static_cast<size_t>(slots), kNoExpert);
+    }
+    std::vector<Candidate> candidates = Candidates(view, task, current, usable);
+    const bool fewer = task.slots != view.task.slots;
+    for (Candidate& candidate : candidates) {
+      if (!fewer) break;
+      absl::StrAppendFormat(&candidate.name, ", in %d slots", slots);
+      for (size_t g = 0; g < candidate.table.size(); ++g)
+        candidate.table[g].resize(static_cast<size_t>(view.task.slots[g]), kNoExpert);
+      candidate.table = KeepIndices(view.current, candidate.table);
+    }
+    return candidates;
+  }
+
+  static std::vector<Candidate> Candidates(const LayerView& view, const LayerTask& task,
+                                           const SlotTable& current, bool usable) {
     const bool copies_cost = view.costs.sync > 0 || view.costs.homes != nullptr;
     std::vector<Candidate> candidates;
-    if (usable && copies_cost) candidates.push_back({"fewer copies", view.current});
     for (double headroom : kHeadrooms) {
       if (headroom > kHeadrooms[0] && (!copies_cost || task.spare_slots() == 0)) break;
       RepairOptions options;
       options.writes_max = view.writes_max;
       options.headroom = headroom;
-      Repair repair = FlowRepair(task, view.current, options);
+      Repair repair = FlowRepair(task, current, options);
       if (repair.unrouted > 0.02) {
         options.writes_max = 2 * view.writes_max;
-        repair = FlowRepair(task, view.current, options);
+        repair = FlowRepair(task, current, options);
       }
       candidates.push_back(
           {absl::StrFormat("flow_repair to %.2f of the bound", headroom), std::move(repair.table)});
     }
     if (usable && view.costs.ports.port > 0) {
-      int64_t evaluations = std::min(view.evaluations_max, kPortEvaluations);
+      const int64_t budget = std::min(view.evaluations_max, kPortEvaluations);
+      int64_t evaluations = budget;
       candidates.push_back(
-          {"tokens and ports",
-           KeepIndices(view.current, BalancePorts(task, view.current, view.ports, evaluations))});
+          {"tokens and ports", KeepIndices(current, BalancePorts(task, current, view.ports, evaluations))});
+      if (view.evaluations_used) *view.evaluations_used += budget - std::max<int64_t>(0, evaluations);
     }
     if (usable && task.spare_slots() > 0 && view.pack_anew) {
       if (!copies_cost || view.weighed_on_recent > 0)
         candidates.push_back(
-            {"splitpack, all slots", Relabel(task, view.current, SplitPackFilled(task, view.seed), false)});
+            {"splitpack, all slots", Relabel(task, current, SplitPackFilled(task, view.seed), false)});
       for (double tolerance : kTolerances) {
         candidates.push_back({absl::StrFormat("splitpack + %.0f %%", 100 * tolerance),
-                              Relabel(task, view.current, SplitPack(task, tolerance), false)});
+                              Relabel(task, current, SplitPack(task, tolerance), false)});
         if (!copies_cost) break;
       }
     }

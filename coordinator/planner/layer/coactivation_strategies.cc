@@ -32,6 +32,9 @@ constexpr int kGenerationsMax = 60;
 
 class CoactivationBase : public LayerStrategy {
  public:
+  StrategyTraits traits() const final {
+    return {.needs_tokens = true, .chooses_sequences = follows_sequences(), .slow = true};
+  }
   std::optional<LayerChoice> Choose(const LayerView& view) const final {
     const LayerTask& task = view.task;
     const bool by_sequences = follows_sequences() && view.sources != nullptr;
@@ -41,7 +44,7 @@ class CoactivationBase : public LayerStrategy {
                                            : Affinity::OfPairs(*view.together);
     SlotTable table = PackNodes(task, Deal(view, affinity));
     if (by_sequences) table = NearestRows(task, *view.sources, table);
-    if (!CheckTable(task, view.current).ok()) return LayerChoice{table, {}};
+    if (!CheckTable(task, view.current).ok()) return LayerChoice{KeepIndices(view.current, table), {}};
     const double inside_now = affinity.Inside(LabelsOf(task, view.current));
     const double inside = affinity.Inside(LabelsOf(task, table));
     const double now = PlacedBound(task, view.current);

@@ -29,6 +29,7 @@ class FasterMoeShadowStrategy final : public LayerStrategy {
       least = value;
       best = table;
     }
+    if (view.evaluations_used) *view.evaluations_used += evaluations;
     const SlotTable next = KeepIndices(view.current, best);
     if (next == view.current) return std::nullopt;
     return LayerChoice{next, {}};

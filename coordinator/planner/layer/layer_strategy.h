@@ -18,6 +18,9 @@
 
 namespace ballast {
 
+// Of placements of one layer, where nobody says what a look may take.
+inline constexpr int64_t kPlacementsMax = 20'000;
+
 // What is known. Holds references: they must outlive the call.
 struct LayerView {
   const LayerTask& task;     // its load is the forecast; valid
@@ -26,7 +29,11 @@ struct LayerView {
   LayerCosts costs;                                 // in units of the task's load
   bool pack_anew = false;  // there is no plan worth keeping yet: a start, or after a change of membership
   int writes_max = 4;      // of one bounded re-plan
-  int64_t evaluations_max = 20'000;  // of placements, in one call
+  // Of placements, in one call (auto: for each number of slots, and as many for ports, up to 600).
+  int64_t evaluations_max = kPlacementsMax;
+  // Those that were made are added to it, by strategies that count them (smartmoe, eplb, splitpack,
+  // flow_repair and lpt_swap do not); null: nobody asks.
+  int64_t* evaluations_used = nullptr;
   uint64_t seed = 0;
   PortCosts ports = {};  // for strategies that weigh traffic between nodes by themselves
   const CoactivationMatrix* together = nullptr;  // null: nothing is known
@@ -45,9 +52,23 @@ struct LayerChoice {
   std::vector<std::vector<uint32_t>> fractions;
 };
 
+// What a strategy takes, for those who call it.
+struct StrategyTraits {
+  // LayerView::together (or sources, where it chooses sequences) and several nodes; without, it keeps what is
+  // there.
+  bool needs_tokens = false;
+  // It plans better for sequences that were chosen for each rank: LayerView::sources.
+  bool chooses_sequences = false;
+  // A plan takes so long that nothing may wait for it.
+  bool slow = false;
+  // The same where there are many layers, experts and ranks.
+  bool slow_when_large = false;
+};
+
 class LayerStrategy {
  public:
   virtual ~LayerStrategy() = default;
+  virtual StrategyTraits traits() const { return {}; }
   // A valid placement whose experts keep their indices where they stay, or nothing to keep `current`.
   virtual std::optional<LayerChoice> Choose(const LayerView& view) const = 0;
 };

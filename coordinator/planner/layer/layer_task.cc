@@ -193,9 +193,8 @@ int CountWrites(const SlotTable& from, const SlotTable& to) {
 }
 
 std::vector<int> KeepIndices(const std::vector<int>& current, const std::vector<int>& wanted) {
-  BALLAST_CHECK(current.size() == wanted.size()) << current.size() << " slots, " << wanted.size();
   std::vector<int> row(wanted.size(), kNoExpert);
-  for (size_t i = 0; i < row.size(); ++i) {
+  for (size_t i = 0; i < std::min(current.size(), row.size()); ++i) {
     if (current[i] != kNoExpert && Holds(wanted, current[i])) row[i] = current[i];
   }
   size_t i = 0;

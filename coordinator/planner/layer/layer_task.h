@@ -77,8 +77,8 @@ int CountWrites(const SlotTable& from, const SlotTable& to);
 // Of one rank.
 int CountWrites(const std::vector<int>& from, const std::vector<int>& to);
 
-// `wanted` with its rows reordered so that experts that stay on a rank keep their index there. Rows must be
-// as long in both.
+// `wanted` with its rows reordered so that experts that stay on a rank keep their index there, where its row
+// is long enough (a rank may have fewer or more slots than before).
 SlotTable KeepIndices(const SlotTable& current, const SlotTable& wanted);
 // Of one rank.
 std::vector<int> KeepIndices(const std::vector<int>& current, const std::vector<int>& wanted);

@@ -17,7 +17,10 @@ class LptSwapStrategy final : public LayerStrategy {
     ExchangeOptions options;
     options.evaluations_max = view.evaluations_max * 64;
     const SlotTable table = Exchange(task, LongestFirst(task, &view.current), options);
-    if (PlacedBound(task, table) > (1 - kMinGain) * PlacedBound(task, view.current)) return std::nullopt;
+    const bool usable = CheckTable(task, view.current).ok();
+    if (usable && PlacedBound(task, table) > (1 - kMinGain) * PlacedBound(task, view.current)) {
+      return std::nullopt;
+    }
     return LayerChoice{Relabel(task, view.current, table, false), {}};
   }
 };

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "coordinator/planner/layer/bounds.h"
-#include "plan/apportion.h"
 #include "plan/balance_solver.h"
 #include "plan/copies.h"
 
@@ -27,16 +26,22 @@ class Evaluator {
         topology_(TopologyOf(task)),
         node_ranks_(static_cast<size_t>(task.nodes()), 0) {
     for (int node : task.node_of_rank) place_.push_back(node_ranks_[static_cast<size_t>(node)]++);
-    const std::vector<int64_t> even(static_cast<size_t>(task.ranks()), 1);
-    counts_.assign(static_cast<size_t>(task.ranks()), std::vector<int64_t>(task.load.size(), 0));
-    for (size_t e = 0; e < task.load.size(); ++e) {
-      const std::vector<int64_t> parts = Apportion(task.load[e], even);
-      for (size_t g = 0; g < parts.size(); ++g) counts_[g][e] = parts[g];
+    // Every rank sends as many tokens to an expert; what is left over is the first ranks'.
+    const auto ranks = static_cast<size_t>(task.ranks()), experts = task.load.size();
+    std::vector<int64_t> each(experts), left(experts);
+    for (size_t e = 0; e < experts; ++e) {
+      each[e] = task.load[e] / task.ranks();
+      left[e] = task.load[e] % task.ranks();
     }
-    of_node_.assign(node_ranks_.size() * task.load.size(), 0);
-    for (size_t g = 0; g < counts_.size(); ++g) {
-      for (size_t e = 0; e < task.load.size(); ++e)
-        of_node_[NodeOf(static_cast<int>(g)) * task.load.size() + e] += counts_[g][e];
+    counts_.assign(ranks, each);
+    of_node_.assign(node_ranks_.size() * experts, 0);
+    for (size_t g = 0; g < ranks; ++g) {
+      int64_t* const counts = counts_[g].data();
+      int64_t* const of_node = of_node_.data() + NodeOf(static_cast<int>(g)) * experts;
+      for (size_t e = 0; e < experts; ++e) {
+        counts[e] += static_cast<int64_t>(g) < left[e] ? 1 : 0;
+        of_node[e] += counts[e];
+      }
     }
     perfect_ = PerfectBound(task);
   }

@@ -12,14 +12,19 @@ namespace {
 // Speed of a healthy rank.
 constexpr double kHealthy = 65536;
 
-std::vector<double> FlatSync(const SlotTable& table, const std::vector<int>& copies) {
+double SlowdownOf(size_t rank, const std::vector<double>& slowdowns) {
+  return slowdowns.empty() ? 1 : slowdowns[rank];
+}
+
+std::vector<double> FlatSync(const SlotTable& table, const std::vector<int>& copies,
+                             const std::vector<double>& slowdowns) {
   std::vector<double> sync;
   for (const std::vector<int>& row : table) {
     double sum = 0;
     for (int e : row) {
       if (e != kNoExpert) sum += static_cast<double>(copies[e] - 1) / copies[e];
     }
-    sync.push_back(sum);
+    sync.push_back(sum * SlowdownOf(sync.size(), slowdowns));
   }
   return sync;
 }
@@ -46,12 +51,14 @@ LayerCosts RelativeCosts(const LayerTask& task, double sync, double write) {
   return costs;
 }
 
-double SyncSlots(const SlotTable& table, int experts) {
-  return Most(FlatSync(table, CopiesOf(table, experts)));
+double SyncSlots(const SlotTable& table, int experts, const std::vector<double>& slowdowns) {
+  return Most(FlatSync(table, CopiesOf(table, experts), slowdowns));
 }
 
 double SyncOf(const LayerTask& task, const SlotTable& table, const LayerCosts& costs) {
-  if (costs.homes == nullptr) return costs.sync > 0 ? costs.sync * SyncSlots(table, task.experts()) : 0;
+  if (costs.homes == nullptr) {
+    return costs.sync > 0 ? costs.sync * SyncSlots(table, task.experts(), costs.ports.slowdowns) : 0;
+  }
   return Most(SyncOfRanks(table, FollowedHomes(table, *costs.homes, task.node_of_rank, costs.life),
                           task.node_of_rank, costs.homes->costs));
 }
@@ -66,19 +73,19 @@ double Objective(const LayerTask& task, const SlotTable& table, const LayerCosts
   return PartsOf(task, table, costs).total();
 }
 
-int BusiestWrites(const SlotTable& from, const SlotTable& to) {
-  int most = 0;
+double BusiestWrites(const SlotTable& from, const SlotTable& to, const std::vector<double>& slowdowns) {
+  double most = 0;
   for (size_t g = 0; g < to.size(); ++g) {
     int writes = 0;
     for (int e : to[g]) writes += e != kNoExpert && !Holds(from[g], e);
-    most = std::max(most, writes);
+    most = std::max(most, writes * SlowdownOf(g, slowdowns));
   }
   return most;
 }
 
 double SwitchCost(const LayerTask& task, const SlotTable& from, const SlotTable& to,
                   const LayerCosts& costs) {
-  if (costs.homes == nullptr) return costs.write * BusiestWrites(from, to);
+  if (costs.homes == nullptr) return costs.write * BusiestWrites(from, to, costs.ports.slowdowns);
   return MoveCost(costs.homes->homes, FollowedHomes(to, *costs.homes, task.node_of_rank, costs.life),
                   task.node_of_rank, costs.homes->costs);
 }
@@ -131,7 +138,7 @@ SlotTable DropCostly(const LayerTask& task, SlotTable table, const LayerCosts& c
     if (costs.homes) homes = FollowedHomes(table, *costs.homes, task.node_of_rank, costs.life);
     const std::vector<double> sync = costs.homes
                                          ? SyncOfRanks(table, homes, task.node_of_rank, costs.homes->costs)
-                                         : FlatSync(table, copies);
+                                         : FlatSync(table, copies, costs.ports.slowdowns);
     const double most = Most(sync);
     const auto pays_most = [&](size_t g) { return sync[g] >= most * (1 - 1e-9); };
     // A copy far away costs the homes of its expert too.

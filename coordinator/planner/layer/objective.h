@@ -19,8 +19,9 @@ namespace ballast {
 // not known.
 struct LayerCosts {
   double load = 0;  // per period, of one unit of the task's load on a healthy rank
-  double sync = 0;  // flat, per period, of one slot of a much replicated expert: r copies cost it (r - 1) / r
-  double write = 0;               // flat, once, of one slot write into or out of a rank
+  // Flat, on a healthy port (`ports.slowdowns` says which are not).
+  double sync = 0;   // per period, of one slot of a much replicated expert: r copies cost it (r - 1) / r
+  double write = 0;  // once, of one slot write into or out of a rank
   PortCosts ports = {.port = 0};  // per period, of one unit of load over the busiest port; 0: not counted
   const HomePricing* homes = nullptr;  // must outlive this; null: the flat prices
   double life = 20;  // periods over which a placement is weighed against what its change costs once
@@ -29,8 +30,9 @@ struct LayerCosts {
 // Costs in units of the layer's perfectly balanced period, for a task of `total_load`.
 LayerCosts RelativeCosts(const LayerTask& task, double sync, double write);
 
-// The largest sum over a rank's slots of (r - 1) / r.
-double SyncSlots(const SlotTable& table, int experts);
+// The largest sum over a rank's slots of (r - 1) / r, times the slowdown of the rank's port. `slowdowns`
+// [rank]; empty: all are healthy.
+double SyncSlots(const SlotTable& table, int experts, const std::vector<double>& slowdowns = {});
 
 // J of a placement, by what it pays for.
 struct CostParts {
@@ -48,8 +50,8 @@ double SyncOf(const LayerTask& task, const SlotTable& table, const LayerCosts& c
 CostParts PartsOf(const LayerTask& task, const SlotTable& table, const LayerCosts& costs);
 double Objective(const LayerTask& task, const SlotTable& table, const LayerCosts& costs);
 
-// The most slots that one rank receives (sending is spread over copies).
-int BusiestWrites(const SlotTable& from, const SlotTable& to);
+// The most slots that one rank receives (sending is spread over copies), times its port's slowdown.
+double BusiestWrites(const SlotTable& from, const SlotTable& to, const std::vector<double>& slowdowns = {});
 
 // What changing to `to` costs once: the state of homes that will follow its slots; flat, its writes.
 double SwitchCost(const LayerTask& task, const SlotTable& from, const SlotTable& to, const LayerCosts& costs);

@@ -14,7 +14,8 @@ class SmartMoeStrategy final : public LayerStrategy {
     if (!view.recent.empty()) task.load = view.recent.front();
     if (task.total_load() == 0) return std::nullopt;
     const SlotTable table = LongestFirst(task, &view.current);
-    if (PlacedBound(task, table) >= PlacedBound(task, view.current)) return std::nullopt;
+    const bool usable = CheckTable(task, view.current).ok();
+    if (usable && PlacedBound(task, table) >= PlacedBound(task, view.current)) return std::nullopt;
     return LayerChoice{KeepIndices(view.current, table), {}};
   }
 };

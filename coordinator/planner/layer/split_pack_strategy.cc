@@ -22,7 +22,6 @@ class SplitPackStrategy final : public LayerStrategy {
     if (usable && PlacedBound(task, table) > (1 - kMinGain) * PlacedBound(task, view.current)) {
       return std::nullopt;
     }
-    if (!usable) return LayerChoice{table, {}};
     return LayerChoice{Relabel(task, view.current, table, false), {}};
   }
 };

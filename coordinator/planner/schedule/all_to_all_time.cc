@@ -51,6 +51,18 @@ class Stage {
   std::vector<Ports> ports_;
 };
 
+// [node] mean of its ranks' slowdowns.
+std::vector<double> NodeSlowdowns(const Topology& topology, const MeasuredPorts& measured) {
+  std::vector<double> sums(topology.node_names.size(), 0), ranks(sums);
+  for (size_t r = 0; r < topology.node_of_rank.size(); ++r) {
+    const size_t node = topology.node_of_rank[r].index();
+    sums[node] += measured.slowdowns.empty() ? 1 : measured.slowdowns[r];
+    ++ranks[node];
+  }
+  for (size_t n = 0; n < sums.size(); ++n) sums[n] /= ranks[n];
+  return sums;
+}
+
 double Direct(const TrafficMatrix& bytes, const Topology& topology, const Network& network) {
   Stage stage(topology);
   for (size_t s = 0; s < bytes.size(); ++s) {
@@ -128,12 +140,12 @@ double TwoLevel(const TrafficMatrix& bytes, const Topology& topology, const Netw
 
 }  // namespace
 
-std::optional<Network> NetworkOf(const Topology& topology) {
+std::optional<Network> NetworkOf(const Topology& topology, const MeasuredPorts& measured) {
   const size_t nodes = topology.node_names.size();
   std::vector<PortSpeed> sums(nodes);
   std::vector<int> counts(nodes, 0);
   PortSpeed all;
-  int measured = 0;
+  int probed = 0;
   for (size_t from = 0; from < nodes && !topology.links.empty(); ++from) {
     for (size_t to = 0; to < nodes; ++to) {
       const LinkSpeed& link = topology.links[from * nodes + to];
@@ -145,20 +157,23 @@ std::optional<Network> NetworkOf(const Topology& topology) {
       }
       all.latency += link.latency_seconds;
       all.bytes_per_second += link.bytes_per_second;
-      ++measured;
+      ++probed;
     }
   }
-  if (measured == 0) return std::nullopt;
+  const std::optional<double> between = nodes > 1 ? measured.between : measured.inside;
+  if (probed == 0 && !between) return std::nullopt;
+  const std::vector<double> slow = NodeSlowdowns(topology, measured);
   Network network;
-  double fastest = 0, latency = all.latency / measured;
+  double fastest = 0, latency = probed > 0 ? all.latency / probed : 0;
   for (size_t n = 0; n < nodes; ++n) {
     const PortSpeed& sum = counts[n] > 0 ? sums[n] : all;
-    const int count = counts[n] > 0 ? counts[n] : measured;
-    network.between.push_back({sum.latency / count, sum.bytes_per_second / count});
-    fastest = std::max(fastest, network.between.back().bytes_per_second);
+    const int count = std::max(1, counts[n] > 0 ? counts[n] : probed);
+    const double speed = between ? *between / slow[n] : sum.bytes_per_second / count;
+    network.between.push_back({sum.latency / count, speed});
+    fastest = std::max(fastest, speed);
     latency = std::min(latency, network.between.back().latency);
   }
-  network.inside = {latency / kInsideFaster, fastest * kInsideFaster};
+  network.inside = {latency / kInsideFaster, measured.inside.value_or(fastest * kInsideFaster)};
   return network;
 }
 

@@ -26,11 +26,19 @@ struct Network {
 // Bytes from rank to rank: [source][host].
 using TrafficMatrix = std::vector<std::vector<double>>;
 
-// From the topology's measured links: a node's port is the mean of its links, both ways; what is not measured
-// counts as the mean of what is. Nothing when no link is measured. Inside a node nothing is probed: it counts
-// as kInsideFaster times the fastest port.
+// What exchanges say of ports, in bytes per second of a healthy one; nothing where too few were timed.
+struct MeasuredPorts {
+  std::optional<double> between, inside;
+  std::vector<double> slowdowns;  // [rank] of ports between nodes; empty: none is slow
+};
+
+// Ports between nodes by what exchanges say, a node's slowed as the mean of its ranks'; else by the
+// topology's probed links: a node's port is the mean of its links, both ways, and what is not measured counts
+// as the mean of what is. Latencies are those of probes, 0 without any: large messages hardly show them.
+// Inside a node nothing is probed: what exchanges say, else kInsideFaster times the fastest port. On one node
+// its ports to others, which carry nothing, count as those inside. Nothing when nothing is measured.
 inline constexpr double kInsideFaster = 4;
-std::optional<Network> NetworkOf(const Topology& topology);
+std::optional<Network> NetworkOf(const Topology& topology, const MeasuredPorts& measured = {});
 
 // Seconds of one dispatch, by "direct" (a message from each rank to each), "rails" (to the rank of the other
 // node that has the source's place there, which hands on inside) or "two_level" (gathered at a leader of the

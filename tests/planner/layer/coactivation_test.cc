@@ -58,10 +58,10 @@ double NodesPerToken(const std::vector<std::vector<int>>& tokens, const NodeLabe
 TEST(Coactivation, TokensNeedFewerNodesAtTheSameBalance) {
   const uint64_t seed = 91;
   SCOPED_TRACE(seed);
-  const int experts = 128;
-  const Sample sample = DrawTopics(seed, experts, 16, 8, 4000);
+  const int experts = 256;
+  const Sample sample = DrawTopics(seed, experts, 16, 8, 8000);
   const CoactivationMatrix together = CountPairs(sample.train, experts).value();
-  const LayerTask task = UniformTask(sample.load, 32, 5, 4);
+  const LayerTask task = UniformTask(sample.load, 64, 5, 8);
   const NodeLabels by_load = LabelsByLoad(task);
   const double yardstick = NodesPerToken(sample.held_out, by_load);
   const SlotTable current = PackNodes(task, by_load);
@@ -70,7 +70,6 @@ TEST(Coactivation, TokensNeedFewerNodesAtTheSameBalance) {
     LayerView view{task, current, {}, RelativeCosts(task, 0, 0)};
     view.together = &together;
     view.seed = 7;
-    view.evaluations_max = 4000;
     const std::optional<LayerChoice> choice = LayerStrategies().Find(name).value()->Choose(view);
     ASSERT_TRUE(choice) << name;
     const NodeLabels labels = LabelsOf(task, choice->table);

@@ -137,5 +137,34 @@ TEST(AllToAllTime, PortsComeFromTheMeasuredLinks) {
   EXPECT_GT(network->inside.bytes_per_second, 15e9);
 }
 
+TEST(AllToAllTime, WhatExchangesSayGoesBeforeProbes) {
+  Topology topology = Nodes(3, 2);
+  MeasuredPorts measured{.between = 8e9, .inside = {}, .slowdowns = {}};
+  const auto traffic_alone = NetworkOf(topology, measured);
+  ASSERT_TRUE(traffic_alone);
+  EXPECT_EQ(traffic_alone->between[2].bytes_per_second, 8e9);
+  EXPECT_EQ(traffic_alone->between[2].latency, 0);
+  EXPECT_EQ(traffic_alone->inside.bytes_per_second, 8e9 * kInsideFaster);
+  topology.links.assign(9, LinkSpeed());
+  topology.links[0 * 3 + 1] = {10e-6, 20e9};
+  measured.inside = 100e9;
+  measured.slowdowns = {1, 1, 2, 2, 1, 3};
+  const auto both = NetworkOf(topology, measured);
+  EXPECT_EQ(both->between[0].bytes_per_second, 8e9);
+  EXPECT_EQ(both->between[1].bytes_per_second, 4e9);
+  EXPECT_EQ(both->between[2].bytes_per_second, 4e9) << "the mean of its two ranks' slowdowns";
+  EXPECT_NEAR(both->between[2].latency, 10e-6, 1e-12) << "of the probes";
+  EXPECT_EQ(both->inside.bytes_per_second, 100e9);
+  measured.between.reset();
+  EXPECT_EQ(NetworkOf(topology, measured)->between[0].bytes_per_second, 20e9);
+
+  const Topology one = Nodes(1, 4);
+  EXPECT_FALSE(NetworkOf(one, MeasuredPorts{.between = 8e9, .inside = {}, .slowdowns = {}}));
+  const auto inside = NetworkOf(one, MeasuredPorts{.between = {}, .inside = 100e9, .slowdowns = {}});
+  ASSERT_TRUE(inside);
+  EXPECT_EQ(inside->inside.bytes_per_second, 100e9);
+  EXPECT_EQ(inside->between.size(), 1u);
+}
+
 }  // namespace
 }  // namespace ballast

@@ -15,6 +15,7 @@
 #include "tests/worker/comm/memory_store.h"
 #include "worker/comm/farewell.h"
 #include "worker/comm/lost_peer.h"
+#include "worker/comm/timed_messages.h"
 
 namespace ballast {
 namespace {
@@ -33,6 +34,69 @@ std::unique_ptr<Communicator> Connect(int rank, int size, RendezvousStore& store
                                   store);
   BALLAST_CHECK_OK(communicator.status());
   return *std::move(communicator);
+}
+
+// Of an exchange that begins together one message is timed, of another peer each time; of others none.
+TEST(GlooCommunicator, TimesMessagesThatBeginTogether) {
+  constexpr int kRanks = 3;
+  const Topology topology = Topology::FromNodeNames({"a", "a", "b"});
+  MemoryStore store;
+  OnAllRanks(kRanks, [&](Rank self) {
+    auto communicator = Connect(self.value(), kRanks, store);
+    NoStream stream;
+    const auto exchange = [&] {
+      std::vector<std::vector<char>> out(kRanks), in(kRanks);
+      std::vector<SendOp> sends;
+      std::vector<RecvOp> recvs;
+      for (int peer = 0; peer < kRanks; ++peer) {
+        out[peer].assign(1000 * (self.index() + 1), static_cast<char>(self.value()));
+        in[peer].assign(1000 * static_cast<size_t>(peer + 1), -1);
+        sends.push_back({Rank(peer), out[peer].data(), out[peer].size()});
+        recvs.push_back({Rank(peer), in[peer].data(), in[peer].size()});
+      }
+      auto pending = communicator->Exchange(stream, sends, recvs);
+      ASSERT_TRUE(communicator->Wait(*pending, After(60)).ok());
+      for (int peer = 0; peer < kRanks; ++peer) {
+        for (char byte : in[peer]) ASSERT_EQ(byte, peer);
+      }
+    };
+    exchange();
+    for (const PeerStats& peer : communicator->peers()) EXPECT_EQ(peer.timed_messages, 0);
+    for (int i = 0; i < 4; ++i) {
+      communicator->NextBeginsTogether(topology);
+      exchange();
+      exchange();
+    }
+    for (int peer = 0; peer < kRanks; ++peer) {
+      const PeerStats& stats = communicator->peers()[peer];
+      if (Rank(peer) == self) {
+        EXPECT_EQ(stats.timed_messages, 0);
+        continue;
+      }
+      EXPECT_EQ(stats.timed_messages, 2);
+      EXPECT_GT(stats.timed_seconds, 0);
+      EXPECT_LT(stats.timed_seconds, stats.receive_seconds);
+      // Rank 2 has both peers on one port, the others one on each.
+      const int64_t beside = self == Rank(2) && peer == 1 ? 3000 : self == Rank(2) ? 2000 : 1000 * (peer + 1);
+      EXPECT_EQ(stats.timed_bytes, 2 * beside) << self.value() << " from " << peer;
+    }
+    ASSERT_TRUE(Farewell(*communicator, stream, After(60)).ok());
+  });
+}
+
+TEST(TimedMessages, TheSlowestPortIsThatToOtherNodes) {
+  const Topology topology = Topology::FromNodeNames({"a", "a", "b", "b"});
+  const std::vector<RecvOp> recvs = {
+      {Rank(0), nullptr, 7}, {Rank(1), nullptr, 100}, {Rank(2), nullptr, 10}, {Rank(3), nullptr, 30}};
+  const PortMessages between = SlowestPort(recvs, Rank(0), topology);
+  EXPECT_EQ(between.peers, (std::vector<Rank>{Rank(2), Rank(3)}));
+  EXPECT_EQ(between.bytes, 40);
+  const PortMessages inside = SlowestPort({recvs[0], recvs[1]}, Rank(0), topology);
+  EXPECT_EQ(inside.peers, (std::vector<Rank>{Rank(1)}));
+  EXPECT_EQ(inside.bytes, 100);
+  EXPECT_EQ(BytesBeside(recvs, 2, Rank(0), topology), 20);
+  EXPECT_EQ(BytesBeside(recvs, 3, Rank(0), topology), 40);
+  EXPECT_EQ(BytesBeside(recvs, 1, Rank(0), topology), 100) << "nothing of its own";
 }
 
 TEST(GlooCommunicator, ExchangeAndAllGather) {

@@ -46,6 +46,21 @@ TEST(GlooTraining, TheSameBitsAsInOneProcess) {
     }
     EXPECT_EQ(gloo.stats[0].operations, threads.stats[0].operations);
     EXPECT_EQ(gloo.stats[0].bytes_sent, threads.stats[0].bytes_sent);
+    // Of each dispatch of the forward passes a message is timed, unless none came.
+    const int dispatches = spec.job.model.layers;
+    for (const auto& [rank, steps] : gloo.rank_steps) {
+      int64_t timed = 0;
+      for (const RankStep& step : steps) {
+        for (const LinkUse& link : step.links) {
+          timed += link.timed_messages;
+          EXPECT_EQ(link.timed_seconds > 0, link.timed_messages > 0);
+          EXPECT_EQ(link.timed_bytes > 0, link.timed_messages > 0);
+          EXPECT_LE(link.timed_seconds, link.receive_seconds);
+        }
+      }
+      EXPECT_GE(timed, static_cast<int64_t>(steps.size())) << "rank " << rank.value();
+      EXPECT_EQ(timed % dispatches, 0) << "a message of each layer";
+    }
   }
 }
 

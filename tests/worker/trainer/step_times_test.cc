@@ -138,8 +138,11 @@ TEST(StepTimes, LinksAreThoseOfTheStepAndBounded) {
   communicator.peers_[3].bytes_sent += 10;
   communicator.peers_[9].bytes_received += 20;
   communicator.peers_[9].receive_seconds += 0.5;
+  communicator.peers_[9].timed_messages += 2;
+  communicator.peers_[9].timed_bytes += 15;
+  communicator.peers_[9].timed_seconds += 0.25;
   RankStep step = times.End(Step(1), 0);
-  EXPECT_EQ(step.links, (std::vector<LinkUse>{{Rank(3), 10, 0, 0}, {Rank(9), 0, 20, 0.5}}));
+  EXPECT_EQ(step.links, (std::vector<LinkUse>{{Rank(3), 10, 0, 0}, {Rank(9), 0, 20, 0.5, 2, 15, 0.25}}));
   EXPECT_DOUBLE_EQ(step.wait_seconds, 0.25);
 
   times.Begin(stream);

@@ -118,6 +118,10 @@ class Script {
     outcome_.evaluations.push_back(std::move(report));
     outcome_.evaluation_reporters.push_back(rank);
   }
+  void OnTokens(TokenReport report) {
+    MutexLock lock(mutex_);
+    outcome_.tokens[report.step][report.rank] = std::move(report);
+  }
   void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) {
     MutexLock lock(mutex_);
     outcome_.checkpoints[written.step][rank] = std::move(written);
@@ -166,6 +170,7 @@ class RankScript final : public StepCoordination {
   }
   void OnReport(StepReport report) override { script_.OnReport(rank_, std::move(report)); }
   void OnEvaluation(EvaluationReport report) override { script_.OnEvaluation(rank_, std::move(report)); }
+  void OnTokens(TokenReport report) override { script_.OnTokens(std::move(report)); }
   void OnCheckpointWritten(Rank rank, WrittenCheckpoint written) override {
     script_.OnCheckpointWritten(rank, std::move(written));
   }
@@ -198,6 +203,7 @@ TrainResult RunRank(const RunSpec& spec, const ParameterLayout& layout, PlanPtr 
   RankScript coordination(spec, script, self);
   TrainerOptions options;
   options.job = std::make_shared<JobConfig>(spec.job);
+  options.sampling = spec.sampling;
   options.plan = std::move(first);
   options.topology = TopologyOf(spec);
   options.exchange_timeout = Seconds(60);

@@ -51,6 +51,7 @@ struct RunSpec {
   std::function<void(ThreadCommunicatorGroup&, Rank, Step)> on_step_done;
   std::vector<std::shared_ptr<const RetainedRank>> retained;  // [rank] to begin with; empty = nothing
   std::function<absl::Status(Rank, Step)> read_error;         // of the batch source
+  TokenSampling sampling;                                     // what ranks tell of their tokens
   std::function<void(BlockId, void* master)> edit_master;     // after the initial weights are filled in
 };
 
@@ -68,6 +69,7 @@ struct RunOutcome {
   std::map<Step, std::map<Rank, WrittenCheckpoint>> checkpoints;
   std::map<Step, std::string> checkpoints_skipped, checkpoints_failed;
   std::map<Rank, std::vector<RankStep>> rank_steps;
+  std::map<Step, std::map<Rank, TokenReport>> tokens;
   std::map<Rank, std::vector<std::vector<int64_t>>> layer_assignments;  // [step][layer]
   std::vector<double> losses() const;                                   // [step]
 };

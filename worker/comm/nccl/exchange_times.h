@@ -8,6 +8,7 @@
 #include "base/ids.h"
 #include "worker/backend/cuda/cuda_marks.h"
 #include "worker/comm/communicator.h"
+#include "worker/comm/timed_messages.h"
 
 namespace ballast {
 
@@ -18,7 +19,8 @@ class ExchangeTimes {
 
   // Around what is enqueued of an exchange.
   void Begin(kernels::Stream on) { marks_.SetOn(on); }
-  void End(const std::vector<RecvOp>& recvs, kernels::Stream on);
+  // `together`: of an exchange that began together, the messages that say how long it took; others have none.
+  void End(const std::vector<RecvOp>& recvs, PortMessages together, kernels::Stream on);
 
   // Adds the time of each exchange that has ended meanwhile to the receive_seconds of the peers that sent in
   // it. Waits for nothing.
@@ -28,6 +30,7 @@ class ExchangeTimes {
   struct Exchange {
     size_t begin;  // its first mark
     std::vector<Rank> peers;
+    PortMessages together;
   };
   CudaMarks marks_;
   std::deque<Exchange> under_way_;  // in the order of their marks

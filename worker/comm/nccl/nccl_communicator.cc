@@ -47,6 +47,7 @@ struct NcclPending final : Pending {
   }
   cudaEvent_t done = nullptr;  // null: nothing was enqueued
   std::vector<Staged> staged;
+  PortMessages together;
 };
 
 class NcclCommunicator final : public Communicator {
@@ -90,12 +91,17 @@ class NcclCommunicator final : public Communicator {
     UseCudaDevice(device_);
     const kernels::Stream on = static_cast<CudaStream&>(stream).get();
     CopyToItself(sends, recvs, on);
+    if (const Topology* together = std::exchange(together_, nullptr)) {
+      pending->together = SlowestPort(recvs, rank_, *together);
+    }
     for (SendOp& send : sends) StageSend(send, on, *pending);
     for (RecvOp& recv : recvs) StageRecv(recv, *pending);
     // Wait reports what fails here.
     Enqueue(sends, recvs, on, Now() + kEnqueueTime, *pending).IgnoreError();
     return pending;
   }
+
+  void NextBeginsTogether(const Topology& topology) override { together_ = &topology; }
 
   absl::Status Wait(Pending& pending, Time deadline) override {
     auto& mine = static_cast<NcclPending&>(pending);
@@ -179,7 +185,7 @@ class NcclCommunicator final : public Communicator {
       auto group = [&](ncclComm_t& communicator) { return Group(communicator, sends, recvs, on); };
       times_.Begin(on);
       BALLAST_RETURN_IF_ERROR(handle_->Call(group, deadline));
-      times_.End(recvs, on);
+      times_.End(recvs, std::move(pending.together), on);
     }
     BALLAST_CUDA_CHECK(cudaEventCreateWithFlags(&pending.done, cudaEventDisableTiming));
     BALLAST_CUDA_CHECK(cudaEventRecord(pending.done, on));
@@ -288,6 +294,7 @@ class NcclCommunicator final : public Communicator {
   kernels::Stream copies_ = nullptr;      // from staging to the host
   StagingPool staging_;                   // rank thread alone
   mutable ExchangeTimes times_;           // rank thread alone; read out by peers()
+  const Topology* together_ = nullptr;    // rank thread alone
   CommStats stats_;                       // rank thread alone
   mutable std::vector<PeerStats> peers_;  // rank thread alone
 };
