@@ -1,6 +1,8 @@
 #include "coordinator/driver.h"
 
+#include <algorithm>
 #include <cmath>
+#include <thread>
 #include <utility>
 
 #include "base/log.h"
@@ -11,6 +13,9 @@ namespace {
 
 // Seconds; NTP's own corrections are far smaller.
 constexpr double kWallClockStep = 10;
+
+// Of slow plans, at once: half the machine's cores are left to everything else.
+int PlanThreadCount() { return std::clamp(static_cast<int>(std::thread::hardware_concurrency() / 2), 1, 4); }
 
 Time SteadyNow() { return SteadyClock().Now(); }
 
@@ -29,7 +34,8 @@ Driver::Driver(std::unique_ptr<StateStore> store, DriverOptions options,
       store_(std::move(store)),
       core_(options_.core),
       // False alone when it is full: a closed one needs no plan.
-      plans_([this](PlanMade made) { return mailbox_.Post(Event(std::move(made))) || mailbox_.closed(); }) {}
+      plans_(PlanThreadCount(),
+             [this](PlanMade made) { return mailbox_.Post(Event(std::move(made))) || mailbox_.closed(); }) {}
 
 Driver::~Driver() { Stop(); }
 
@@ -85,7 +91,7 @@ void Driver::Loop() {
   running_ = false;
   EndAll();
   store_.reset();
-  plans_.Stop();  // last: it waits for the layer that is being planned
+  plans_.Stop();  // last: it waits for the layers that are being planned
 }
 
 void Driver::Handle(Item item) {
@@ -262,6 +268,11 @@ bool Driver::CarryOutOne(const AcquireLeadership& acquire) {
 
 bool Driver::CarryOutOne(const MakePlan& make) {
   plans_.Post(make.task);
+  return true;
+}
+
+bool Driver::CarryOutOne(const GiveUpPlan& give_up) {
+  plans_.GiveUp(give_up.look);
   return true;
 }
 

@@ -21,7 +21,7 @@
 #include "coordinator/core.h"
 #include "coordinator/events.h"
 #include "coordinator/load_log.h"
-#include "coordinator/plan_thread.h"
+#include "coordinator/plan_threads.h"
 #include "coordinator/store.h"
 #include "coordinator/streams.h"
 
@@ -136,6 +136,7 @@ class Driver {
   bool CarryOutOne(const Note& note);
   bool CarryOutOne(const AcquireLeadership& acquire);
   bool CarryOutOne(const MakePlan& make);
+  bool CarryOutOne(const GiveUpPlan& give_up);
   bool CarryOutOne(const Exit& exit);
   void KeepLoad(const StepEvent& event);
   void Tell(const JobId& job, const JobUpdate& update, bool last);
@@ -165,7 +166,7 @@ class Driver {
   std::vector<Event> queued_;  // results of actions, fed before the mailbox's next item
   PlanVersion staging_;        // for the failpoint
   PlanVersion committing_;     // the same
-  PlanThread plans_;
+  PlanThreads plans_;
 
   std::thread thread_;
 };

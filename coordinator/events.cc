@@ -133,6 +133,9 @@ struct ActionPrinter {
   std::string operator()(const MakePlan& a) const {
     return absl::StrCat("make plan of ", Text(a.task->look()));
   }
+  std::string operator()(const GiveUpPlan& a) const {
+    return absl::StrCat("give up plan of ", Text(a.look));
+  }
   std::string operator()(const Exit& a) const { return absl::StrCat("exit: ", a.reason); }
 };
 

@@ -193,13 +193,17 @@ struct AcquireLeadership {
 struct MakePlan {
   std::shared_ptr<const PlanTask> task;
 };
+// A MakePlan that nobody waits for any more; its PlanMade may come all the same.
+struct GiveUpPlan {
+  LookId look;
+};
 // The process must end, and not lead again before it has read the store anew.
 struct Exit {
   std::string reason;
 };
 
-using Action =
-    std::variant<StoreWrite, Send, CloseStream, Reply, Publish, Note, AcquireLeadership, MakePlan, Exit>;
+using Action = std::variant<StoreWrite, Send, CloseStream, Reply, Publish, Note, AcquireLeadership, MakePlan,
+                            GiveUpPlan, Exit>;
 using Actions = std::vector<Action>;
 
 // One line each, for logs and transcripts.

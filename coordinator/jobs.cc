@@ -15,6 +15,7 @@
 #include "coordinator/generation.h"
 #include "coordinator/plan_account.h"
 #include "coordinator/planner/register.h"
+#include "coordinator/plans.h"
 #include "coordinator/recovery.h"
 #include "coordinator/rollout.h"
 #include "plan/contiguous.h"
@@ -59,6 +60,7 @@ void EndJob(Env& env, JobEntry& job, JobState state, const std::string& reason) 
   writes.insert(writes.begin(), job.record);
   env.Store(std::move(writes));
   TellDropped(env, job, dropped);
+  GiveUpLook(env, job);
   if (members_wait)
     env.SendToMembers(job, Abort{.stamp = env.StampOf(job), .reason = outcome, .job_ended = true});
   TellState(env, job);

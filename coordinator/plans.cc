@@ -205,6 +205,12 @@ void OnRollback(Env& env, JobEntry& job, const RollbackPlan& rollback) {
   Finish(env, job, rollback.reply, PrepareRollback(env, job, rollback), /*dry_run=*/false);
 }
 
+void GiveUpLook(Env& env, JobEntry& job) {
+  if (!job.planning.has_value()) return;
+  env.actions.push_back(GiveUpPlan{*job.planning});
+  job.planning.reset();
+}
+
 void TellSlow(Env& env, JobEntry& job, const std::vector<SlowEvent>& events) {
   for (const SlowEvent& event : events) {
     env.Tell(
@@ -212,7 +218,10 @@ void TellSlow(Env& env, JobEntry& job, const std::vector<SlowEvent>& events) {
         absl::StrCat("step ", event.step.value(), ": ", TextOf(event, job.generation.members, job.topology)),
         job.record.step);
   }
-  if (!events.empty()) job.last_look = Step();
+  if (events.empty()) return;
+  // A look that is being made knows nothing of it: the next one is made after the next step.
+  GiveUpLook(env, job);
+  job.last_look = Step();
 }
 
 void TellModel(Env& env, JobEntry& job) {

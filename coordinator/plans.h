@@ -13,7 +13,10 @@ namespace ballast {
 void OnPush(Env& env, JobEntry& job, const PushPlan& push);
 void OnRollback(Env& env, JobEntry& job, const RollbackPlan& rollback);
 
-// Tells who was found slow or healthy; the planner looks at it after the next step.
+// A look that is made aside is of no use any more.
+void GiveUpLook(Env& env, JobEntry& job);
+// Tells who was found slow or healthy; the planner looks at it after the next step, also where
+// a look is being made that does not know of it.
 void TellSlow(Env& env, JobEntry& job, const std::vector<SlowEvent>& events);
 // The model of step times was wrong and is learned anew.
 void TellModel(Env& env, JobEntry& job);

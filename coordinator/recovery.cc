@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "coordinator/checkpoints.h"
 #include "coordinator/generation.h"
+#include "coordinator/plans.h"
 #include "coordinator/roll_forward.h"
 
 namespace ballast {
@@ -81,6 +82,7 @@ void FreezeAll(Env& env, JobEntry& job, const std::string& cause) {
   writes.insert(writes.begin(), job.record);
   env.Store(std::move(writes));
   TellDropped(env, job, dropped);
+  GiveUpLook(env, job);
   env.Tell(job, JobEvent::Kind::kRecovery,
            absl::StrCat("generation ", job.record.generation.value(), " ends: ", cause), job.record.step);
   job.freeze = Freeze{.deadline = env.now.time + env.options.freeze_timeout};

@@ -147,6 +147,11 @@ void LiveJob::Feed(Event event) {
       plan_done_ = step_ + plan_steps;
       ++looks_aside_;
     }
+    if (auto* give_up = std::get_if<GiveUpPlan>(&action)) {
+      BALLAST_CHECK(planning_ != nullptr && planning_->look() == give_up->look) << "a look that is being made";
+      planning_ = nullptr;
+      ++looks_given_up_;
+    }
     auto* send = std::get_if<Send>(&action);
     if (send == nullptr) continue;
     if (auto* message = std::get_if<Assign>(&*send->message)) sampling_ = message->sampling;

@@ -46,6 +46,7 @@ class LiveJob {
   const JobId& name() const { return job_->name; }
   const TokenSampling& sampling() const { return sampling_; }  // as the ranks were told
   int64_t looks_aside() const { return looks_aside_; }
+  int64_t looks_given_up() const { return looks_given_up_; }
   bool planning() const { return planning_ != nullptr; }
   // Pushes a copy of the active plan in which the first two ranks' first slots of layer 0 are exchanged.
   void PushExchange();
@@ -76,6 +77,7 @@ class LiveJob {
   std::shared_ptr<const PlanTask> planning_;  // until plan_done_
   int64_t plan_done_ = 0;
   int64_t looks_aside_ = 0;
+  int64_t looks_given_up_ = 0;
   std::vector<double> imbalance_;
   double sync_slots_ = 0;
 };

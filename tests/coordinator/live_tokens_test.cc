@@ -177,6 +177,24 @@ TEST(LiveTokens, StepsGoOnWhileAPlanIsMade) {
   EXPECT_EQ(cluster.Inside(), 1);
 }
 
+TEST(LiveTokens, ASlowRankDoesNotWaitForAPlanThatKnowsNothingOfIt) {
+  Cluster cluster("kmeans", 1, 0.9);
+  bool slow = false;
+  cluster.job.expert_seconds = [&](int rank, int64_t rows) {
+    return 1e-5 * static_cast<double>(rows) / (slow && rank == 2 ? 0.6 : 1);
+  };
+  cluster.Run(100);
+  cluster.job.plan_steps = 60;
+  while (!cluster.job.planning()) cluster.Run(1);
+  const int64_t asked = cluster.job.looks_aside();
+  slow = true;
+  cluster.Run(10);
+  EXPECT_LT(cluster.job.core().Telemetry(cluster.job.name())->ranks[2].speed, 0.7);
+  EXPECT_EQ(cluster.job.looks_given_up(), 1);
+  EXPECT_EQ(cluster.job.looks_aside(), asked + 1) << "the next look does not wait for the one before";
+  EXPECT_TRUE(cluster.job.planning());
+}
+
 TEST(LiveTokens, APlanForAnotherPlacementThanTheActiveOneIsDropped) {
   Cluster cluster("coactivation", 1, 0.9);
   cluster.job.plan_steps = 8;
