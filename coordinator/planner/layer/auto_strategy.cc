@@ -1,4 +1,5 @@
-// auto: of several candidates the one with the least J that pays for its writes, by rent or buy.
+// auto: of several candidates the one with the least J that pays for its writes, by rent or buy; fuller ranks
+// must gain something.
 //
 // Candidates, in all slots and in each smaller number that the current placement does with, so that slots
 // never raise J (with the same number on every rank that has any): FlowRepair aimed at several distances from
@@ -28,9 +29,18 @@ constexpr double kTolerances[] = {0, 0.02, 0.05, 0.1, 0.2};
 constexpr int64_t kPortEvaluations = 600;
 // Gains below this share of J are noise.
 constexpr double kMinGain = 0.003;
+// Where copies cost, each slot more on the fullest rank must lower J by this share. The search is greedy: of
+// many more placements it finds some that are a little better now and lead to worse ones later.
+constexpr double kMinGainOfSlot = 0.006;
 
 int HeldBy(const std::vector<int>& row) {
   return static_cast<int>(row.size()) - static_cast<int>(std::count(row.begin(), row.end(), kNoExpert));
+}
+
+int FullestRank(const SlotTable& table) {
+  int most = 0;
+  for (const std::vector<int>& row : table) most = std::max(most, HeldBy(row));
+  return most;
 }
 
 // `task` with at most `slots` slots on a rank.
@@ -52,6 +62,9 @@ class AutoStrategy final : public LayerStrategy {
     };
     const auto cost = [&](const SlotTable& table) { return weigh(table).total(); };
     const bool copies_cost = view.costs.sync > 0 || view.costs.homes != nullptr;
+    const auto ranked = [&](const SlotTable& table, const CostParts& parts) {
+      return parts.total() * (1 + (copies_cost ? kMinGainOfSlot * FullestRank(table) : 0));
+    };
     std::vector<Candidate> candidates;
     std::set<SlotTable> seen;  // those of several numbers of slots are often the same
     const auto add = [&](const std::vector<Candidate>& more) {
@@ -63,7 +76,8 @@ class AutoStrategy final : public LayerStrategy {
         if (table != candidate.table && !seen.insert(table).second) continue;
         const CostParts parts = weigh(table);
         if (view.weighed) view.weighed->push_back(Weighed(task, view.current, candidate.name, table, parts));
-        candidates.push_back({candidate.name, std::move(table), parts.total()});
+        candidates.push_back({candidate.name, std::move(table), 0});
+        candidates.back().cost = ranked(candidates.back().table, parts);
       }
       if (view.evaluations_used)
         *view.evaluations_used += view.evaluations_max - std::max<int64_t>(0, evaluations);
@@ -72,7 +86,7 @@ class AutoStrategy final : public LayerStrategy {
     for (int slots : SlotsToWeigh(view, usable)) add(InSlots(view, usable, slots));
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.cost < b.cost; });
-    const double now = usable ? cost(view.current) : 0;
+    const double now = usable ? ranked(view.current, weigh(view.current)) : 0;
     for (const Candidate& candidate : candidates) {
       if (usable && candidate.cost > (1 - kMinGain) * now) break;
       if (!usable || Pays(view, candidate.table)) return LayerChoice{candidate.table, {}};
@@ -84,7 +98,7 @@ class AutoStrategy final : public LayerStrategy {
   struct Candidate {
     std::string name;
     SlotTable table;
-    double cost = 0;  // J
+    double cost = 0;  // J, dearer by kMinGainOfSlot
   };
 
   // How many slots of a rank candidates may use: all there are, and any smaller number that the current
@@ -94,8 +108,7 @@ class AutoStrategy final : public LayerStrategy {
     const int all = *std::max_element(task.slots.begin(), task.slots.end());
     int least = all;
     if (usable) {
-      least = 1;
-      for (const std::vector<int>& row : view.current) least = std::max(least, HeldBy(row));
+      least = std::max(1, FullestRank(view.current));
     }
     std::vector<int> numbers;
     for (int slots = least; slots <= all; ++slots) numbers.push_back(slots);
