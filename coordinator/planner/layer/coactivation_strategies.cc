@@ -90,15 +90,34 @@ class CoactivationStrategy final : public CoactivationBase {
 
 using Vector = std::vector<double>;
 
-double Dot(const Vector& a, const Vector& b) {
+// What is not zero, by rising index: of thousands of experts a sample has few beside each other.
+struct SparseRow {
+  std::vector<size_t> at;
+  Vector values;
+  void Add(size_t index, double value) {
+    if (value == 0) return;
+    at.push_back(index);
+    values.push_back(value);
+  }
+};
+
+double Dot(const SparseRow& a, const Vector& b) {
   double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  for (size_t i = 0; i < a.at.size(); ++i) sum += a.values[i] * b[a.at[i]];
   return sum;
 }
 
 void Normalise(Vector& v) {
-  const double length = std::sqrt(Dot(v, v));
+  double sum = 0;
+  for (double x : v) sum += x * x;
+  const double length = std::sqrt(sum);
   for (double& x : v) x = length > 0 ? x / length : 0;
+}
+
+Vector Dense(const SparseRow& row, size_t width) {
+  Vector dense(width, 0);
+  for (size_t i = 0; i < row.at.size(); ++i) dense[row.at[i]] = row.values[i];
+  return dense;
 }
 
 // With sequences that were clustered for nodes, experts go where most of their tokens are. With pairs alone,
@@ -128,24 +147,24 @@ class KmeansStrategy final : public CoactivationBase {
   // it.
   static NodeLabels DealToSources(const LayerTask& task, const Affinity& affinity) {
     const auto nodes = static_cast<size_t>(task.nodes());
-    std::vector<Vector> rows, centroids(nodes, Vector(nodes, 0));
+    std::vector<Vector> centroids(nodes, Vector(nodes, 0));
     for (size_t n = 0; n < nodes; ++n) centroids[n][n] = 1;
+    std::vector<SparseRow> rows(static_cast<size_t>(task.experts()));
     for (int e = 0; e < task.experts(); ++e) {
-      rows.emplace_back();
       for (size_t n = 0; n < nodes; ++n)
-        rows.back().push_back(static_cast<double>(affinity.to_node(e, static_cast<int>(n))));
-      Normalise(rows.back());
+        rows[e].Add(n, static_cast<double>(affinity.to_node(e, static_cast<int>(n))));
+      Normalise(rows[e].values);
     }
     return Assign(task, rows, centroids);
   }
 
   static NodeLabels ClusterPairs(const LayerTask& task, const CoactivationMatrix& together,
                                  const NodeLabels& start) {
-    std::vector<Vector> rows;
+    std::vector<SparseRow> rows(static_cast<size_t>(task.experts()));
     for (int e = 0; e < task.experts(); ++e) {
-      rows.emplace_back();
-      for (int f = 0; f < task.experts(); ++f) rows.back().push_back(static_cast<double>(together.at(e, f)));
-      Normalise(rows.back());
+      for (int f = 0; f < task.experts(); ++f)
+        rows[e].Add(static_cast<size_t>(f), static_cast<double>(together.at(e, f)));
+      Normalise(rows[e].values);
     }
     NodeLabels labels = start;
     std::vector<Vector> centroids = FarthestRows(task, rows);
@@ -156,7 +175,8 @@ class KmeansStrategy final : public CoactivationBase {
       if (same) break;
       for (Vector& centroid : centroids) std::fill(centroid.begin(), centroid.end(), 0);
       for (int e = 0; e < task.experts(); ++e) {
-        for (size_t i = 0; i < rows[e].size(); ++i) centroids[labels[e]][i] += rows[e][i];
+        for (size_t i = 0; i < rows[e].at.size(); ++i)
+          centroids[labels[e]][rows[e].at[i]] += rows[e].values[i];
       }
       for (Vector& centroid : centroids) Normalise(centroid);
     }
@@ -164,26 +184,26 @@ class KmeansStrategy final : public CoactivationBase {
   }
 
   // The first seed is the hottest expert, each next one the least like all seeds so far.
-  static std::vector<Vector> FarthestRows(const LayerTask& task, const std::vector<Vector>& rows) {
+  static std::vector<Vector> FarthestRows(const LayerTask& task, const std::vector<SparseRow>& rows) {
     const auto hottest = std::max_element(task.load.begin(), task.load.end()) - task.load.begin();
-    std::vector<Vector> seeds{rows[static_cast<size_t>(hottest)]};
+    std::vector<Vector> seeds{Dense(rows[static_cast<size_t>(hottest)], rows.size())};
+    Vector nearest(rows.size(), -1);  // [expert] likeness to the likest seed
     while (static_cast<int>(seeds.size()) < task.nodes()) {
       size_t farthest = 0;
       double least = 2;
       for (size_t e = 0; e < rows.size(); ++e) {
-        double nearest = -1;
-        for (const Vector& seed : seeds) nearest = std::max(nearest, Dot(rows[e], seed));
-        if (nearest < least) {
-          least = nearest;
+        nearest[e] = std::max(nearest[e], Dot(rows[e], seeds.back()));
+        if (nearest[e] < least) {
+          least = nearest[e];
           farthest = e;
         }
       }
-      seeds.push_back(rows[farthest]);
+      seeds.push_back(Dense(rows[farthest], rows.size()));
     }
     return seeds;
   }
 
-  static NodeLabels Assign(const LayerTask& task, const std::vector<Vector>& rows,
+  static NodeLabels Assign(const LayerTask& task, const std::vector<SparseRow>& rows,
                            const std::vector<Vector>& centroids) {
     const std::vector<NodeRoom> room = RoomOfNodes(task);
     std::vector<double> load(room.size(), 0);
