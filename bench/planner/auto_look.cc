@@ -8,8 +8,6 @@
 // with the first plan, which packs anew; later ones start from where the one before has led, eight ranks to a
 // node, with prices of links as measured (homes, and tokens over ports). Candidates are timed one by one on
 // one layer of the last look.
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -21,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "bench/planner/cpu_time.h"
 #include "coordinator/planner/accept.h"
 #include "coordinator/planner/explain_layer.h"
 #include "coordinator/planner/home_prices.h"
@@ -38,12 +37,6 @@ namespace {
 constexpr int kExperts = 256, kLayers = 60, kRanksPerNode = 8;
 constexpr double kSigma = 0.8;
 constexpr int kStepsBetween = 10;
-
-double Milliseconds() {
-  timespec now;
-  BALLAST_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
-}
 
 JobConfig Job(int ranks, int slots) {
   JobConfig job;

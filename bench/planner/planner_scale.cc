@@ -4,8 +4,6 @@
 //   planner_scale [--rounds N]    of the times; default 20 on 64 ranks, a quarter of it on 1,024
 //
 // Prints lines of JSON, {"name", "value", ...}; times in milliseconds of CPU time for all 60 layers.
-#include <time.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -16,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "bench/planner/cpu_time.h"
 #include "coordinator/planner/layer/bounds.h"
 #include "coordinator/planner/layer/flow_repair.h"
 #include "coordinator/planner/layer/predictor_bank.h"
@@ -27,13 +26,6 @@ namespace {
 
 constexpr int kExperts = 256;
 constexpr int kLayers = 60;
-
-// Of this thread's CPU time, so that other load matters less.
-double Milliseconds() {
-  timespec now;
-  BALLAST_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
-  return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
-}
 
 // exp(sigma * x), where x follows an Ornstein-Uhlenbeck process.
 class Loads {

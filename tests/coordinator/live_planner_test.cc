@@ -51,6 +51,12 @@ std::shared_ptr<JobConfig> ShippedJob(const std::string& strategy, int slots) {
   return config;
 }
 
+std::vector<JobEvent> AlarmsOf(const LiveJob& job) {
+  std::vector<JobEvent> events = *job.core().Events(job.name());
+  std::erase_if(events, [](const JobEvent& event) { return event.kind != JobEvent::Kind::kAlarm; });
+  return events;
+}
+
 TEST(LivePlanner, TheShippedJobIsBalancedByAuto) {
   ASSERT_EQ(ShippedJob("", 0)->planner.strategy, "auto") << "the default, and what the example says";
   LiveJob job(ShippedJob("", 0)), greedy(ShippedJob("greedy", 0)), still(ShippedJob("contiguous", 0));
@@ -214,12 +220,7 @@ TEST(LivePlanner, ASlowRankIsToldAndGetsLess) {
   };
   job.RunAll(Recorded());
 
-  std::vector<JobEvent> slow;
-  const auto events = job.core().Events(job.name());
-  ASSERT_TRUE(events.ok());
-  for (const JobEvent& event : *events) {
-    if (event.kind == JobEvent::Kind::kAlarm) slow.push_back(event);
-  }
+  const std::vector<JobEvent> slow = AlarmsOf(job);
   ASSERT_EQ(slow.size(), 1u) << "one alarm, no false one";
   EXPECT_GT(slow[0].step.value(), kSlowFrom);
   EXPECT_LE(slow[0].step.value(), kSlowFrom + 8);
@@ -292,12 +293,7 @@ TEST(LivePlanner, PortsAreLearnedFromExchangesAndASlowOneIsTold) {
   };
   job.RunAll(Recorded());
 
-  std::vector<JobEvent> alarms;
-  const auto events = job.core().Events(job.name());
-  ASSERT_TRUE(events.ok());
-  for (const JobEvent& event : *events) {
-    if (event.kind == JobEvent::Kind::kAlarm) alarms.push_back(event);
-  }
+  const std::vector<JobEvent> alarms = AlarmsOf(job);
   ASSERT_EQ(alarms.size(), 1u) << "one alarm, no false one";
   EXPECT_GT(alarms[0].step.value(), kSlowFrom);
   EXPECT_LE(alarms[0].step.value(), kSlowFrom + 30);

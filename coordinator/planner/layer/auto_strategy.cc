@@ -76,8 +76,8 @@ class AutoStrategy final : public LayerStrategy {
         if (table != candidate.table && !seen.insert(table).second) continue;
         const CostParts parts = weigh(table);
         if (view.weighed) view.weighed->push_back(Weighed(task, view.current, candidate.name, table, parts));
-        candidates.push_back({candidate.name, std::move(table), 0});
-        candidates.back().cost = ranked(candidates.back().table, parts);
+        const double cost_of_table = ranked(table, parts);
+        candidates.push_back({candidate.name, std::move(table), cost_of_table});
       }
       if (view.evaluations_used)
         *view.evaluations_used += view.evaluations_max - std::max<int64_t>(0, evaluations);
@@ -106,10 +106,7 @@ class AutoStrategy final : public LayerStrategy {
   static std::vector<int> SlotsToWeigh(const LayerView& view, bool usable) {
     const LayerTask& task = view.task;
     const int all = *std::max_element(task.slots.begin(), task.slots.end());
-    int least = all;
-    if (usable) {
-      least = std::max(1, FullestRank(view.current));
-    }
+    const int least = usable ? std::max(1, FullestRank(view.current)) : all;
     std::vector<int> numbers;
     for (int slots = least; slots <= all; ++slots) numbers.push_back(slots);
     return numbers;

@@ -15,7 +15,6 @@
 #include "tests/worker/comm/memory_store.h"
 #include "worker/comm/farewell.h"
 #include "worker/comm/lost_peer.h"
-#include "worker/comm/timed_messages.h"
 
 namespace ballast {
 namespace {
@@ -82,21 +81,6 @@ TEST(GlooCommunicator, TimesMessagesThatBeginTogether) {
     }
     ASSERT_TRUE(Farewell(*communicator, stream, After(60)).ok());
   });
-}
-
-TEST(TimedMessages, TheSlowestPortIsThatToOtherNodes) {
-  const Topology topology = Topology::FromNodeNames({"a", "a", "b", "b"});
-  const std::vector<RecvOp> recvs = {
-      {Rank(0), nullptr, 7}, {Rank(1), nullptr, 100}, {Rank(2), nullptr, 10}, {Rank(3), nullptr, 30}};
-  const PortMessages between = SlowestPort(recvs, Rank(0), topology);
-  EXPECT_EQ(between.peers, (std::vector<Rank>{Rank(2), Rank(3)}));
-  EXPECT_EQ(between.bytes, 40);
-  const PortMessages inside = SlowestPort({recvs[0], recvs[1]}, Rank(0), topology);
-  EXPECT_EQ(inside.peers, (std::vector<Rank>{Rank(1)}));
-  EXPECT_EQ(inside.bytes, 100);
-  EXPECT_EQ(BytesBeside(recvs, 2, Rank(0), topology), 20);
-  EXPECT_EQ(BytesBeside(recvs, 3, Rank(0), topology), 40);
-  EXPECT_EQ(BytesBeside(recvs, 1, Rank(0), topology), 100) << "nothing of its own";
 }
 
 TEST(GlooCommunicator, ExchangeAndAllGather) {
