@@ -1,4 +1,4 @@
-// AdamW over fp32 master weights.
+// AdamW over fp32 master weights and fp32 sums of gradients.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct AdamWFactors {
 };
 
 template <class T>
-void AdamW(const AdamWFactors& factors, int64_t elements, const T* gradient, float* master, float* moment1,
-           float* moment2, T* compute_weights, Stream stream);
+void AdamW(const AdamWFactors& factors, int64_t elements, const float* gradient, float* master,
+           float* moment1, float* moment2, T* compute_weights, Stream stream);
 
 }  // namespace ballast::kernels

@@ -8,16 +8,22 @@ namespace {
 
 constexpr int kThreads = 256;
 
-template <class From, class To>
-__global__ void ConvertKernel(int64_t elements, const From* __restrict__ in, To* __restrict__ out) {
-  for (int64_t i = GridIndex(); i < elements; i += GridThreads()) out[i] = FromFloat<To>(ToFloat(in[i]));
+template <class From, class To, int kWidth, bool kAligned>
+__global__ void ConvertKernel(int64_t packs, const From* __restrict__ in, To* __restrict__ out) {
+  for (int64_t i = GridIndex(); i < packs; i += GridThreads())
+    StorePack<To, kWidth, kAligned>(LoadPack<From, kWidth, kAligned>(in + i * kWidth), out + i * kWidth);
 }
 
 template <class From, class To>
 void Convert(const char* name, int64_t elements, const From* in, To* out, Stream stream) {
   if (elements == 0) return;
   const Launch launch(name);
-  ConvertKernel<<<GridBlocks(elements, kThreads), kThreads, 0, stream>>>(elements, in, out);
+  auto run = [&](auto width, auto aligned) {
+    const int64_t packs = elements / width();
+    ConvertKernel<From, To, width(), aligned()>
+        <<<GridBlocks(packs, kThreads), kThreads, 0, stream>>>(packs, in, out);
+  };
+  WithPacks<float>(elements, run, in, out);
   launch.Check();
 }
 

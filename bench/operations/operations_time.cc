@@ -167,6 +167,7 @@ class Operations {
     const int64_t elements = o_.hidden * o_.intermediate * 3;
     const Matrix gradient = bench_.Normal(1, elements), weights = bench_.Normal(1, elements);
     const size_t bytes = static_cast<size_t>(elements) * backend_.master_bytes();
+    void* const sum = bench_.Memory(bytes);
     void* const master = bench_.Memory(bytes);
     void* const moment1 = bench_.Memory(bytes);
     void* const moment2 = bench_.Memory(bytes);
@@ -177,9 +178,12 @@ class Operations {
                          .weight_decay = 0.1,
                          .gradient_scale = 1,
                          .step = 1};
-    Measure("adamw", elements * (6 * kFloat + 2 * kHalf), [&] {
-      backend_.AdamW(on, step, elements, gradient.data, master, moment1, moment2, weights.data);
-    });
+    Measure("sum_into_master", elements * (2 * kFloat + kHalf),
+            [&] { backend_.SumIntoMaster(on, gradient.data, elements, /*add=*/true, sum); });
+    Measure("add_master", elements * (kFloat + 2 * kHalf),
+            [&] { backend_.AddMaster(on, sum, elements, gradient.data); });
+    Measure("adamw", elements * (7 * kFloat + kHalf),
+            [&] { backend_.AdamW(on, step, elements, sum, master, moment1, moment2, weights.data); });
     Measure("cast_master", elements * (kFloat + kHalf),
             [&] { backend_.CastMaster(on, master, elements, weights.data); });
   }

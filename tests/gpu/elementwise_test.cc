@@ -65,10 +65,33 @@ TEST_P(Elementwise, ManySumsOfSquares) {
   }
 }
 
+// As gradients of microbatches, and of ranks, are added up.
+TEST_P(Elementwise, SumsOfGradientsAreFloat) {
+  for (int64_t n : Elements()) {
+    Forget();
+    Tensor &x = Random(1, n), &y = Random(1, n, 0x1p-9), &z = Random(1, n), &sum = PoisonedFloats(1, n),
+           &rounded = Poisoned(1, n);
+    std::vector<double> on_device(2, -1), expected(1, -1);
+    Both([&](const Side& side) {
+      side.backend.SumIntoMaster(side.stream, side.Data(x), n, /*add=*/false, side.Data(sum));
+      side.backend.SumIntoMaster(side.stream, side.Data(y), n, /*add=*/true, side.Data(sum));
+      side.backend.CastMaster(side.stream, side.Data(sum), n, side.Data(rounded));
+      side.backend.AddMaster(side.stream, side.Data(sum), n, side.Data(z));
+      for (double& squares : side.on_device ? on_device : expected)
+        side.backend.SumOfMasterSquares(side.stream, side.Data(sum), n, &squares);
+    });
+    ExpectNear(sum, 0x1p-23, 0, "sum");
+    ExpectNear(rounded, 0x1p-23, 0, "rounded sum");
+    ExpectNear(z, 0x1p-23, 1e-6, "a gradient and a sum");  // terms of up to 8, which may cancel
+    for (double squares : on_device)
+      ASSERT_NEAR(squares, expected[0], 2e-7 * expected[0]) << n << " elements";
+  }
+}
+
 TEST_P(Elementwise, AdamWKeepsItsStateInFloat) {
   for (int64_t n : {int64_t{0}, int64_t{1}, int64_t{4097}}) {
     Forget();
-    Tensor& gradient = Random(1, n);
+    Tensor& gradient = Floats(1, n);
     Tensor &master = New(1, n, DType::kFloat32), &moment1 = New(1, n, DType::kFloat32),
            &moment2 = New(1, n, DType::kFloat32), &weights = Poisoned(1, n);
     for (int64_t i = 0; i < n; ++i) {

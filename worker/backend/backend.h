@@ -120,7 +120,8 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual std::string name() const = 0;  // "cpu"
-  virtual DType dtype() const = 0;       // of activations, compute weights and gradients
+  // Of activations, compute weights and the gradients that operations leave.
+  virtual DType dtype() const = 0;
   size_t element_bytes() const { return DTypeBytes(dtype()); }
   DType router_dtype() const { return RouterDType(dtype()); }
 
@@ -248,13 +249,21 @@ class Backend {
                               Matrix gate_up_gradient) = 0;
 
   // ---- optimizer ----
-  // One AdamW update of `elements` consecutive values; master and moments are of the backend's master type
-  // (float on every backend but the double one). Writes the new compute weights as well.
+  // Master weights, moments and sums of gradients are of the backend's master type: float on every backend
+  // but the double one.
+  virtual size_t master_bytes() const = 0;  // of one element
+  // One AdamW update of `elements` consecutive values; all but the new compute weights, which it writes as
+  // well, is of the master type.
   virtual void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient,
                      void* master, void* moment1, void* moment2, void* compute_weights) = 0;
-  virtual size_t master_bytes() const = 0;  // of one master or moment element
-  // compute_weights = master, rounded to the compute type.
-  virtual void CastMaster(Stream& stream, const void* master, int64_t elements, void* compute_weights) = 0;
+  // out = master, rounded to the compute type.
+  virtual void CastMaster(Stream& stream, const void* master, int64_t elements, void* out) = 0;
+  // master = in, or with `add` master += in; `in` is of the compute type.
+  virtual void SumIntoMaster(Stream& stream, const void* in, int64_t elements, bool add, void* master) = 0;
+  // out += master; `out` is of the compute type, the sum of the master type until it is stored.
+  virtual void AddMaster(Stream& stream, const void* master, int64_t elements, void* out) = 0;
+  // SumOfSquares of values of the master type.
+  virtual void SumOfMasterSquares(Stream& stream, const void* master, int64_t elements, double* out) = 0;
 
   // ---- wire types ----
   // bf16 <-> compute type, round to nearest even; used by the bf16 compressor.

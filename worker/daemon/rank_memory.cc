@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "plan/validate.h"
 #include "worker/trainer/checkpoint_taker.h"
+#include "worker/trainer/microbatches.h"
 
 namespace ballast {
 namespace {
@@ -108,10 +109,14 @@ RankMemory RankMemoryOf(const JobConfig& job, const ParameterLayout& layout,
                                  .heads = job.model.attention_heads,
                                  .key_value_heads = job.model.key_value_heads,
                                  .head_size = job.model.head_size};
+  const int64_t microbatches =
+      PlanMicrobatches(job.training.global_batch_sequences, ranks, job.training.microbatch_sequences)
+          .microbatches;
   RankMemory use;
   use.state = PeakMemory(layout,
                          {.sizes = sizes,
                           .slots_per_rank = job.placement.slots_per_rank,
+                          .several_microbatches = microbatches > 1,
                           .window_bytes = WindowBytes(layout, LimitsFor(job, layout, ranks), sizes)},
                          plans, self);
   use.activations =

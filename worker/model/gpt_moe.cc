@@ -272,7 +272,7 @@ MoeContext GptMoeModel::LayerContext(const ModelStep& step, const Microbatch& mi
           .router = step.parameters.weight(router),
           .router_gradient = step.parameters.gradient(router),
           .slots = slots,
-          .first_gradients = microbatch.first,
+          .first_gradients = microbatch.first_gradients,
           .sequences = microbatch.sequences,
           .global_sequences = step.global_sequences,
           .phases = step.phases};

@@ -29,7 +29,7 @@ struct Microbatch {
   int64_t length = 0;
   std::vector<int32_t> inputs;   // [sequences * length]
   std::vector<int32_t> targets;  // [sequences * length]
-  bool first = false;            // of its rank's in this step: what experts' gradients held is overwritten
+  bool first_gradients = false;  // experts' gradients are written, whatever they hold; else added to
 };
 
 // Some rows of a microbatch whose choices of experts somebody wants to see.
@@ -79,8 +79,8 @@ class GptMoe {
                                                       Recompute recompute = Recompute::kNone);
   virtual ~GptMoe() = default;
 
-  // Forward and backward; adds to the gradients, but for the first microbatch's of experts, all of which it
-  // writes. An exchange that fails ends it with that status.
+  // Forward and backward; adds to the gradients, but for the experts' of a microbatch with first_gradients,
+  // all of which it writes. An exchange that fails ends it with that status.
   virtual absl::StatusOr<MicrobatchResult> ForwardBackward(const ModelStep& step,
                                                            const Microbatch& microbatch) = 0;
   // Forward alone, for evaluation.

@@ -7,8 +7,8 @@
 
 namespace ballast {
 
-// Views stay valid until the next switch of plans. Gradients are accumulated over the microbatches of a step
-// by the model, whose first one writes those of experts; who implements this zeroes the dense ones before it.
+// Views stay valid until the next switch of plans. The model adds to gradients, or writes those of experts
+// where a microbatch says so (Microbatch::first_gradients); who implements this zeroes the dense ones.
 class ModelParameters {
  public:
   virtual ~ModelParameters() = default;

@@ -7,18 +7,16 @@
 
 namespace ballast {
 
-size_t HomeBytes(const Backend& backend, int64_t elements) {
-  return static_cast<size_t>(elements) * (3 * backend.master_bytes() + 2 * backend.element_bytes());
-}
-
 absl::Status HomeStore::Add(BlockId id) {
   BALLAST_CHECK(!Owns(id)) << "block " << id << " is owned already";
   HomeBlock block;
   block.elements = layout_.block(id).elements;
-  const size_t compute_bytes = block.elements * backend_.element_bytes();
+  const auto elements = static_cast<size_t>(block.elements);
   BALLAST_ASSIGN_OR_RETURN(block.state, backend_.Allocate(StateBytes(id), "optimizer state"));
-  BALLAST_ASSIGN_OR_RETURN(block.gradient, backend_.Allocate(compute_bytes, "reduced gradients"));
-  BALLAST_ASSIGN_OR_RETURN(block.updated, backend_.Allocate(compute_bytes, "updated weights"));
+  BALLAST_ASSIGN_OR_RETURN(block.gradient,
+                           backend_.Allocate(elements * backend_.master_bytes(), "reduced gradients"));
+  BALLAST_ASSIGN_OR_RETURN(block.updated,
+                           backend_.Allocate(elements * backend_.element_bytes(), "updated weights"));
   blocks_.emplace(id, std::move(block));
   return absl::OkStatus();
 }

@@ -18,13 +18,10 @@ struct HomeBlock {
   int64_t elements = 0;
   Buffer state;  // master, first moment, second moment: three runs of n elements of the master type, the form
                  // on the wire
-  Buffer gradient;  // the reduced gradient: n elements of the compute type
+  Buffer gradient;  // the reduced gradient: n elements of the master type
   Buffer
       updated;  // compute weights after the update, on their way to the slots: n elements of the compute type
 };
-
-// Bytes that owning n elements takes.
-size_t HomeBytes(const Backend& backend, int64_t elements);
 
 // Used by the rank's thread alone.
 class HomeStore {

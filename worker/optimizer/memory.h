@@ -10,15 +10,20 @@
 
 namespace ballast {
 
+// Whether a rank sums the gradients of its microbatches apart from where operations leave them: where it has
+// several in a step, and the compute type is narrower than the master type.
+bool SumsGradients(const ElementSizes& sizes, bool several_microbatches);
+
 struct MemoryShape {
   ElementSizes sizes;
   int slots_per_rank = 0;
-  size_t window_bytes = 0;  // of each of the two windows, for the whole generation (WindowBytes)
+  bool several_microbatches = false;  // a rank's in a step
+  size_t window_bytes = 0;            // of each of the two windows, for the whole generation (WindowBytes)
 };
 
 struct MemoryUse {
-  size_t dense = 0;    // dense weights and gradients: a full copy on every rank
-  size_t slots = 0;    // expert slots, weights and gradients, filled or not
+  size_t dense = 0;    // dense weights, gradients and their sums: a full copy on every rank
+  size_t slots = 0;    // the same of expert slots, filled or not
   size_t homes = 0;    // owned blocks: state, reduced gradient, updated weights
   size_t windows = 0;  // messages being sent and received
   size_t total() const { return dense + slots + homes + windows; }

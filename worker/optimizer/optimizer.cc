@@ -36,8 +36,9 @@ absl::StatusOr<std::unique_ptr<Optimizer>> Optimizer::Make(const OptimizerOption
                                                            Time deadline, Step completed,
                                                            Resumption* resumption) {
   std::unique_ptr<Optimizer> optimizer(new Optimizer(options, layout, backend, stream, communicator));
-  BALLAST_ASSIGN_OR_RETURN(optimizer->slots_,
-                           SlotStore::Make(layout, communicator.rank(), options.slots_per_rank, backend));
+  BALLAST_ASSIGN_OR_RETURN(
+      optimizer->slots_,
+      SlotStore::Make(layout, communicator.rank(), options.slots_per_rank, options.microbatches, backend));
   BALLAST_RETURN_IF_ERROR(optimizer->send_.Allocate(backend, options.window_bytes));
   BALLAST_RETURN_IF_ERROR(optimizer->recv_.Allocate(backend, options.window_bytes));
   optimizer->slots_->Switch(stream, plan->body, options.poison_vacated);
@@ -136,9 +137,7 @@ absl::StatusOr<RetainedHomes> Optimizer::Release() {
 }
 
 absl::Status Optimizer::BeginStep(PlanPtr plan, PlanPtr next) {
-  BALLAST_RETURN_IF_ERROR(Prepare(std::move(plan), std::move(next)));
-  slots_->ZeroDenseGradients(stream_, options_.poison_vacated);
-  return absl::OkStatus();
+  return Prepare(std::move(plan), std::move(next));
 }
 
 // Derives what follows from the two plans, unless they are those of the step before.
@@ -175,7 +174,7 @@ absl::StatusOr<std::vector<double>> Optimizer::BlockSquares() {
   std::vector<double> squares(reduce_.owned.size());
   for (size_t i = 0; i < squares.size(); ++i) {
     const HomeBlock& home = homes_.at(reduce_.owned[i]);
-    backend_.SumOfSquares(stream_, home.gradient.data(), home.elements, &squares[i]);
+    backend_.SumOfMasterSquares(stream_, home.gradient.data(), home.elements, &squares[i]);
   }
   BALLAST_RETURN_IF_ERROR(backend_.Synchronize(stream_));
   return squares;

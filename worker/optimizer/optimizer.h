@@ -1,8 +1,8 @@
 // Optimizer: homes and slots of one rank over the steps, and the three collectives that join them.
 //
 // A step s, in this order (docs/design.md has the reasons):
-//   BeginStep(plan(s), plan(s+1))   dense gradients are zero; the step's first microbatch writes the experts'
-//   forward and backward of all microbatches, on parameters()
+//   BeginStep(plan(s), plan(s+1))
+//   for each microbatch: BeginMicrobatch(), forward and backward on parameters(), EndMicrobatch()
 //   Reduce()                        1 exchange: every home has the sum of its blocks' gradients
 //   ExchangeTable(row)              1 all-gather: the row is sent when the reduced gradients are in place
 //   Update(step, table)             only if the fence says so
@@ -37,6 +37,7 @@ struct OptimizerOptions {
   OptimizerConfig config;
   int64_t steps = 0;  // of the whole job, for the learning rate
   int slots_per_rank = 0;
+  int64_t microbatches = 1;        // of every rank in a step
   size_t window_bytes = 0;         // of each transfer window (WindowBytes)
   std::vector<int64_t> sequences;  // [rank] of the global batch
   bool poison_vacated = false;     // tests: NaN in slots that a plan vacates, and in experts' gradients
@@ -70,6 +71,11 @@ class Optimizer {
 
   // FailedPrecondition when the transfers do not fit into the windows; such a plan is refused at Stage.
   absl::Status BeginStep(PlanPtr plan, PlanPtr next);
+  // As SlotStore's. What other streams do between them is behind the first and before the second.
+  bool BeginMicrobatch(int64_t index) {
+    return slots_->BeginMicrobatch(stream_, index, options_.poison_vacated);
+  }
+  void EndMicrobatch(int64_t index) { slots_->EndMicrobatch(stream_, index); }
   absl::Status Reduce(Time deadline);
   // What this rank adds to the table: the sums of squares of its reduced gradients, by owned block.
   absl::StatusOr<std::vector<double>> BlockSquares();

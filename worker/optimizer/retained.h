@@ -18,7 +18,7 @@ struct RetainedHomes {
   // Optimizer::FillState.
   std::map<BlockId, std::vector<char>> states;
   std::map<Step, std::vector<char>> rows;  // this rank's, of the last steps that it has sent one for
-  // Reduced gradients of the step behind `applied`, in the compute type; empty when its row has not left.
+  // Reduced gradients of the step behind `applied`, in the master type; empty when its row has not left.
   std::map<BlockId, std::vector<char>> gradients;
 };
 

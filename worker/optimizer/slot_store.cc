@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/status_macros.h"
+#include "worker/optimizer/memory.h"
 
 namespace ballast {
 namespace {
@@ -15,8 +16,13 @@ Matrix View(const Parameter& parameter, void* data) {
 
 }  // namespace
 
-SlotStore::SlotStore(const ParameterLayout& layout, Rank self, int slots_per_rank, Backend& backend)
-    : layout_(layout), self_(self), slots_per_rank_(slots_per_rank), backend_(backend) {
+SlotStore::SlotStore(const ParameterLayout& layout, Rank self, int slots_per_rank, int64_t microbatches,
+                     Backend& backend)
+    : layout_(layout),
+      self_(self),
+      slots_per_rank_(slots_per_rank),
+      microbatches_(microbatches),
+      backend_(backend) {
   const std::vector<Parameter>& parameters = layout.parameters();
   for (size_t p = 0; p < parameters.size();) {
     if (parameters[p].expert.has_value()) {
@@ -37,13 +43,17 @@ SlotStore::SlotStore(const ParameterLayout& layout, Rank self, int slots_per_ran
 }
 
 absl::StatusOr<std::unique_ptr<SlotStore>> SlotStore::Make(const ParameterLayout& layout, Rank self,
-                                                           int slots_per_rank, Backend& backend) {
-  std::unique_ptr<SlotStore> store(new SlotStore(layout, self, slots_per_rank, backend));
-  const int64_t elements = store->SlotOffset(LayerId(layout.layers()), 0);
+                                                           int slots_per_rank, int64_t microbatches,
+                                                           Backend& backend) {
+  std::unique_ptr<SlotStore> store(new SlotStore(layout, self, slots_per_rank, microbatches, backend));
+  const ElementSizes sizes{.element_bytes = backend.element_bytes(), .master_bytes = backend.master_bytes()};
+  const auto elements = static_cast<size_t>(store->elements());
   BALLAST_ASSIGN_OR_RETURN(store->weights_,
-                           backend.Allocate(elements * backend.element_bytes(), "compute weights"));
-  BALLAST_ASSIGN_OR_RETURN(store->gradients_,
-                           backend.Allocate(elements * backend.element_bytes(), "gradients"));
+                           backend.Allocate(elements * sizes.element_bytes, "compute weights"));
+  BALLAST_ASSIGN_OR_RETURN(store->gradients_, backend.Allocate(elements * sizes.element_bytes, "gradients"));
+  if (SumsGradients(sizes, microbatches > 1)) {
+    BALLAST_ASSIGN_OR_RETURN(store->sums_, backend.Allocate(elements * sizes.master_bytes, "gradients"));
+  }
   return store;
 }
 
@@ -65,13 +75,24 @@ void SlotStore::Switch(Stream& stream, const PlanBody& plan, bool poison) {
   }
 }
 
-void SlotStore::ZeroDenseGradients(Stream& stream, bool poison) {
+bool SlotStore::BeginMicrobatch(Stream& stream, int64_t index, bool poison) {
+  BALLAST_CHECK(index >= 0 && index < microbatches_) << "microbatch " << index << " of " << microbatches_;
+  if (index > 0 && !sums_gradients()) return false;
   backend_.Zero(stream, gradients_.data(), static_cast<size_t>(dense_elements_) * backend_.element_bytes());
-  if (!poison) return;
   const std::vector<char> nans = ExpertOfNans(poison);
-  for (int layer = 0; layer < layout_.layers(); ++layer) {
+  for (int layer = 0; poison && layer < layout_.layers(); ++layer) {
     for (int i = 0; i < slots_per_rank_; ++i)
       backend_.Copy(stream, At(gradients_, SlotOffset(LayerId(layer), i)), nans.data(), nans.size());
+  }
+  return true;
+}
+
+void SlotStore::EndMicrobatch(Stream& stream, int64_t index) {
+  if (!sums_gradients()) return;
+  if (index + 1 < microbatches_) {
+    backend_.SumIntoMaster(stream, gradients_.data(), elements(), /*add=*/index > 0, sums_.data());
+  } else {
+    backend_.AddMaster(stream, sums_.data(), elements(), gradients_.data());
   }
 }
 

@@ -1,5 +1,9 @@
 // SlotStore: compute weights and gradients of one rank: all dense parameters, and slots_per_rank expert slots
 // per layer.
+//
+// A sum of many bfloat16 gradients kept in bfloat16 loses what is small beside it. So where a step has
+// several microbatches, each leaves its own, and they are summed in the master type and rounded once (as
+// Megatron-LM's main_grad; there the sum is not rounded).
 #pragma once
 
 #include <memory>
@@ -17,14 +21,17 @@ namespace ballast {
 class SlotStore final : public ModelParameters {
  public:
   static absl::StatusOr<std::unique_ptr<SlotStore>> Make(const ParameterLayout& layout, Rank self,
-                                                         int slots_per_rank, Backend& backend);
+                                                         int slots_per_rank, int64_t microbatches,
+                                                         Backend& backend);
 
   // From here on the slots hold what `plan` says. Their content is left alone: an expert that stays keeps its
   // index. Slots that hold another expert than before, or none, are filled with NaN if `poison`.
   void Switch(Stream& stream, const PlanBody& plan, bool poison);
-  // For the first microbatch of a step, which writes the experts' gradients itself. They are filled with NaN
-  // if `poison`.
-  void ZeroDenseGradients(Stream& stream, bool poison);
+  // Around what microbatch `index`, in 0..microbatches - 1, leaves in the gradients. True: dense gradients
+  // are zero and those of experts are to be written, whatever they hold: NaN if `poison`; false: all are to
+  // be added to. Behind the last one the gradients are those of the step.
+  bool BeginMicrobatch(Stream& stream, int64_t index, bool poison);
+  void EndMicrobatch(Stream& stream, int64_t index);
 
   // The block's elements. Require that this rank holds the block under the plan of the last Switch.
   void* BlockWeight(BlockId block) const;
@@ -35,7 +42,10 @@ class SlotStore final : public ModelParameters {
   ExpertTensors slot(LayerId layer, int index) const override;
 
  private:
-  SlotStore(const ParameterLayout& layout, Rank self, int slots_per_rank, Backend& backend);
+  SlotStore(const ParameterLayout& layout, Rank self, int slots_per_rank, int64_t microbatches,
+            Backend& backend);
+  int64_t elements() const { return SlotOffset(LayerId(layout_.layers()), 0); }
+  bool sums_gradients() const { return sums_.data() != nullptr; }
   int64_t SlotOffset(LayerId layer, int index) const {
     return dense_elements_ + (layer.index() * slots_per_rank_ + index) * layout_.expert_elements();
   }
@@ -48,6 +58,7 @@ class SlotStore final : public ModelParameters {
   const ParameterLayout& layout_;
   const Rank self_;
   const int slots_per_rank_;
+  const int64_t microbatches_;
   Backend& backend_;
   int64_t dense_elements_ = 0;
   std::vector<int64_t> offset_;  // [parameter] dense: element; expert: element from the begin of its slot
@@ -55,6 +66,7 @@ class SlotStore final : public ModelParameters {
   std::vector<std::vector<Slot>> held_;  // [layer][index]
   Buffer weights_;                       // dense parameters, then slots [layer][index]
   Buffer gradients_;                     // the same shape
+  Buffer sums_;  // the same shape, of the master type; none where gradients are added up in place
 };
 
 }  // namespace ballast

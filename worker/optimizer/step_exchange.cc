@@ -18,8 +18,6 @@ size_t MessageBytes(const Backend& backend, const RefreshMessage& message) {
          message.state_elements * 3 * backend.master_bytes();
 }
 
-Matrix Row(void* data, int64_t elements) { return {data, 1, elements}; }
-
 void SumContributions(const ExchangeContext& context, const ReduceTransfers& transfers) {
   for (size_t i = 0; i < transfers.owned.size(); ++i) {
     const BlockId block = transfers.owned[i];
@@ -28,12 +26,8 @@ void SumContributions(const ExchangeContext& context, const ReduceTransfers& tra
     for (const Contribution& part : transfers.contributions[i]) {
       void* from = part.own ? context.slots.BlockGradient(block)
                             : context.recv.data() + part.offset * context.backend.element_bytes();
-      if (first) {
-        context.backend.Copy(context.stream, home.gradient.data(), from, BlockBytes(context, block));
-      } else {
-        context.backend.Add(context.stream, Row(from, home.elements),
-                            Row(home.gradient.data(), home.elements));
-      }
+      context.backend.SumIntoMaster(context.stream, from, home.elements, /*add=*/!first,
+                                    home.gradient.data());
       first = false;
     }
   }

@@ -26,7 +26,8 @@ struct ExchangeContext {
   Window& recv;
 };
 
-// Leaves in every owned block's `gradient` the sum of its holders' gradients, added up in the order of ranks.
+// Leaves in every owned block's `gradient` the sum of its holders' gradients, which travel in the compute
+// type and are added up in the master type in the order of ranks.
 absl::Status ReduceGradients(const ExchangeContext& context, const ReduceTransfers& transfers, Time deadline);
 
 // Brings every block's `updated` weights to the slots of the next plan, which `context.slots` must have been

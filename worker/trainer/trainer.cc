@@ -35,6 +35,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Make(const TrainerOptions& opt
   optimizer.config = options.job->optimizer;
   optimizer.steps = options.job->training.steps;
   optimizer.slots_per_rank = options.job->placement.slots_per_rank;
+  optimizer.microbatches = trainer->batch_.microbatches;
   optimizer.window_bytes = WindowBytes(
       parts.layout, LimitsFor(*options.job, parts.layout, parts.communicator.size()),
       {.element_bytes = parts.backend.element_bytes(), .master_bytes = parts.backend.master_bytes()});
@@ -148,8 +149,6 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
   }
   BALLAST_RETURN_IF_ERROR(optimizer_->BeginStep(plan, fence_.PlanFor(step.Next())));
   BALLAST_ASSIGN_OR_RETURN(StepTotals totals, ForwardBackward(step, plan->body));
-  times_.On(*stream_);
-  times_.Enter(Phase::kReduce);
   BALLAST_RETURN_IF_ERROR(optimizer_->Reduce(Deadline()));
 
   // The reduced gradients are in place: now, and not earlier, the header may leave.
@@ -190,15 +189,19 @@ absl::Status Trainer::RunStep(Step step, bool& stop) {
 
 absl::StatusOr<StepTotals> Trainer::ForwardBackward(Step step, const PlanBody& plan) {
   StepTotals totals;
-  for (const SequenceRun& run : batch_.runs[self_.index()]) {
+  for (int64_t m = 0; m < batch_.microbatches; ++m) {
+    const SequenceRun& run = batch_.runs[self_.index()][static_cast<size_t>(m)];
     times_.Enter(Phase::kData);
     BALLAST_ASSIGN_OR_RETURN(Microbatch microbatch, parts_.batches.Training(step, run.first, run.count));
-    microbatch.first = &run == batch_.runs[self_.index()].data();
+    microbatch.first_gradients = optimizer_->BeginMicrobatch(m);
     ModelStep model_step = ModelStepOf(plan, job_.training.global_batch_sequences);
     model_step.phases = &times_;
     model_step.tap = sampler_.TapOf(step, run);
     BALLAST_ASSIGN_OR_RETURN(MicrobatchResult result, parts_.model.ForwardBackward(model_step, microbatch));
     totals.Add(result);
+    times_.On(*stream_);
+    times_.Enter(Phase::kReduce);
+    optimizer_->EndMicrobatch(m);
   }
   return totals;
 }

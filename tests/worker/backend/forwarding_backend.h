@@ -141,8 +141,17 @@ class ForwardingBackend : public Backend {
     return to_.AdamW(stream, step, elements, gradient, master, moment1, moment2, compute_weights);
   }
   size_t master_bytes() const override { return to_.master_bytes(); }
-  void CastMaster(Stream& stream, const void* master, int64_t elements, void* compute_weights) override {
-    return to_.CastMaster(stream, master, elements, compute_weights);
+  void CastMaster(Stream& stream, const void* master, int64_t elements, void* out) override {
+    return to_.CastMaster(stream, master, elements, out);
+  }
+  void SumIntoMaster(Stream& stream, const void* in, int64_t elements, bool add, void* master) override {
+    return to_.SumIntoMaster(stream, in, elements, add, master);
+  }
+  void AddMaster(Stream& stream, const void* master, int64_t elements, void* out) override {
+    return to_.AddMaster(stream, master, elements, out);
+  }
+  void SumOfMasterSquares(Stream& stream, const void* master, int64_t elements, double* out) override {
+    return to_.SumOfMasterSquares(stream, master, elements, out);
   }
   void ToBFloat16(Stream& stream, const void* in, int64_t elements, void* out) override {
     return to_.ToBFloat16(stream, in, elements, out);

@@ -148,7 +148,7 @@ absl::Status RunRank(const ClusterJob& job, const ParameterLayout& layout, Commu
     const int64_t first = std::min(end, begin + int64_t{m} * job.microbatch_sequences);
     const int64_t count = std::min<int64_t>(job.microbatch_sequences, end - first);
     Microbatch part = Cut(job.batch, first, count);
-    part.first = m == 0;
+    part.first_gradients = m == 0;
     BALLAST_ASSIGN_OR_RETURN(const MicrobatchResult done,
                              job.backward ? model->ForwardBackward(step, part) : model->Forward(step, part));
     std::copy(done.cross_entropy.begin(), done.cross_entropy.end(), result.cross_entropy.begin() + first);

@@ -25,9 +25,10 @@ inline OptimizerConfig Config() {
   return config;
 }
 
-// Pointers to the elements of a block through the model's view of the parameters.
-inline float* BlockIn(const ParameterLayout& layout, const PlanBody& plan, const ModelParameters& parameters,
-                      Rank self, BlockId id, bool gradient) {
+// Pointers to the elements of a block through the model's view of the parameters, which are of type T.
+template <class T = float>
+T* BlockIn(const ParameterLayout& layout, const PlanBody& plan, const ModelParameters& parameters, Rank self,
+           BlockId id, bool gradient) {
   const Block& block = layout.block(id);
   const Parameter& parameter = layout.parameters()[block.parameter];
   Matrix matrix;
@@ -41,13 +42,13 @@ inline float* BlockIn(const ParameterLayout& layout, const PlanBody& plan, const
       // w1, then w3.
       matrix = gradient ? tensors.gate_up_gradient : tensors.gate_up;
       matrix.rows /= 2;
-      if (which == 2) matrix.data = static_cast<float*>(matrix.data) + matrix.elements();
+      if (which == 2) matrix.data = static_cast<T*>(matrix.data) + matrix.elements();
     }
   } else {
     matrix = gradient ? parameters.gradient(block.parameter) : parameters.weight(block.parameter);
   }
   EXPECT_EQ(matrix.elements(), parameter.elements);
-  return static_cast<float*>(matrix.data) + block.offset;
+  return static_cast<T*>(matrix.data) + block.offset;
 }
 
 inline constexpr ElementSizes kSizes{.element_bytes = sizeof(float), .master_bytes = sizeof(float)};

@@ -167,9 +167,10 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
     expect_weights(0, plans[1]->body);
     const int64_t operations_first = communicator->stats().operations;
     EXPECT_EQ(operations_first, 1);
-    const MemoryShape shape{kSizes, kSlotsPerRank, window_bytes};
+    const MemoryShape shape{.sizes = kSizes, .slots_per_rank = kSlotsPerRank, .window_bytes = window_bytes};
     for (int s = 1; s <= kSteps; ++s) {
       ASSERT_TRUE(optimizer.BeginStep(plans[s], plans[s + 1]).ok());
+      ASSERT_TRUE(optimizer.BeginMicrobatch(0));
       for (int b = 0; b < static_cast<int>(layout.blocks().size()); ++b) {
         const BlockId block(b);
         if (!Holds(layout, plans[s]->body, self.value(), block)) continue;
@@ -182,6 +183,7 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
           gradient[i] = Gradient(self.value(), s, block, i);
         }
       }
+      optimizer.EndMicrobatch(0);
       ASSERT_TRUE(optimizer.Reduce(After(60)).ok());
       StepRow row;
       row.header.step = Step(s);
@@ -228,7 +230,8 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
     const std::vector<PlanPtr> plans = PlansInARow(rng, layout, ranks, 3);
     std::vector<const PlanBody*> bodies;
     for (const PlanPtr& plan : plans) bodies.push_back(&plan->body);
-    const MemoryShape shape{kSizes, kSlotsPerRank, WindowsFor(layout, plans)};
+    const MemoryShape shape{
+        .sizes = kSizes, .slots_per_rank = kSlotsPerRank, .window_bytes = WindowsFor(layout, plans)};
     ThreadCommunicatorGroup group(ranks);
     OnAllRanks(ranks, [&](Rank self) {
       auto memory = MakeCpuBackend(DType::kFloat32).value();

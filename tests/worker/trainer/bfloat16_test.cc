@@ -27,8 +27,8 @@ std::vector<double> Losses(const RunSpec& spec) {
   return outcome.losses();
 }
 
-// Three times what float32 and bfloat16 were measured to differ by over 100 steps.
-constexpr double kBound = 3 * 0.0128;
+// Three times the most that was measured over 100 steps, between one and two ranks in bfloat16.
+constexpr double kBound = 3 * 0.011;
 
 TEST(BFloat16Training, FollowsFloat) {
   const std::vector<double> single = Losses(SpecOf(DType::kFloat32, 1));

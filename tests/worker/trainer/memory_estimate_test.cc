@@ -13,6 +13,7 @@
 #include "worker/backend/cpu/cpu_backend.h"
 #include "worker/model/activation_memory.h"
 #include "worker/optimizer/memory.h"
+#include "worker/trainer/microbatches.h"
 
 namespace ballast {
 namespace {
@@ -72,6 +73,11 @@ const Case kCases[] = {
     {"three ranks", 3, [](RunSpec&) {}},
     {"four ranks on two nodes", 4, TwoNodes},
     {"bfloat16", 2, [](RunSpec& spec) { spec.job.training.compute_dtype = DType::kBFloat16; }},
+    {"bfloat16, one microbatch", 2,
+     [](RunSpec& spec) {
+       spec.job.training.compute_dtype = DType::kBFloat16;
+       spec.job.training.microbatch_sequences = spec.job.training.global_batch_sequences;
+     }},
     {"MoE worked out again", 2, [](RunSpec& spec) { spec.job.training.recompute = Recompute::kMoe; }},
     {"layers worked out again", 2, [](RunSpec& spec) { spec.job.training.recompute = Recompute::kFull; }},
     {"a wide vocabulary and many layers", 1,
@@ -106,9 +112,13 @@ TEST(MemoryEstimate, CoversWhatTrainingAllocates) {
     const ParameterLayout layout = LayoutOf(job);
     const PlanBody plan = FirstPlan(job, layout, c.ranks)->body;
     const ElementSizes sizes{.element_bytes = DTypeBytes(job.training.compute_dtype), .master_bytes = 4};
-    const MemoryShape shape{.sizes = sizes,
-                            .slots_per_rank = job.placement.slots_per_rank,
-                            .window_bytes = WindowBytes(layout, LimitsFor(job, layout, c.ranks), sizes)};
+    const MemoryShape shape{
+        .sizes = sizes,
+        .slots_per_rank = job.placement.slots_per_rank,
+        .several_microbatches =
+            PlanMicrobatches(job.training.global_batch_sequences, c.ranks, job.training.microbatch_sequences)
+                .microbatches > 1,
+        .window_bytes = WindowBytes(layout, LimitsFor(job, layout, c.ranks), sizes)};
     const int64_t tokens = MicrobatchTokens(job, c.ranks);
     const AttentionShape attention{.sequences = tokens / job.data.sequence_length,
                                    .length = job.data.sequence_length,

@@ -216,12 +216,23 @@ class BFloat16Backend final : public Backend {
 
   void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient, void* master,
              void* moment1, void* moment2, void* compute_weights) override {
-    Wide wide_gradient(gradient, elements), weights = Wide::Room({compute_weights, 1, elements});
-    wide_->AdamW(stream, step, elements, wide_gradient.data(), master, moment1, moment2, weights.data());
+    Wide weights = Wide::Room({compute_weights, 1, elements});
+    wide_->AdamW(stream, step, elements, gradient, master, moment1, moment2, weights.data());
     weights.Store();
   }
-  void CastMaster(Stream&, const void* master, int64_t elements, void* compute_weights) override {
-    cpu::ToBFloat16(static_cast<const float*>(master), elements, Out(compute_weights));
+  void CastMaster(Stream&, const void* master, int64_t elements, void* out) override {
+    cpu::ToBFloat16(static_cast<const float*>(master), elements, Out(out));
+  }
+  void SumIntoMaster(Stream& stream, const void* in, int64_t elements, bool add, void* master) override {
+    wide_->SumIntoMaster(stream, Wide(in, elements).data(), elements, add, master);
+  }
+  void AddMaster(Stream& stream, const void* master, int64_t elements, void* out) override {
+    Wide sum(Matrix{out, 1, elements});
+    wide_->AddMaster(stream, master, elements, sum.data());
+    sum.Store();
+  }
+  void SumOfMasterSquares(Stream& stream, const void* master, int64_t elements, double* out) override {
+    wide_->SumOfSquares(stream, master, elements, out);
   }
   void ToBFloat16(Stream& stream, const void* in, int64_t elements, void* out) override {
     Copy(stream, out, in, static_cast<size_t>(elements) * sizeof(uint16_t));

@@ -212,8 +212,19 @@ class CpuBackend final : public Backend {
     cpu::AdamW<T>(step, elements, In(gradient), Out(master), Out(moment1), Out(moment2),
                   Out(compute_weights));
   }
-  void CastMaster(Stream& stream, const void* master, int64_t elements, void* compute_weights) override {
-    Copy(stream, compute_weights, master, static_cast<size_t>(elements) * sizeof(T));  // one type for both
+  // The compute type is the master type.
+  void CastMaster(Stream& stream, const void* master, int64_t elements, void* out) override {
+    Copy(stream, out, master, static_cast<size_t>(elements) * sizeof(T));
+  }
+  void SumIntoMaster(Stream& stream, const void* in, int64_t elements, bool add, void* master) override {
+    if (!add) return Copy(stream, master, in, static_cast<size_t>(elements) * sizeof(T));
+    cpu::Add<T>(elements, In(in), Out(master));
+  }
+  void AddMaster(Stream&, const void* master, int64_t elements, void* out) override {
+    cpu::Add<T>(elements, In(master), Out(out));
+  }
+  void SumOfMasterSquares(Stream& stream, const void* master, int64_t elements, double* out) override {
+    SumOfSquares(stream, master, elements, out);
   }
   void ToBFloat16(Stream&, const void* in, int64_t elements, void* out) override {
     cpu::ToBFloat16<T>(In(in), elements, static_cast<uint16_t*>(out));

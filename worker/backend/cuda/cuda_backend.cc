@@ -75,9 +75,7 @@ class CudaBackend final : public Backend {
     kernels::Scale(x.elements(), static_cast<float>(factor), Out(x), On(stream).get());
   }
   void SumOfSquares(Stream& stream, const void* data, int64_t elements, double* out) override {
-    CudaStream& on = On(stream);
-    kernels::SumOfSquares(elements, In(data), on.Scratch(kernels::SumOfSquaresScratchBytes()), on.Result(out),
-                          on.get());
+    SquaresOf(stream, In(data), elements, out);
   }
 
   void MatmulNT(Stream& stream, Matrix a, Matrix b, Matrix c, bool accumulate) override {
@@ -264,17 +262,26 @@ class CudaBackend final : public Backend {
   void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient, void* master,
              void* moment1, void* moment2, void* compute_weights) override {
     BALLAST_CHECK(step.step >= 1) << "step " << step.step;
-    kernels::AdamW(FactorsOf(step), elements, In(gradient), static_cast<float*>(master),
-                   static_cast<float*>(moment1), static_cast<float*>(moment2),
+    kernels::AdamW(FactorsOf(step), elements, static_cast<const float*>(gradient),
+                   static_cast<float*>(master), static_cast<float*>(moment1), static_cast<float*>(moment2),
                    static_cast<T*>(compute_weights), On(stream).get());
   }
-  void CastMaster(Stream& stream, const void* master, int64_t elements, void* compute_weights) override {
+  void CastMaster(Stream& stream, const void* master, int64_t elements, void* out) override {
     if constexpr (std::is_same_v<T, float>) {
-      Copy(stream, compute_weights, master, static_cast<size_t>(elements) * sizeof(float));
+      Copy(stream, out, master, static_cast<size_t>(elements) * sizeof(float));
     } else {
-      kernels::ToBFloat16(elements, static_cast<const float*>(master), static_cast<T*>(compute_weights),
+      kernels::ToBFloat16(elements, static_cast<const float*>(master), static_cast<T*>(out),
                           On(stream).get());
     }
+  }
+  void SumIntoMaster(Stream& stream, const void* in, int64_t elements, bool add, void* master) override {
+    kernels::SumIntoFloat(elements, In(in), add, static_cast<float*>(master), On(stream).get());
+  }
+  void AddMaster(Stream& stream, const void* master, int64_t elements, void* out) override {
+    kernels::AddFloat(elements, static_cast<const float*>(master), static_cast<T*>(out), On(stream).get());
+  }
+  void SumOfMasterSquares(Stream& stream, const void* master, int64_t elements, double* out) override {
+    SquaresOf(stream, static_cast<const float*>(master), elements, out);
   }
   void ToBFloat16(Stream& stream, const void* in, int64_t elements, void* out) override {
     if constexpr (std::is_same_v<T, float>) {
@@ -294,6 +301,13 @@ class CudaBackend final : public Backend {
 
  private:
   static constexpr DType kDType = std::is_same_v<T, float> ? DType::kFloat32 : DType::kBFloat16;
+
+  template <class Value>
+  void SquaresOf(Stream& stream, const Value* data, int64_t elements, double* out) {
+    CudaStream& on = On(stream);
+    kernels::SumOfSquares(elements, data, on.Scratch(kernels::SumOfSquaresScratchBytes()), on.Result(out),
+                          on.get());
+  }
 
   // The stream, with the calling thread on its device.
   CudaStream& On(Stream& stream) const {
