@@ -1,5 +1,6 @@
 #include "worker/backend/cpu/bfloat16_backend.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -224,12 +225,17 @@ class BFloat16Backend final : public Backend {
     cpu::ToBFloat16(static_cast<const float*>(master), elements, Out(out));
   }
   void SumIntoMaster(Stream& stream, const void* in, int64_t elements, bool add, void* master) override {
-    wide_->SumIntoMaster(stream, Wide(in, elements).data(), elements, add, master);
+    InParts(elements, [&](int64_t first, int64_t count) {
+      wide_->SumIntoMaster(stream, Wide(In(in) + first, count).data(), count, add,
+                           static_cast<float*>(master) + first);
+    });
   }
   void AddMaster(Stream& stream, const void* master, int64_t elements, void* out) override {
-    Wide sum(Matrix{out, 1, elements});
-    wide_->AddMaster(stream, master, elements, sum.data());
-    sum.Store();
+    InParts(elements, [&](int64_t first, int64_t count) {
+      Wide sum(Matrix{Out(out) + first, 1, count});
+      wide_->AddMaster(stream, static_cast<const float*>(master) + first, count, sum.data());
+      sum.Store();
+    });
   }
   void SumOfMasterSquares(Stream& stream, const void* master, int64_t elements, double* out) override {
     wide_->SumOfSquares(stream, master, elements, out);
@@ -242,6 +248,13 @@ class BFloat16Backend final : public Backend {
   }
 
  private:
+  // For what runs over all of a rank's parameters, which as float would take twice the memory.
+  template <class Body>
+  static void InParts(int64_t elements, const Body& body) {
+    constexpr int64_t kPart = int64_t{1} << 16;
+    for (int64_t first = 0; first < elements; first += kPart) body(first, std::min(kPart, elements - first));
+  }
+
   using Product = void (Backend::*)(Stream&, Matrix, Matrix, Matrix, bool);
   void Multiply(Product product, Stream& stream, const Matrix& a, const Matrix& b, const Matrix& c,
                 bool accumulate) {
