@@ -71,7 +71,8 @@ class Optimizer {
 
   // FailedPrecondition when the transfers do not fit into the windows; such a plan is refused at Stage.
   absl::Status BeginStep(PlanPtr plan, PlanPtr next);
-  // As SlotStore's. What other streams do between them is behind the first and before the second.
+  // As SlotStore's. What fills the gradients from other streams must be behind the first in order, and have run
+  // before the second.
   bool BeginMicrobatch(int64_t index) {
     return slots_->BeginMicrobatch(stream_, index, options_.poison_vacated);
   }

@@ -1,5 +1,5 @@
-// In bfloat16 gradients of microbatches and of ranks are added up in float: to the bit, and without losing
-// what is small beside the sum.
+// In bfloat16 gradients of microbatches and of ranks are added up in float, rounded once a rank, and do not
+// lose what is small beside the sum.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -51,14 +51,9 @@ TEST_P(GradientSums, AreTakenInFloatAndRoundedOnceARank) {
     auto backend = MakeCpuBackend(DType::kBFloat16).value();
     auto stream = backend->NewStream();
     auto communicator = group.Take(self);
-    OptimizerOptions options;
-    options.config = Config();
-    options.steps = 2;
-    options.slots_per_rank = kSlotsPerRank;
+    OptimizerOptions options = OptionsFor(ranks, 2, WindowsFor(layout, {plan}));
     options.microbatches = microbatches;
-    options.sequences.assign(ranks, 0);
     options.poison_vacated = true;
-    options.window_bytes = WindowsFor(layout, {plan});
     auto made = Optimizer::Make(
         options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
         *communicator, After(60));

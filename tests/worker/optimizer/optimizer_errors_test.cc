@@ -26,12 +26,7 @@ TEST(Optimizer, NonFiniteGradientIsFoundWhereItsHomeIs) {
     auto backend = MakeCpuBackend(DType::kFloat32).value();
     auto stream = backend->NewStream();
     auto communicator = group.Take(self);
-    OptimizerOptions options;
-    options.config = Config();
-    options.steps = 1;
-    options.slots_per_rank = kSlotsPerRank;
-    options.sequences = {0, 0};
-    options.window_bytes = WindowsFor(layout, {plan});
+    const OptimizerOptions options = OptionsFor(2, 1, WindowsFor(layout, {plan}));
     auto made = Optimizer::Make(
         options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
         *communicator, After(60));
@@ -61,10 +56,7 @@ TEST(Optimizer, LostPeerEndsTheStepWithItsName) {
   auto backend = MakeCpuBackend(DType::kFloat32).value();
   auto stream = backend->NewStream();
   auto communicator = group.Take(Rank(0));
-  OptimizerOptions options;
-  options.slots_per_rank = kSlotsPerRank;
-  options.sequences = {0, 0};
-  options.window_bytes = WindowsFor(layout, {plan});
+  const OptimizerOptions options = OptionsFor(2, 1, WindowsFor(layout, {plan}));
   auto made = Optimizer::Make(
       options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
       *communicator, After(60));
@@ -82,10 +74,7 @@ TEST(Optimizer, APlanThatNeedsLargerWindowsIsNotRun) {
   auto stream = backend->NewStream();
   auto communicator = group.Take(Rank(0));
   const WindowNeed need = NeededWindows(layout, kSizes, plan->body, plan->body, Rank(0));
-  OptimizerOptions options;
-  options.slots_per_rank = kSlotsPerRank;
-  options.sequences = {0, 0};
-  options.window_bytes = std::max(need.send, need.recv) - 1;
+  const OptimizerOptions options = OptionsFor(2, 1, std::max(need.send, need.recv) - 1);
   auto made = Optimizer::Make(
       options, layout, plan, [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
       *communicator, After(60));

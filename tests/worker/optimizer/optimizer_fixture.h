@@ -25,6 +25,17 @@ inline OptimizerConfig Config() {
   return config;
 }
 
+// Of a job whose ranks have no sequences.
+inline OptimizerOptions OptionsFor(int ranks, int64_t steps, size_t window_bytes) {
+  OptimizerOptions options;
+  options.config = Config();
+  options.steps = steps;
+  options.slots_per_rank = kSlotsPerRank;
+  options.sequences.assign(static_cast<size_t>(ranks), 0);
+  options.window_bytes = window_bytes;
+  return options;
+}
+
 // Pointers to the elements of a block through the model's view of the parameters, which are of type T.
 template <class T = float>
 T* BlockIn(const ParameterLayout& layout, const PlanBody& plan, const ModelParameters& parameters, Rank self,

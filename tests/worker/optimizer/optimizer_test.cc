@@ -137,13 +137,8 @@ TEST_P(OptimizerTest, EverySlotHasTheReferenceWeightsUnderMovingPlans) {
     auto backend = MakeCpuBackend(DType::kFloat32).value();
     auto stream = backend->NewStream();
     auto communicator = group.Take(self);
-    OptimizerOptions options;
-    options.config = Config();
-    options.steps = kSteps;
-    options.slots_per_rank = kSlotsPerRank;
-    options.sequences.assign(ranks, 0);
+    OptimizerOptions options = OptionsFor(ranks, kSteps, window_bytes);
     options.poison_vacated = true;
-    options.window_bytes = window_bytes;
     auto fill = [&](BlockId block, void* master) {
       for (int64_t i = 0; i < layout.block(block).elements; ++i) {
         static_cast<float*>(master)[i] = Initial(block, i);
@@ -238,12 +233,7 @@ TEST_P(OptimizerTest, TheMostThatIsHeldAtOneTimeDuringSwitchesIsTheFormulas) {
       Watched backend(*memory);
       auto stream = backend.NewStream();
       auto communicator = group.Take(self);
-      OptimizerOptions options;
-      options.config = Config();
-      options.steps = 6;
-      options.slots_per_rank = kSlotsPerRank;
-      options.sequences.assign(ranks, 0);
-      options.window_bytes = shape.window_bytes;
+      const OptimizerOptions options = OptionsFor(ranks, 6, shape.window_bytes);
       auto made = Optimizer::Make(
           options, layout, plans[0], [](BlockId, void*) { return absl::OkStatus(); }, backend, *stream,
           *communicator, After(60));
@@ -292,12 +282,7 @@ TEST_P(OptimizerTest, WhatIsRetainedIsWithinTheFormula) {
         auto backend = MakeCpuBackend(DType::kFloat32).value();
         auto stream = backend->NewStream();
         auto communicator = group.Take(self);
-        OptimizerOptions options;
-        options.config = Config();
-        options.steps = 5;
-        options.slots_per_rank = kSlotsPerRank;
-        options.sequences.assign(ranks, 0);
-        options.window_bytes = WindowsFor(layout, plans);
+        const OptimizerOptions options = OptionsFor(ranks, 5, WindowsFor(layout, plans));
         auto made = Optimizer::Make(
             options, layout, plans[0], [](BlockId, void*) { return absl::OkStatus(); }, *backend, *stream,
             *communicator, After(60));

@@ -1,7 +1,6 @@
 #include "worker/backend/cuda/cuda_backend.h"
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -27,6 +26,7 @@
 #include "kernels/sort_assignments.h"
 #include "kernels/sum_of_squares.h"
 #include "kernels/swiglu.h"
+#include "worker/backend/cuda/adamw_factors.h"
 #include "worker/backend/cuda/cuda_marks.h"
 #include "worker/backend/cuda/cuda_memory.h"
 #include "worker/backend/cuda/cuda_stream.h"
@@ -262,7 +262,7 @@ class CudaBackend final : public Backend {
   void AdamW(Stream& stream, const AdamWStep& step, int64_t elements, const void* gradient, void* master,
              void* moment1, void* moment2, void* compute_weights) override {
     BALLAST_CHECK(step.step >= 1) << "step " << step.step;
-    kernels::AdamW(FactorsOf(step), elements, static_cast<const float*>(gradient),
+    kernels::AdamW(AdamWFactorsOf(step), elements, static_cast<const float*>(gradient),
                    static_cast<float*>(master), static_cast<float*>(moment1), static_cast<float*>(moment2),
                    static_cast<T*>(compute_weights), On(stream).get());
   }
@@ -275,10 +275,17 @@ class CudaBackend final : public Backend {
     }
   }
   void SumIntoMaster(Stream& stream, const void* in, int64_t elements, bool add, void* master) override {
-    kernels::SumIntoFloat(elements, In(in), add, static_cast<float*>(master), On(stream).get());
+    auto* const sum = static_cast<float*>(master);
+    if (add) {
+      kernels::Add(elements, In(in), sum, On(stream).get());
+    } else if constexpr (std::is_same_v<T, float>) {
+      Copy(stream, sum, in, static_cast<size_t>(elements) * sizeof(float));
+    } else {
+      kernels::FromBFloat16(elements, In(in), sum, On(stream).get());
+    }
   }
   void AddMaster(Stream& stream, const void* master, int64_t elements, void* out) override {
-    kernels::AddFloat(elements, static_cast<const float*>(master), static_cast<T*>(out), On(stream).get());
+    kernels::Add(elements, static_cast<const float*>(master), Out(out), On(stream).get());
   }
   void SumOfMasterSquares(Stream& stream, const void* master, int64_t elements, double* out) override {
     SquaresOf(stream, static_cast<const float*>(master), elements, out);
@@ -374,19 +381,6 @@ class CudaBackend final : public Backend {
   static kernels::CombineShape CombineShapeOf(const Matrix& rows, const Matrix& weights, const Matrix& out) {
     BALLAST_CHECK(rows.columns == out.columns && weights.rows == out.rows && rows.rows == weights.elements());
     return {out.rows, out.columns, static_cast<int>(weights.columns)};
-  }
-  static kernels::AdamWFactors FactorsOf(const AdamWStep& step) {
-    const double correction1 = 1 - std::pow(step.beta1, static_cast<double>(step.step));
-    const double correction2 = 1 - std::pow(step.beta2, static_cast<double>(step.step));
-    return {.beta1 = static_cast<float>(step.beta1),
-            .beta2 = static_cast<float>(step.beta2),
-            .rest1 = static_cast<float>(1 - step.beta1),
-            .rest2 = static_cast<float>(1 - step.beta2),
-            .gradient_scale = static_cast<float>(step.gradient_scale),
-            .rate = static_cast<float>(step.learning_rate / correction1),
-            .root_correction = static_cast<float>(1 / std::sqrt(correction2)),
-            .epsilon = static_cast<float>(step.epsilon),
-            .keep = static_cast<float>(1 - step.learning_rate * step.weight_decay)};
   }
 
   const int device_;
